@@ -1,0 +1,5 @@
+"""The JAX backend of tnrank."""
+
+from tnrank_jax._backend import JaxBackend, backend
+
+__all__ = ["JaxBackend", "backend"]

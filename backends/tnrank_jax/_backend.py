@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tnrank import Backend
+
+_NEEDS_X64 = {"float64": "float32", "complex128": "complex64"}
+
+
+class JaxBackend(Backend):
+    """JAX arrays; whole loops of training steps are compiled."""
+
+    name: ClassVar[str] = "jax"
+    xp: Any = jnp
+    array_modules: tuple[str, ...] = ("jax", "jaxlib")
+    dtypes: tuple[str, ...] = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"value_and_grad", "jit", "vmap", "scan", "stop_gradient", "wrap_optimizer", "register_structure"}
+    )
+
+    @property
+    def default_dtype(self) -> str:  # type: ignore[override]  # follows jax's x64 flag, which the user may flip
+        return "float64" if jax.config.jax_enable_x64 else "float32"
+
+    def version(self) -> str:
+        return jax.__version__
+
+    def devices(self) -> tuple[str, ...]:
+        return tuple(_device_name(d) for d in jax.devices())
+
+    def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
+        if self.check_dtype(dtype) is None and not isinstance(x, jax.Array):
+            dtype = str(getattr(x, "dtype", "")) or None
+        if dtype in _NEEDS_X64 and not jax.config.jax_enable_x64:
+            raise ValueError(
+                f"JAX keeps {dtype} as {_NEEDS_X64[dtype]} unless x64 is on: call "
+                f"jax.config.update('jax_enable_x64', True) first, or pass dtype={_NEEDS_X64[dtype]!r} "
+                "(the tnrank command does it for --dtype float64)"
+            )
+        return jnp.asarray(x, dtype=dtype, device=self._device(device))
+
+    def _device(self, device: Any) -> Any:
+        if not isinstance(device, str):
+            return device
+        for candidate in jax.devices():
+            if device in (_device_name(candidate), candidate.platform):
+                return candidate
+        if device.partition(":")[0] == "cpu":
+            return jax.devices("cpu")[0]
+        raise ValueError(f"jax has no device {device!r}; it has {', '.join(self.devices())}")
+
+    def to_numpy(self, x: Any) -> np.ndarray[Any, Any]:
+        return np.asarray(x)
+
+    def dtype_of(self, x: Any) -> str:
+        return str(x.dtype)
+
+    def device_of(self, x: Any) -> str:
+        if isinstance(x, jax.core.Tracer):
+            return self.devices()[0]
+        return _device_name(next(iter(x.devices())))
+
+    def einsum(self, equation: str, *operands: Any) -> Any:
+        return jnp.einsum(equation, *operands)
+
+    def synchronize(self, x: Any) -> None:
+        jax.block_until_ready(x)
+
+    def scatter_add(self, shape: tuple[int, ...], axis: int, indices: Any, values: Any) -> Any:
+        moved = jnp.moveaxis(values, axis, 0)
+        zeros = jnp.zeros((shape[axis], *moved.shape[1:]), values.dtype)
+        return jnp.moveaxis(zeros.at[indices].add(moved), 0, axis)
+
+    def svdvals(self, x: Any) -> Any:
+        return jnp.linalg.svd(x, compute_uv=False)
+
+    def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.value_and_grad(fn)
+
+    def jit(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(fn)
+
+    def vmap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.vmap(fn)
+
+    def while_loop(self, condition: Callable[..., Any], body: Callable[..., Any], state: Any) -> Any:
+        return jax.lax.while_loop(condition, body, state)
+
+    def scan(self, fn: Callable[..., Any], state: Any, xs: Sequence[Any]) -> tuple[Any, Any]:
+        return jax.lax.scan(fn, state, xs)
+
+    def stop_gradient(self, x: Any) -> Any:
+        return jax.lax.stop_gradient(x)
+
+    def wrap_optimizer(self, optimizer: Any) -> Any:
+        if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
+            return _Optax(optimizer)
+        return None
+
+    def register_structure(self, cls: Any) -> None:
+        jax.tree_util.register_pytree_node(cls, lambda x: x._flatten(), cls._unflatten)
+
+
+class _Optax:
+    """An optax gradient transformation as an optimizer of ``complete``."""
+
+    def __init__(self, transformation: Any) -> None:
+        self.transformation = transformation
+
+    def init(self, parameters: Any) -> Any:
+        return self.transformation.init(parameters)
+
+    def update(self, gradients: Any, state: Any, parameters: Any, backend: Any) -> tuple[Any, Any]:
+        updates, state = self.transformation.update(gradients, state, parameters)
+        return tuple(p + u.astype(p.dtype) for p, u in zip(parameters, updates, strict=True)), state
+
+
+def _device_name(device: Any) -> str:
+    return "cpu" if device.platform == "cpu" else f"{device.platform}:{device.id}"
+
+
+backend = JaxBackend()

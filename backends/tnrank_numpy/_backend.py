@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from tnrank import Backend
+
+NDArray = np.ndarray[Any, Any]
+
+
+class NumpyBackend(Backend):
+    """NumPy arrays on the host; gradients come from environments."""
+
+    name: ClassVar[str] = "numpy"
+    xp: Any = np
+    array_modules: tuple[str, ...] = ("numpy",)
+    dtypes: tuple[str, ...] = ("float32", "float64", "complex64", "complex128")
+    default_dtype: str = "float64"
+
+    def version(self) -> str:
+        return np.__version__
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> NDArray:
+        if device not in (None, "cpu"):
+            raise ValueError(f"the numpy backend has the device 'cpu' alone, got {device!r}")
+        return np.asarray(x, dtype=self.check_dtype(dtype))
+
+    def to_numpy(self, x: Any) -> NDArray:
+        return np.asarray(x)
+
+    def dtype_of(self, x: Any) -> str:
+        return str(x.dtype)
+
+    def device_of(self, x: Any) -> str:
+        return "cpu"
+
+    def einsum(self, equation: str, *operands: Any) -> Any:
+        return np.einsum(equation, *operands)
+
+    def synchronize(self, x: Any) -> None:
+        pass
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return x.reshape(shape)
+
+    def permute(self, x: Any, axes: tuple[int, ...]) -> Any:
+        return x.transpose(axes)
+
+    def multiply_sum(self, a: Any, b: Any, axes: tuple[int, ...]) -> Any:
+        labels = list(range(a.ndim))
+        left = [k for k in labels if a.shape[k] == b.shape[k] or a.shape[k] != 1]
+        right = [k for k in labels if a.shape[k] == b.shape[k] or b.shape[k] != 1]
+        kept = [k for k in labels if k not in axes]
+        a = a.reshape([a.shape[k] for k in left])
+        return np.einsum(a, left, b.reshape([b.shape[k] for k in right]), right, kept)
+
+    def scatter_add(self, shape: tuple[int, ...], axis: int, indices: Any, values: Any) -> Any:
+        out = np.zeros(shape, values.dtype)
+        np.add.at(np.moveaxis(out, axis, 0), indices, np.moveaxis(values, axis, 0))
+        return out
+
+    def sum_of_squares(self, arrays: Any) -> Any:
+        return sum(np.vdot(a, a).real for a in arrays)
+
+    def svdvals(self, x: Any) -> Any:
+        return np.linalg.svd(x, compute_uv=False)
+
+
+backend = NumpyBackend()

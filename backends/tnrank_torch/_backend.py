@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from array_api_compat import torch as torch_namespace
+from tnrank import Backend
+from torch.utils import _pytree
+
+
+class TorchBackend(Backend):
+    """PyTorch tensors; gradients by autograd, batches by ``torch.func.vmap``."""
+
+    name: ClassVar[str] = "torch"
+    xp: Any = torch_namespace
+    array_modules: tuple[str, ...] = ("torch",)
+    dtypes: tuple[str, ...] = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"value_and_grad", "vmap", "stop_gradient", "wrap_optimizer", "register_structure"}
+    )
+
+    @property
+    def default_dtype(self) -> str:  # type: ignore[override]  # follows torch.set_default_dtype
+        return _name(torch.get_default_dtype())
+
+    def version(self) -> str:
+        return str(torch.__version__)
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count())))
+
+    def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> torch.Tensor:
+        self.check_dtype(dtype)
+        if isinstance(x, np.ndarray):
+            x = np.ascontiguousarray(x)
+            x = x if x.flags.writeable else x.copy()
+        kind = None if dtype is None else getattr(torch, dtype)
+        return torch.as_tensor(x, dtype=kind, device=device)
+
+    def to_numpy(self, x: torch.Tensor) -> np.ndarray[Any, Any]:
+        x = x.detach().cpu().resolve_conj().resolve_neg()
+        return x.float().numpy() if x.dtype is torch.bfloat16 else x.numpy()
+
+    def dtype_of(self, x: torch.Tensor) -> str:
+        return _name(x.dtype)
+
+    def device_of(self, x: torch.Tensor) -> str:
+        return str(x.device)
+
+    def einsum(self, equation: str, *operands: torch.Tensor) -> torch.Tensor:
+        return torch.einsum(equation, *operands)
+
+    def synchronize(self, x: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def reshape(self, x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return x.reshape(shape)
+
+    def permute(self, x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        return x.permute(axes)
+
+    def multiply_sum(self, a: torch.Tensor, b: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        return (a * b).sum(axes)
+
+    def take(self, x: torch.Tensor, indices: torch.Tensor, axis: int) -> torch.Tensor:
+        return x.index_select(axis, indices)
+
+    def scatter_add(
+        self, shape: tuple[int, ...], axis: int, indices: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        return values.new_zeros(shape).index_add(axis, indices, values)
+
+    def sum_of_squares(self, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(torch._foreach_norm(list(arrays))).square().sum()
+
+    def descend(self, arrays: Any, rate: Any, directions: Any) -> tuple[torch.Tensor, ...]:
+        if isinstance(rate, float):
+            return tuple(torch._foreach_add(list(arrays), list(directions), alpha=-rate))
+        return tuple(a - rate * d for a, d in zip(arrays, directions, strict=True))
+
+    def svdvals(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.svdvals(x)
+
+    def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        def both(arrays: Sequence[torch.Tensor], *rest: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+            with torch.enable_grad():
+                leaves = tuple(a.detach().requires_grad_() for a in arrays)
+                value = fn(leaves, *rest)
+                gradients = torch.autograd.grad(value, leaves)
+            return value.detach(), gradients
+
+        return both
+
+    def vmap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.func.vmap(fn)
+
+    def stop_gradient(self, x: torch.Tensor) -> torch.Tensor:
+        return x.detach()
+
+    def wrap_optimizer(self, optimizer: Any) -> Any:
+        return _TorchOptimizer(optimizer) if callable(optimizer) else None
+
+    def register_structure(self, cls: Any) -> None:
+        _pytree.register_pytree_node(
+            cls,
+            lambda x: (list(x._flatten()[0]), x._flatten()[1]),
+            lambda leaves, static: cls._unflatten(static, leaves),
+            serialized_type_name=f"tnrank.{cls.__name__}",
+        )
+
+
+class _TorchOptimizer:
+    """A ``torch.optim`` class (or a function of the parameters) as an optimizer of ``complete``."""
+
+    def __init__(self, factory: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> None:
+        self.factory = factory
+
+    def init(self, parameters: Sequence[torch.Tensor]) -> Any:
+        leaves = [p.detach().clone() for p in parameters]
+        return leaves, self.factory(leaves)
+
+    def update(self, gradients: Any, state: Any, parameters: Any, backend: Any) -> tuple[Any, Any]:
+        leaves, optimizer = state
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = gradient
+        optimizer.step()
+        return tuple(leaf.detach().clone() for leaf in leaves), state
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+backend = TorchBackend()

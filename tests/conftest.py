@@ -1,0 +1,43 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+BACKENDS = ("numpy", "jax", "torch")
+INSTALLED = tuple(name for name in BACKENDS if find_spec(name))
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+if "jax" in INSTALLED:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+if "torch" in INSTALLED:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend_name(request: pytest.FixtureRequest) -> str:
+    """The name of each backend in turn."""
+    if request.param not in INSTALLED:
+        pytest.skip(f'{request.param} is not installed: pip install "tnrank[{request.param}]"')
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the MNIST, Fashion-MNIST and CIFAR-10 files."""
+    if "TNRANK_DATA" not in os.environ:
+        pytest.skip("TNRANK_DATA does not name the folder with mnist/, fashion-mnist/ and cifar10/")
+    return Path(os.environ["TNRANK_DATA"])

@@ -1,0 +1,28 @@
+"""The Python in README and docs/ does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    page
+    for page in (*ROOT.glob("README.md"), *sorted((ROOT / "docs").glob("*.md")))
+    if "```python
+" in page.read_text()
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text()
+    namespace = {"__name__": "__main__"}
+    for block in re.finditer(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        above = "\n" * (text[: block.start()].count("\n") + 1)  # tracebacks then give the line of the page
+        exec(compile(above + block.group(1), page, "exec"), namespace)

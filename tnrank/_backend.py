@@ -1,0 +1,336 @@
+"""What the library asks of an array framework, and how it finds one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tnrank._typing import Array, Function, Shape
+
+# name -> (module of the backend, root modules of its array types, package to install, what pip needs)
+_BUILT_IN = {
+    "numpy": ("tnrank_numpy", ("numpy",), "numpy", "numpy"),
+    "jax": ("tnrank_jax", ("jax", "jaxlib"), "jax", '"tnrank[jax]"'),
+    "torch": ("tnrank_torch", ("torch",), "torch", '"tnrank[torch]"'),
+}
+_ENTRY_POINTS = "tnrank.backends"
+
+CAPABILITIES = (
+    "value_and_grad",
+    "jit",
+    "vmap",
+    "scan",
+    "stop_gradient",
+    "odeint",
+    "wrap_optimizer",
+    "register_structure",
+)
+"""What a backend may offer beyond the required functions; it lists its own in ``capabilities``."""
+
+
+class Backend:
+    """An array-API namespace plus the few functions that it does not have.
+
+    A subclass sets ``name``, ``xp``, ``dtypes`` and ``default_dtype``, and writes the seven functions that raise
+    here. Everything else has a default, written with those seven and ``xp``; a framework overrides what it does
+    better. A subclass that overrides an optional function names it in ``capabilities``.
+
+    Example:
+        >>> import tnrank
+        >>> backend = tnrank.get_backend("numpy")
+        >>> backend.to_numpy(backend.asarray([1.0, 2.0], dtype="float32"))
+        array([1., 2.], dtype=float32)
+    """
+
+    name: ClassVar[str]
+    xp: Any
+    dtypes: tuple[str, ...]
+    default_dtype: str
+    array_modules: tuple[str, ...]
+    """Root modules of the array types that belong to this backend, such as ``("jax", "jaxlib")``."""
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    # required
+
+    def version(self) -> str:
+        """The framework's version."""
+        raise NotImplementedError
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices that arrays can live on, the default one first."""
+        raise NotImplementedError
+
+    def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> Array:
+        """``x`` as an array of this backend; ``None`` keeps the dtype of an array and is the default else."""
+        raise NotImplementedError
+
+    def to_numpy(self, x: Array) -> np.ndarray[Any, Any]:
+        """``x`` on the host, detached from any gradient."""
+        raise NotImplementedError
+
+    def dtype_of(self, x: Array) -> str:
+        """The dtype's name, such as ``"float64"``."""
+        raise NotImplementedError
+
+    def device_of(self, x: Array) -> str:
+        """The device's name, such as ``"cpu"`` or ``"cuda:0"``."""
+        raise NotImplementedError
+
+    def einsum(self, equation: str, *operands: Array) -> Array:
+        """Einstein summation of one or two operands."""
+        raise NotImplementedError
+
+    def synchronize(self, x: Any) -> None:
+        """Wait until the arrays in ``x`` have been computed."""
+        raise NotImplementedError
+
+    # arithmetic with a default
+
+    def reshape(self, x: Array, shape: Shape) -> Array:
+        """``x`` with another shape and the same elements in C order."""
+        return self.xp.reshape(x, shape)
+
+    def permute(self, x: Array, axes: tuple[int, ...]) -> Array:
+        """``x`` with its axes permuted."""
+        return self.xp.permute_dims(x, axes)
+
+    def multiply_sum(self, a: Array, b: Array, axes: tuple[int, ...]) -> Array:
+        """``(a * b).sum(axes)`` with broadcasting."""
+        return self.xp.sum(a * b, axis=axes)
+
+    def take(self, x: Array, indices: Array, axis: int) -> Array:
+        """Slices of ``x`` at ``indices`` along ``axis``."""
+        return self.xp.take(x, indices, axis=axis)
+
+    def scatter_add(self, shape: Shape, axis: int, indices: Array, values: Array) -> Array:
+        """Zeros of ``shape`` with ``values`` added at ``indices`` along ``axis``: the adjoint of :meth:`take`."""
+        one_hot = self.xp.astype(indices[None, :] == self.xp.arange(shape[axis])[:, None], values.dtype)
+        moved = self.xp.tensordot(one_hot, values, axes=([1], [axis]))
+        return self.xp.moveaxis(moved, 0, axis)
+
+    def sum_of_squares(self, arrays: Sequence[Array]) -> Array:
+        """The sum of the squared absolute values of all elements of all arrays."""
+        return sum(self.xp.sum(abs(a) ** 2) for a in arrays)
+
+    def descend(self, arrays: Sequence[Array], rate: Any, directions: Sequence[Array]) -> tuple[Array, ...]:
+        """``array - rate * direction`` for each pair; ``rate`` is a number or a scalar array."""
+        return tuple(a - rate * d for a, d in zip(arrays, directions, strict=True))
+
+    def svdvals(self, x: Array) -> Array:
+        """Singular values, shape ``(.., min(m, n))``, descending."""
+        return self.xp.linalg.svdvals(x)
+
+    # transformations with a default
+
+    def value_and_grad(self, fn: Function) -> Function:
+        """``fn(arrays, *rest) -> scalar`` to a function that gives the scalar and a tuple of gradients."""
+        raise unsupported(self, "value_and_grad")
+
+    def jit(self, fn: Function) -> Function:
+        """A compiled ``fn``; without a compiler, ``fn`` itself."""
+        return fn
+
+    def vmap(self, fn: Function) -> Function:
+        """``fn`` over a leading axis of all its arguments and results (tuples of arrays)."""
+        raise unsupported(self, "vmap")
+
+    def while_loop(self, condition: Function, body: Function, state: Any) -> Any:
+        """``body`` applied to ``state`` as long as ``condition`` holds."""
+        while condition(state):
+            state = body(state)
+        return state
+
+    def scan(self, fn: Function, state: Any, xs: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """``state, y = fn(state, x)`` for each row ``x`` of ``xs``; the last state and the rows ``y``."""
+        ys = []
+        for x in xs:
+            state, y = fn(state, x)
+            ys.append(y)
+        return state, ys
+
+    def stop_gradient(self, x: Array) -> Array:
+        """``x`` as a constant of differentiation."""
+        return x
+
+    def wrap_optimizer(self, optimizer: Any) -> Any:
+        """The framework's own optimizer as an object with ``init`` and ``update``; ``None`` if it is not one."""
+        return None
+
+    def register_structure(self, cls: type[Structure]) -> None:
+        """Make ``cls`` a pytree of this framework."""
+
+    def check_dtype(self, dtype: str | None) -> str | None:
+        """``dtype`` if this backend has it.
+
+        Raises:
+            ValueError: if it does not; the known ones are listed.
+        """
+        if dtype is None or dtype in self.dtypes:
+            return dtype
+        raise ValueError(f"the {self.name} backend has no dtype {dtype!r}; it has {', '.join(self.dtypes)}")
+
+    def __repr__(self) -> str:
+        return f"<tnrank backend {self.name!r}, version {self.version()}>"
+
+
+class Structure:
+    """Base of values that are arrays plus a hashable structure: every backend registers them as pytrees."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__name__.startswith("_"):
+            return
+        _STRUCTURES.append(cls)
+        for backend in _LOADED.values():
+            backend.register_structure(cls)
+
+    def _flatten(self) -> tuple[tuple[Array, ...], Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def _unflatten(cls, static: Any, arrays: Iterable[Array]) -> Any:
+        raise NotImplementedError
+
+
+_STRUCTURES: list[type[Structure]] = []
+_LOADED: dict[str, Backend] = {}
+_BY_TYPE: dict[type, Backend] = {}
+
+
+def unsupported(backend: Backend, capability: str) -> NotImplementedError:
+    """The error of a backend that lacks ``capability``."""
+    return NotImplementedError(
+        f"the {backend.name} backend has no {capability}; it offers "
+        f"{', '.join(sorted(backend.capabilities)) or 'no transformations'}. Convert first: x.to('jax') or x.to('torch')."
+    )
+
+
+@cache
+def _third_party() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=_ENTRY_POINTS) if point.name not in _BUILT_IN}
+
+
+def known_backends() -> tuple[str, ...]:
+    """Names of all backends, installed or not: the built-in table, then entry points."""
+    return (*_BUILT_IN, *_third_party(), *(n for n in _LOADED if n not in _BUILT_IN and n not in _third_party()))
+
+
+def available_backends() -> tuple[str, ...]:
+    """Names of the backends whose framework is installed.
+
+    Example:
+        >>> import tnrank
+        >>> "numpy" in tnrank.available_backends()
+        True
+    """
+    return tuple(n for n in known_backends() if n not in _BUILT_IN or _installed(n))
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(_BUILT_IN[name][2]) is not None
+
+
+def get_backend(name: str | Backend) -> Backend:
+    """The backend called ``name``; its framework is imported on first use.
+
+    Raises:
+        ValueError: if no backend has this name; the known names are listed.
+        ImportError: if its framework is not installed; the pip command is given.
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.get_backend("numpy").name
+        'numpy'
+    """
+    if isinstance(name, Backend):
+        return name
+    if name in _LOADED:
+        return _LOADED[name]
+    if name in _BUILT_IN:
+        module, _, package, requirement = _BUILT_IN[name]
+        if not _installed(name):
+            raise ImportError(f"backend {name!r} needs {package}, which is not installed: pip install {requirement}")
+        return register_backend(importlib.import_module(module).backend)
+    if name in _third_party():
+        return register_backend(_third_party()[name].load())
+    hints = ", ".join(f"{n!r} (pip install {_BUILT_IN[n][3]})" for n in _BUILT_IN)
+    others = [n for n in known_backends() if n not in _BUILT_IN]
+    raise ValueError(
+        f"unknown backend {name!r}; known: {hints}{''.join(f', {n!r}' for n in others)}. "
+        f"A package adds its own under the entry-point group {_ENTRY_POINTS!r}."
+    )
+
+
+def register_backend(backend: Backend) -> Backend:
+    """Add a backend without an entry point (tests, notebooks), and register all structures with it."""
+    if backend.name not in _LOADED:
+        _LOADED[backend.name] = backend
+        for cls in _STRUCTURES:
+            backend.register_structure(cls)
+    return _LOADED[backend.name]
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend that ``array`` belongs to.
+
+    Raises:
+        TypeError: if it is not an array of any known backend.
+
+    Example:
+        >>> import numpy, tnrank
+        >>> tnrank.backend_of(numpy.ones(3)).name
+        'numpy'
+    """
+    kind = type(array)
+    found = _BY_TYPE.get(kind)
+    if found is None:
+        found = _BY_TYPE[kind] = _find_backend(kind)
+    return found
+
+
+def _find_backend(kind: type) -> Backend:
+    roots = [cls.__module__.partition(".")[0] for cls in kind.__mro__]
+    if kind.__mro__[-2].__name__ != "generic":  # numpy scalars have a dtype and a shape, and yet are not arrays
+        for backend in _LOADED.values():
+            if any(root in backend.array_modules for root in roots):
+                return backend
+        for name, (_, modules, _, _) in _BUILT_IN.items():
+            if any(root in modules for root in roots):
+                return get_backend(name)
+        for name in _third_party():
+            backend = get_backend(name)
+            if any(root in backend.array_modules for root in roots):
+                return backend
+    raise TypeError(
+        f"got {kind.__module__}.{kind.__qualname__}, needed an array of a backend "
+        f"({', '.join(available_backends())}): convert it, for example with numpy.asarray(x) or "
+        f"tnrank.get_backend('torch').asarray(x)"
+    )
+
+
+def common_backend(arrays: Iterable[Array], names: Callable[[], Iterable[str]] | None = None) -> Backend:
+    """The one backend of all arrays.
+
+    Raises:
+        TypeError: if they belong to two backends; the first array of each is named.
+    """
+    found: dict[str, int] = {}
+    for position, array in enumerate(arrays):
+        found.setdefault(backend_of(array).name, position)
+    if len(found) == 1:
+        return get_backend(next(iter(found)))
+    if not found:
+        return get_backend("numpy")
+    titles = list(names()) if names else [str(p) for p in range(1 + max(found.values()))]
+    listed = ", ".join(f"{titles[position]!r} is {name}" for name, position in found.items())
+    raise TypeError(f"arrays of two backends in one call: {listed}; convert one side, for example x.to('torch')")

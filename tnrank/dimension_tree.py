@@ -1,0 +1,329 @@
+"""Dimension trees: which modes are grouped before which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+
+class Node(NamedTuple):
+    """A node of a dimension tree: the modes below it (ascending) and its height (leaf: 0).
+
+    A leaf and a unary node above it have the same modes and differ in height.
+    """
+
+    modes: tuple[int, ...]
+    height: int
+
+    def __str__(self) -> str:
+        return "{" + ",".join(map(str, self.modes)) + "}"
+
+
+class DimensionTree:
+    """A rooted tree over the modes 0 .. N-1 (the papers' mode tree), immutable, hashable, equal by value.
+
+    Args:
+        nested: the root as a nested sequence of modes, such as ``((0, 1), (2, 3))``. A sequence of one entry is a
+            unary node. Every mode appears once.
+
+    Raises:
+        ValueError: if a mode is missing, repeated, negative or not an integer, or a node is empty.
+
+    Source: Hackbusch & Kuehn 2009 (dimension tree); Razin et al. 2022, Sec. 4 (mode tree).
+
+    Example:
+        >>> from tnrank import DimensionTree
+        >>> tree = DimensionTree(((0, 1), (2, 3)))
+        >>> [str(node) for node in tree.nodes]
+        ['{0}', '{1}', '{2}', '{3}', '{0,1}', '{2,3}', '{0,1,2,3}']
+        >>> tree == DimensionTree.balanced(4)
+        True
+    """
+
+    __slots__ = ("__dict__", "_nested")
+
+    def __init__(self, nested: Sequence[Any] | int) -> None:
+        if isinstance(nested, DimensionTree):
+            nested = nested.nested
+        self._nested = _frozen(nested)
+        modes = list(_modes(self._nested))
+        for mode in modes:
+            if mode < 0:
+                raise ValueError(f"a mode is a number from 0 on, got {mode}")
+            if modes.count(mode) > 1:
+                raise ValueError(f"mode {mode} appears {modes.count(mode)} times in {self._nested!r}, needed once")
+        missing = sorted(set(range(len(modes))) - set(modes))
+        if missing:
+            raise ValueError(
+                f"mode {missing[0]} is missing from {self._nested!r}: {len(modes)} modes are numbered 0 .. {len(modes) - 1}"
+            )
+
+    @classmethod
+    def balanced(cls, order: int, arity: int = 2) -> DimensionTree:
+        """Split the modes into ``arity`` parts of nearly equal size, again and again: no unary nodes.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree.balanced(5).nested
+            (((0, 1), 2), (3, 4))
+        """
+        _check_order(order, arity)
+        return cls(_split(tuple(range(order)), arity))
+
+    @classmethod
+    def windows(cls, order: int, window: int = 2) -> DimensionTree:
+        """Group ``window`` neighbors on every level; a short last window may leave a unary node.
+
+        The layout of the published implementation of hierarchical tensor factorization (Razin et al. 2022).
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree.windows(5).nested
+            (((0, 1), (2, 3)), ((4,),))
+        """
+        _check_order(order, window)
+        level: list[Any] = list(range(order))
+        while len(level) > 1:
+            level = [tuple(level[k : k + window]) for k in range(0, len(level), window)]
+        return cls(level[0] if order > 1 else (0,))
+
+    @classmethod
+    def linear(cls, order: int) -> DimensionTree:
+        """The tree of the tensor train: (0, (1, (2, ..))).
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree.linear(4).nested
+            (0, (1, (2, 3)))
+        """
+        _check_order(order, 2)
+        nested: Any = order - 1 if order > 1 else (0,)
+        for mode in range(order - 2, -1, -1):
+            nested = (mode, nested)
+        return cls(nested)
+
+    @classmethod
+    def star(cls, order: int) -> DimensionTree:
+        """All modes under the root: the tree of Tucker and of weighted CP factorizations.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree.star(3).nested
+            (0, 1, 2)
+        """
+        _check_order(order, 2)
+        return cls(tuple(range(order)))
+
+    @classmethod
+    def quad(cls, height: int, width: int) -> DimensionTree:
+        """2 x 2 windows of a ``height x width`` grid of modes in row-major order, ragged at the borders.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree.quad(2, 4).nested
+            ((0, 1, 4, 5), (2, 3, 6, 7))
+        """
+        _check_order(height * width, 2)
+        grid: list[list[Any]] = [[row * width + column for column in range(width)] for row in range(height)]
+        while len(grid) > 1 or len(grid[0]) > 1:
+            grid = [
+                [
+                    tuple(entry for line in grid[row : row + 2] for entry in line[column : column + 2])
+                    for column in range(0, len(grid[0]), 2)
+                ]
+                for row in range(0, len(grid), 2)
+            ]
+        return cls(grid[0][0] if height * width > 1 else (0,))
+
+    @property
+    def nested(self) -> Any:
+        """The tree as nested tuples of modes."""
+        return self._nested
+
+    @cached_property
+    def order(self) -> int:
+        """N, the number of modes."""
+        return len(self.root.modes)
+
+    @cached_property
+    def _walk(self) -> tuple[Node, dict[Node, tuple[Node, ...]]]:
+        children: dict[Node, tuple[Node, ...]] = {}
+        # Iterative, because a linear tree of order 1000 is deeper than Python's recursion limit.
+        stack: list[tuple[Any, bool]] = [(self._nested, False)]
+        done: list[Node] = []
+        while stack:
+            entry, ready = stack.pop()
+            if isinstance(entry, int):
+                done.append(Node((entry,), 0))
+            elif ready:
+                below = tuple(done[len(done) - len(entry) :])
+                del done[len(done) - len(entry) :]
+                node = Node(
+                    tuple(sorted(m for child in below for m in child.modes)), 1 + max(c.height for c in below)
+                )
+                children[node] = below
+                done.append(node)
+            else:
+                stack.append((entry, True))
+                stack.extend((child, False) for child in reversed(entry))
+        return done[0], children
+
+    @property
+    def root(self) -> Node:
+        """The node of all modes."""
+        return self._walk[0]
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, leaves first, children before parents, by height and then by first mode."""
+        found = {Node((m,), 0) for m in range(len(self.root.modes))} | set(self._walk[1])
+        return tuple(sorted(found, key=lambda node: (node.height, node.modes[0], node.modes)))
+
+    @cached_property
+    def leaves(self) -> tuple[Node, ...]:
+        """The leaves, one a mode, in the order of the modes."""
+        return tuple(node for node in self.nodes if node.height == 0)
+
+    @cached_property
+    def interior(self) -> tuple[Node, ...]:
+        """All nodes but the leaves, children before parents; the root is the last."""
+        return tuple(node for node in self.nodes if node.height > 0)
+
+    def children(self, node: Node | Sequence[int]) -> tuple[Node, ...]:
+        """The children of a node, in the order in which the tree was written; empty for a leaf."""
+        return self._walk[1].get(self.node(node), ())
+
+    @cached_property
+    def _parents(self) -> dict[Node, Node]:
+        return {child: node for node, below in self._walk[1].items() for child in below}
+
+    def parent(self, node: Node | Sequence[int]) -> Node | None:
+        """The parent of a node; ``None`` for the root."""
+        return self._parents.get(self.node(node))
+
+    @cached_property
+    def _by_modes(self) -> dict[tuple[int, ...], list[Node]]:
+        found: dict[tuple[int, ...], list[Node]] = {}
+        for node in self.nodes:
+            found.setdefault(node.modes, []).append(node)
+        return found
+
+    def node(self, key: Node | Sequence[int] | int) -> Node:
+        """The node that ``key`` names: a Node, or the modes below it where that is unique.
+
+        Raises:
+            KeyError: if there is no such node, or if a unary node makes the modes ambiguous.
+        """
+        if isinstance(key, Node):
+            if key.height in [n.height for n in self._by_modes.get(key.modes, [])]:
+                return key
+            raise KeyError(f"no node {key!r} in {self!r}; its nodes: {', '.join(map(repr, self.nodes))}")
+        modes = (key,) if isinstance(key, int) else tuple(sorted(key))
+        found = self._by_modes.get(modes, [])
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise KeyError(f"no node of the modes {modes} in {self!r}; its nodes: {', '.join(map(str, self.nodes))}")
+        heights = ", ".join(repr(n) for n in found)
+        raise KeyError(f"the modes {modes} name {len(found)} nodes (unary nodes): give one of {heights}")
+
+    @cached_property
+    def is_binary(self) -> bool:
+        """Whether every interior node has two children."""
+        return all(len(below) == 2 for below in self._walk[1].values())
+
+    def draw(self, note: Any = None) -> str:
+        """The tree as indented text, one node a line, with ``note(node)`` behind each."""
+        lines: list[str] = []
+        stack: list[tuple[Node, str, str]] = [(self.root, "", "")]
+        while stack:
+            node, first, rest = stack.pop()
+            remark = f"  {note(node)}" if note else ""
+            lines.append(f"{first}{node}{remark}")
+            below = self.children(node)
+            for child in reversed(below):
+                last = child == below[-1]
+                stack.append((child, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   ")))
+        return "\n".join(lines)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DimensionTree) and self._nested == other._nested
+
+    def __hash__(self) -> int:
+        return hash((DimensionTree, self._nested))
+
+    def __getstate__(self) -> Any:
+        return self._nested
+
+    def __setstate__(self, state: Any) -> None:
+        self._nested = state
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_nested" and hasattr(self, "_nested"):
+            raise AttributeError("a DimensionTree is immutable: build another one")
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        order = self.order
+        for name, build in (("balanced", self.balanced), ("linear", self.linear), ("star", self.star)):
+            if order > 1 and self == build(order):
+                return f"DimensionTree.{name}({order})"
+        return f"DimensionTree({self._nested!r})"
+
+
+def _frozen(nested: Any) -> Any:
+    """The nested sequence with tuples for sequences, built without recursion."""
+    if isinstance(nested, int) and not isinstance(nested, bool):
+        raise ValueError(f"a tree needs at least a root above mode {nested}: write ({nested},)")
+    stack: list[tuple[Any, int]] = [(nested, -1)]
+    done: list[Any] = []
+    while stack:
+        entry, size = stack.pop()
+        if size >= 0:
+            node = tuple(done[len(done) - size :])
+            del done[len(done) - size :]
+            done.append(node)
+        elif hasattr(entry, "__index__") and not isinstance(entry, bool):
+            done.append(int(entry))
+        elif isinstance(entry, Iterable) and not isinstance(entry, str):
+            below = list(entry)
+            if not below:
+                raise ValueError(f"a node of the tree is empty in {nested!r}")
+            stack.append((entry, len(below)))
+            stack.extend((child, -1) for child in reversed(below))
+        else:
+            raise ValueError(f"a tree is made of nested sequences of modes, got {entry!r} in {nested!r}")
+    return done[0]
+
+
+def _modes(nested: Any) -> Iterator[int]:
+    stack = [nested]
+    while stack:
+        entry = stack.pop()
+        if isinstance(entry, int):
+            yield entry
+        else:
+            stack.extend(entry)
+
+
+def _split(modes: tuple[int, ...], arity: int) -> Any:
+    if len(modes) <= arity:
+        return modes
+    quotient, remainder = divmod(len(modes), arity)
+    bounds = [0]
+    for part in range(arity):
+        bounds.append(bounds[-1] + quotient + (part < remainder))
+    parts = (modes[a:b] for a, b in pairwise(bounds))
+    return tuple(part[0] if len(part) == 1 else _split(part, arity) for part in parts)
+
+
+def _check_order(order: int, arity: int) -> None:
+    if order < 1:
+        raise ValueError(f"a tree needs at least one mode, got order {order}")
+    if arity < 2:
+        raise ValueError(f"a node groups at least two modes, got {arity}")

@@ -1,0 +1,191 @@
+"""From index patterns to array operations: each step becomes one matrix product, product or einsum.
+
+The operations of a program are plain tuples in one flat tuple, so that a loop over them is cheap on NumPy, compiles
+under ``torch.compile(fullgraph=True)`` and disappears under ``jax.jit``. NumPy's and torch's einsum know 52 labels, so
+nothing here is passed on by label but by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from math import prod
+from typing import Any
+
+Labels = tuple[Hashable, ...]
+Sizes = Any
+
+MATMUL, MULTIPLY, MULTIPLY_SUM, EINSUM = range(4)
+
+Operand = tuple[Any, Any, Any]
+"""(axes, shape, axes): permute, reshape, permute again; ``None`` where nothing is to be done."""
+
+
+def run_pair(backend: Any, op: tuple[Any, ...], a: Any, b: Any) -> Any:
+    """Run one lowered step of two operands."""
+    kind, (pa, sa, ta), (pb, sb, tb), extra, shape, final = op
+    if pa is not None:
+        a = backend.permute(a, pa)
+    if sa is not None:
+        a = backend.reshape(a, sa)
+    if ta is not None:
+        a = backend.permute(a, ta)
+    if pb is not None:
+        b = backend.permute(b, pb)
+    if sb is not None:
+        b = backend.reshape(b, sb)
+    if tb is not None:
+        b = backend.permute(b, tb)
+    if kind == MATMUL:
+        c = a @ b
+    elif kind == MULTIPLY:
+        c = a * b
+    else:
+        c = backend.multiply_sum(a, b, extra)
+    if shape is not None:
+        c = backend.reshape(c, shape)
+    if final is not None:
+        c = backend.permute(c, final)
+    return c
+
+
+def lower_pair(a: Labels, b: Labels, out: Sequence[Hashable], sizes: Sizes) -> tuple[tuple[Any, ...], Labels]:
+    """The operation that contracts labels ``a`` with ``b``, and the order in which it leaves the labels ``out``."""
+    kept, in_a, in_b = set(out), set(a), set(b)
+    batch = [x for x in a if x in in_b and x in kept]
+    summed = [x for x in a if x in in_b and x not in kept]
+    left = [x for x in a if x not in in_b]
+    right = [x for x in b if x not in in_a]
+    if not summed:
+        return _multiply(a, b, batch, left, right, sizes)
+    if batch and not (left and right):
+        return _multiply_sum(a, b, batch, summed, left, right, sizes)
+    if len(b) == len(summed) + len(batch) + len(right) and prod(sizes[x] for x in b) > prod(sizes[x] for x in a):
+        # The order of the summed labels follows the larger operand, which then needs no copy.
+        summed = [x for x in b if x in set(summed)]
+    many = [len(group) != 1 for group in (batch, left, summed, right)]
+    operand_a = _as_matrix(a, batch, left, summed, sizes)
+    operand_b = _as_matrix(b, batch, summed, right, sizes)
+    natural = (*batch, *left, *right)
+    flat = (bool(batch) and many[0]) or (bool(left) and many[1]) or (bool(right) and many[3])
+    shape = tuple(sizes[x] for x in natural) if flat else None
+    return (MATMUL, operand_a, operand_b, None, shape, None), natural
+
+
+def _as_matrix(have: Labels, batch: list[Any], rows: list[Any], columns: list[Any], sizes: Sizes) -> Operand:
+    """Bring ``have`` to (batch, rows, columns), each one axis (an empty group: none); a transposed view is free."""
+    groups = [group for group in (batch, rows, columns) if group]
+    wanted = tuple(x for group in groups for x in group)
+    turned = (*batch, *columns, *rows)
+    simple = all(len(group) == 1 for group in groups)
+    axes: Any = None
+    last: Any = None
+    if have == turned and rows and columns and not simple:
+        shape: Any = tuple(prod(sizes[x] for x in group) for group in (batch, columns, rows) if group)
+        last = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
+        return None, shape, last
+    if have != wanted:
+        axes = tuple(have.index(x) for x in wanted)
+    shape = None if simple else tuple(prod(sizes[x] for x in group) for group in groups)
+    return axes, shape, last
+
+
+def _multiply(
+    a: Labels, b: Labels, batch: list[Any], left: list[Any], right: list[Any], sizes: Sizes
+) -> tuple[tuple[Any, ...], Labels]:
+    if not left:
+        natural: Labels = b
+    elif not right:
+        natural = a
+    elif batch and a[: len(batch)] == tuple(batch) and b[: len(batch)] == tuple(batch):
+        natural = (*batch, *left, *right)
+    else:
+        natural = (*left, *right, *batch)
+    return (MULTIPLY, _align(a, natural, sizes), _align(b, natural, sizes), None, None, None), natural
+
+
+def _multiply_sum(
+    a: Labels, b: Labels, batch: list[Any], summed: list[Any], left: list[Any], right: list[Any], sizes: Sizes
+) -> tuple[tuple[Any, ...], Labels]:
+    every = b if not left else a
+    gone = set(summed)
+    natural = tuple(x for x in every if x not in gone)
+    axes = tuple(k for k, x in enumerate(every) if x in gone)
+    return (MULTIPLY_SUM, _align(a, every, sizes), _align(b, every, sizes), axes, None, None), natural
+
+
+def _align(have: Labels, every: Labels, sizes: Sizes) -> Operand:
+    """Bring ``have`` to the axes ``every``, with size 1 where it has none."""
+    present = set(have)
+    wanted = tuple(x for x in every if x in present)
+    axes = None if wanted == have else tuple(have.index(x) for x in wanted)
+    shape = None if wanted == every else tuple(sizes[x] if x in present else 1 for x in every)
+    return axes, shape, None
+
+
+def with_final(op: tuple[Any, ...], natural: Labels, wanted: Sequence[Hashable]) -> tuple[Any, ...]:
+    """``op`` with a permutation to the label order ``wanted`` at its end."""
+    if natural == tuple(wanted):
+        return op
+    return (*op[:5], tuple(natural.index(x) for x in wanted))
+
+
+Unary = tuple[Any, Any, Any]
+"""(equation, shape, axes): an einsum of one operand, a reshape that drops axes of size 1, a permutation."""
+
+
+def lower_unary(have: Labels, out: Sequence[Hashable], sizes: Sizes) -> Unary | None:
+    """The operation that takes diagonals of repeated labels, sums the labels not in ``out`` and orders the rest."""
+    wanted = tuple(out)
+    if have == wanted:
+        return None
+    kept = set(wanted)
+    distinct = tuple(dict.fromkeys(have))
+    if len(distinct) == len(have):
+        left = tuple(x for x in have if x in kept)
+        if all(sizes[x] == 1 for x in have if x not in kept):
+            shape = None if left == have else tuple(sizes[x] for x in left)
+            axes = None if left == wanted else tuple(left.index(x) for x in wanted)
+            return None, shape, axes
+    letters = {x: chr(97 + k) if k < 26 else chr(65 + k - 26) for k, x in enumerate(distinct)}
+    equation = "".join(letters[x] for x in have) + "->" + "".join(letters[x] for x in wanted)
+    return equation, None, None
+
+
+def run_unary(backend: Any, op: Unary, a: Any) -> Any:
+    """Run one lowered step of one operand."""
+    equation, shape, axes = op
+    if equation is not None:
+        return backend.einsum(equation, a)
+    if shape is not None:
+        a = backend.reshape(a, shape)
+    if axes is not None:
+        a = backend.permute(a, axes)
+    return a
+
+
+def spread(backend: Any, have: Labels, reduced: Labels, cotangent: Any, sizes: Sizes) -> Any:
+    """The adjoint of the unary step from ``have`` to ``reduced``: broadcast summed labels, fill diagonals."""
+    xp = backend.xp
+    labels = list(dict.fromkeys(have))
+    order = [x for x in labels if x in set(reduced)]
+    array = backend.permute(cotangent, tuple(reduced.index(x) for x in order)) if order != list(reduced) else cotangent
+    array = backend.reshape(array, tuple(sizes[x] if x in order else 1 for x in labels))
+    array = xp.broadcast_to(array, tuple(sizes[x] for x in labels))
+    current: list[Hashable] = list(labels)
+    seen: set[Hashable] = set()
+    for label in have:
+        if label in seen:
+            eye = xp.eye(sizes[label], dtype=array.dtype)
+            at = current.index(label)
+            shape = [1] * (len(current) + 1)
+            shape[at] = shape[-1] = sizes[label]
+            array = array[..., None] * backend.reshape(eye, tuple(shape))
+            current.append(("again", len(current), label))
+        seen.add(label)
+    # Copies of a label stand at the end; bring every axis to its place in ``have``.
+    copies: dict[Hashable, list[int]] = {}
+    for position, label in enumerate(current):
+        name = label[2] if isinstance(label, tuple) and len(label) == 3 and label[0] == "again" else label
+        copies.setdefault(name, []).append(position)
+    axes = tuple(copies[label].pop(0) for label in have)
+    return backend.permute(array, axes) if axes != tuple(range(len(axes))) else array

@@ -1,0 +1,352 @@
+"""The contraction plan: a path with its costs, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from tnrank._backend import Backend, backend_of, common_backend
+from tnrank._typing import Array, Arrays, Label, Sizes
+from tnrank.network._labels import listed, pattern
+from tnrank.network._path import NAMED, Pair, Problem, candidates, explicit_path, walk
+from tnrank.network._program import Program
+from tnrank.network._slicing import Slicing, choose_slices, parse_limit, run_slices
+
+if TYPE_CHECKING:
+    from tnrank.network._network import Network
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pairwise contraction of a plan.
+
+    ``first`` and ``second`` name what is contracted: a tensor, or ``"#k"`` for the result of step k. ``flops`` are
+    scalar multiplications, ``size`` the elements of the result.
+    """
+
+    first: str
+    second: str
+    left: tuple[Label, ...]
+    right: tuple[Label, ...]
+    output: tuple[Label, ...]
+    flops: int
+    size: int
+
+    @property
+    def pattern(self) -> str:
+        """The step's index pattern, such as ``ir,jr->ijr``."""
+        return f"{pattern(self.left)},{pattern(self.right)}->{pattern(self.output)}"
+
+
+class ContractionPlan:
+    """The order in which a network is contracted, with its costs; made by :meth:`tnrank.Network.plan`.
+
+    Call it with arrays by tensor name. It is immutable and picklable; :meth:`save` and :meth:`load` keep it as JSON.
+
+    Attributes:
+        network: what is contracted.
+        sizes: index -> size.
+        steps: the pairwise contractions in order.
+        flops: scalar multiplications in all, the product of all index sizes of each step, batch and slices included.
+        largest_intermediate: elements of the largest array that a step makes (in one slice, if there are slices).
+        slices: index -> elements of it that are handled at once.
+        method: which finder's path was kept.
+
+    Example:
+        >>> import numpy as np, tnrank
+        >>> net = tnrank.Network({"A": "ij", "B": "jk", "C": "kl"})
+        >>> plan = net.plan({"i": 2, "j": 30, "k": 30, "l": 2})
+        >>> [step.pattern for step in plan.steps]
+        ['ij,jk->ik', 'kl,ik->il']
+        >>> plan({"A": np.ones((2, 30)), "B": np.ones((30, 30)), "C": np.ones((30, 2))})
+        array([[900., 900.],
+               [900., 900.]])
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        sizes: Sizes,
+        path: Sequence[tuple[int, int]],
+        slices: Mapping[Label, int] | None = None,
+        method: str = "given",
+    ) -> None:
+        self.network = network
+        self.sizes: dict[Label, int] = {label: int(sizes[label]) for label in network.indices}
+        self.path = tuple((int(a), int(b)) for a, b in path)
+        self.slices: dict[Label, int] = dict(slices or {})
+        self.method = method
+        self._numbers = _Numbers(network, self.sizes)
+        pairs = walk(self._numbers.problem(()), list(self.path))
+        names = list(network.tensors) + [f"#{k + 1}" for k in range(len(pairs))]
+        labels = network.indices
+        self._slicing = Slicing(
+            tuple((self._numbers.number[label], chunk) for label, chunk in self.slices.items()),
+            self._numbers.sizes,
+        )
+        costs = self._slicing.costs(pairs, self._numbers.given)
+        self.steps = tuple(
+            Step(
+                names[p.first],
+                names[p.second],
+                tuple(labels[x] for x in p.left),
+                tuple(labels[x] for x in p.right),
+                tuple(labels[x] for x in p.out),
+                flops,
+                size,
+            )
+            for p, (flops, size) in zip(pairs, costs, strict=True)
+        )
+        self.flops = sum(step.flops for step in self.steps)
+        self.largest_intermediate = max((step.size for step in self.steps), default=1)
+        self._pairs = pairs
+        self._names = tuple(network.tensors)
+        self._shapes = tuple(tuple(self.sizes[x] for x in network.tensors[name]) for name in self._names)
+        self._program = Program(
+            self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, self._numbers.sizes
+        )
+        self._compiled: dict[str, Callable[..., Any]] = {}
+
+    @property
+    def naive_flops(self) -> int:
+        """Scalar multiplications of one einsum over all tensors at once: every index, times tensors less one."""
+        return prod(self.sizes.values()) * max(len(self.network.tensors) - 1, 1)
+
+    def __call__(self, arrays: Arrays) -> Array:
+        """Contract ``arrays`` (name -> array of one backend and one dtype).
+
+        Returns:
+            The result, axes in the order of ``network.output``.
+
+        Raises:
+            ValueError: for missing or extra arrays and for sizes other than the plan's, naming tensor and index.
+            TypeError: for two backends or two dtypes.
+        """
+        backend, values = self._check(arrays)
+        if "jit" in backend.capabilities:
+            return self._compile(backend)(values)
+        return self._run(backend, values)
+
+    def _compile(self, backend: Backend) -> Callable[..., Any]:
+        found = self._compiled.get(backend.name)
+        if found is None:
+            found = self._compiled[backend.name] = backend.jit(lambda values: self._run(backend, values))
+        return found
+
+    def _run(self, backend: Backend, values: Sequence[Array]) -> Array:
+        if not self._names:
+            return backend.asarray(1.0, dtype=backend.default_dtype)
+        if self.slices:
+            result = run_slices(backend, self._numbers, self._pairs, self._slicing, values)
+        else:
+            result = self._program.run(backend, values)
+        return result if self._numbers.output else backend.reshape(backend.xp.asarray(result), ())
+
+    def _check(self, arrays: Arrays) -> tuple[Backend, list[Array]]:
+        try:
+            values = [arrays[name] for name in self._names]
+            if len(values) != len(arrays):
+                raise KeyError
+            if not values:
+                return common_backend(()), values
+            first = values[0]
+            kind, dtype = type(first), first.dtype
+            for value, shape in zip(values, self._shapes, strict=True):
+                if value.shape != shape or value.dtype != dtype:
+                    raise KeyError
+                if type(value) is not kind and backend_of(value) is not backend_of(first):
+                    raise KeyError
+            return backend_of(first), values
+        except (KeyError, AttributeError, TypeError):
+            self._explain(arrays)
+            raise
+
+    def _explain(self, arrays: Arrays) -> None:
+        if not isinstance(arrays, Mapping):
+            raise TypeError(
+                f"arrays are given by tensor name, got {type(arrays).__name__}: write "
+                f"{{{', '.join(repr(n) + ': ..' for n in self._names[:3])}}}"
+            ) from None
+        sizes = self.network.sizes(arrays)
+        for label, size in sizes.items():
+            if size != self.sizes[label]:
+                holder = self.network.holders(label)[0]
+                raise ValueError(
+                    f"the plan was made for index {label!r} of size {self.sizes[label]}, got size {size} on tensor "
+                    f"{holder!r}: make another with network.plan(network.sizes(arrays))"
+                ) from None
+
+    def pull_back(self, arrays: Arrays, cotangent: Callable[[Array], Array] | Array) -> tuple[Array, dict[str, Array]]:
+        """The result and the vector-Jacobian products with all tensors, by one sweep back over the steps.
+
+        Args:
+            arrays: name -> array.
+            cotangent: an array of the result's shape, or a function from the result to one.
+
+        Returns:
+            The result, and {name: array of the tensor's shape}. Nothing is conjugated.
+
+        Raises:
+            ValueError: if the plan is sliced: the sweep needs every intermediate at once.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> net = tnrank.Network({"A": "ij", "B": "jk"})
+            >>> a, b = np.ones((2, 3)), np.ones((3, 2))
+            >>> _, pulled = net.plan(net.sizes({"A": a, "B": b})).pull_back({"A": a, "B": b}, np.ones((2, 2)))
+            >>> pulled["A"].shape
+            (2, 3)
+        """
+        if self.slices:
+            raise ValueError("a sliced plan keeps no intermediates for pull_back: plan without memory_limit")
+        backend, values = self._check(arrays)
+        kept = self._program.run_and_keep(backend, values)
+        incoming = cotangent(kept[-1]) if callable(cotangent) else cotangent
+        pulled = self._program.pull_back(backend, kept, incoming)
+        return kept[-1], dict(zip(self._names, pulled, strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ContractionPlan) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> Any:
+        names = tuple(self.network.tensors.items())
+        return names, self.network.output, tuple(self.sizes.items()), self.path, tuple(self.slices.items())
+
+    def __reduce__(self) -> Any:
+        return ContractionPlan, (self.network, self.sizes, self.path, self.slices, self.method)
+
+    def save(self, path: Any) -> None:
+        """Write the plan as JSON, atomically.
+
+        Raises:
+            TypeError: if a label is neither a string, a number nor a tuple of such.
+        """
+        from tnrank.network._plan_json import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> ContractionPlan:
+        """Read a plan that :meth:`save` wrote.
+
+        Raises:
+            ValueError: if the file is not one.
+        """
+        from tnrank.network._plan_json import load
+
+        return load(path)
+
+    def __str__(self) -> str:
+        from tnrank.network._plan_table import table
+
+        return table(self)
+
+    def __repr__(self) -> str:
+        sliced = f", slices={{{', '.join(f'{k!r}: {v}' for k, v in self.slices.items())}}}" if self.slices else ""
+        return (
+            f"ContractionPlan({len(self.steps)} steps, {self.flops:.3g} FLOPs, largest intermediate "
+            f"{self.largest_intermediate:,}{sliced}, {self.method})"
+        )
+
+
+class _Numbers:
+    """A network with its labels as numbers."""
+
+    def __init__(self, network: Network, sizes: Mapping[Label, int]) -> None:
+        self.number = {label: k for k, label in enumerate(network.indices)}
+        self.sizes = tuple(sizes[label] for label in network.indices)
+        self.output = tuple(self.number[label] for label in network.output)
+        self.given = [tuple(self.number[x] for x in labels) for labels in network.tensors.values()]
+        shared = [len(network.holders(label)) > 1 for label in network.indices]
+        kept = set(self.output)
+        self.reduced = [
+            tuple(x for x in dict.fromkeys(labels) if shared[x] or x in kept) for labels in self.given
+        ]
+
+    def problem(self, batch: Sequence[Label]) -> Problem:
+        """The path finders' view."""
+        return Problem(tuple(self.reduced), self.output, self.sizes, tuple(self.number[x] for x in batch))
+
+
+def make_plan(
+    network: Network,
+    sizes: Sizes,
+    optimize: Any,
+    memory_limit: int | str | None,
+    batch: tuple[Label, ...],
+    dtype: str,
+) -> ContractionPlan:
+    """See :meth:`tnrank.Network.plan`."""
+    limit = parse_limit(memory_limit, dtype)
+    values = []
+    for label in network.indices:
+        if label not in sizes:
+            raise ValueError(
+                f"no size for the index {label!r}: got {listed(sizes) or 'none'}, needed {listed(network.indices)}"
+            )
+        size = sizes[label]
+        if not hasattr(size, "__index__") or size < 0 or isinstance(size, bool):
+            raise ValueError(f"the size of index {label!r} is a number from 0 on, got {size!r}")
+        values.append(int(size))
+    for label in batch:
+        if label not in network._holders:
+            raise ValueError(f"batch index {label!r} is on no tensor; indices: {listed(network.indices)}")
+    if isinstance(optimize, list):
+        optimize = tuple(tuple(step) for step in optimize)
+    elif isinstance(optimize, str) and optimize not in NAMED:
+        raise ValueError(f"unknown optimize={optimize!r}: one of {', '.join(NAMED)}, a path or a path finder")
+    # Networks are equal in whatever order their tensors were given; a plan's path is not, so the order is in the key.
+    return _cached_plan(network, tuple(network.tensors), tuple(values), optimize, limit, batch)
+
+
+@lru_cache(maxsize=1024)
+def _cached_plan(
+    network: Network,
+    names: tuple[str, ...],
+    values: tuple[int, ...],
+    optimize: Any,
+    limit: int | None,
+    batch: tuple[Label, ...],
+) -> ContractionPlan:
+    sizes = dict(zip(network.indices, values, strict=True))
+    if not network.tensors:
+        return ContractionPlan(network, sizes, ())
+    numbers = _Numbers(network, sizes)
+    every = tuple(dict.fromkeys((*network.batch_indices, *batch)))
+    problem = numbers.problem(every)
+    if isinstance(optimize, tuple):
+        found: Any = [("given path", explicit_path(optimize, len(names)))]
+    else:
+        found = candidates(problem, optimize)
+    best: tuple[Any, ...] | None = None
+    least: int | None = None
+    for order, (method, path) in enumerate(found):
+        steps = walk(problem, path)
+        slices, peak = choose_slices(steps, problem, numbers.given, limit)
+        if slices is None:
+            least = peak if least is None else min(least, peak)
+            continue
+        cost = Slicing(slices, numbers.sizes).costs(steps, numbers.given)
+        score = (sum(f for f, _ in cost), max((s for _, s in cost), default=1), order)
+        if best is None or score < best[0]:
+            best = score, method, path, slices
+    if best is None:
+        raise ValueError(
+            f"memory_limit of {limit:,} elements cannot be honored: the least that slicing reaches is {least:,} elements"
+            f" in the largest intermediate; give memory_limit={least} or more"
+        )
+    _, method, path, slices = best
+    labels = network.indices
+    return ContractionPlan(network, sizes, path, {labels[x]: chunk for x, chunk in slices}, method)
+
+
+def largest_dense(steps: Sequence[Pair], sizes: Sequence[int]) -> int:
+    """Elements of the largest result of ``steps``."""
+    return max((step.size(sizes) for step in steps), default=1)

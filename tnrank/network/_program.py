@@ -1,0 +1,108 @@
+"""A lowered path: run it forwards, or forwards and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tnrank._backend import Backend
+from tnrank.network import _lower
+from tnrank.network._path import Pair
+
+
+class Program:
+    """The operations of a path for one set of index sizes.
+
+    Positions below ``count`` are the given arrays; each step appends one. Index numbers stand for labels.
+    """
+
+    def __init__(
+        self,
+        given: Sequence[tuple[int, ...]],
+        reduced: Sequence[tuple[int, ...]],
+        steps: Sequence[Pair],
+        output: tuple[int, ...],
+        sizes: Mapping[int, int] | Sequence[int],
+    ) -> None:
+        self.given, self.reduced, self.output, self.sizes = given, reduced, output, sizes
+        self.count = len(given)
+        place = {label: k for k, label in enumerate(output)}
+        far = len(output)
+        self.unary = []
+        have: list[tuple[Any, ...]] = []
+        for position, (labels, kept) in enumerate(zip(given, reduced, strict=True)):
+            wanted = output if not steps else kept
+            op = _lower.lower_unary(labels, wanted, sizes)
+            if op is not None:
+                self.unary.append((position, op))
+            have.append(wanted if op is not None else labels)
+        self.pairs: list[tuple[int, int, tuple[Any, ...]]] = []
+        for number, step in enumerate(steps):
+            a, b = step.first, step.second
+            # The operand with the first output label goes left, so that results need no permutation later.
+            if min((place.get(x, far) for x in have[b]), default=far) < min(
+                (place.get(x, far) for x in have[a]), default=far
+            ):
+                a, b = b, a
+            op, natural = _lower.lower_pair(have[a], have[b], step.out, sizes)
+            if number == len(steps) - 1:
+                op, natural = _lower.with_final(op, natural, output), output
+            self.pairs.append((a, b, op))
+            have.append(natural)
+        self.have = have
+        self._back: list[Any] | None = None
+
+    def run(self, backend: Backend, arrays: Sequence[Any], start: int = 0, made: list[Any] | None = None) -> Any:
+        """The contraction of ``arrays``; each intermediate is dropped after its one use."""
+        values = made if made is not None else self.reduce(backend, arrays)
+        run_pair = _lower.run_pair
+        for a, b, op in self.pairs[start:]:
+            values.append(run_pair(backend, op, values[a], values[b]))
+            values[a] = values[b] = None
+        return values[-1]
+
+    def reduce(self, backend: Backend, arrays: Sequence[Any]) -> list[Any]:
+        """The given arrays after their diagonals and private sums."""
+        values = list(arrays)
+        for position, op in self.unary:
+            values[position] = _lower.run_unary(backend, op, values[position])
+        return values
+
+    def run_and_keep(self, backend: Backend, arrays: Sequence[Any]) -> list[Any]:
+        """All values of the forward run, for :meth:`pull_back`; the last is the result."""
+        values = self.reduce(backend, arrays)
+        run_pair = _lower.run_pair
+        for a, b, op in self.pairs:
+            values.append(run_pair(backend, op, values[a], values[b]))
+        return values
+
+    def pull_back(self, backend: Backend, values: Sequence[Any], cotangent: Any) -> list[Any]:
+        """Vector-Jacobian products with every given array; one sweep from the result to the arrays."""
+        if self._back is None:
+            self._back = self._lower_back()
+        run_pair = _lower.run_pair
+        gradients: list[Any] = [None] * len(values)
+        gradients[-1] = cotangent
+        for out, a, b, to_a, to_b in self._back:
+            incoming = gradients[out]
+            gradients[a] = run_pair(backend, to_a, incoming, values[b])
+            gradients[b] = run_pair(backend, to_b, incoming, values[a])
+            gradients[out] = None
+        for position, _ in self.unary:
+            reduced = self.output if not self.pairs else self.reduced[position]
+            gradients[position] = _lower.spread(
+                backend, self.given[position], reduced, gradients[position], self.sizes
+            )
+        return gradients[: self.count]
+
+    def _lower_back(self) -> list[Any]:
+        back = []
+        for number in range(len(self.pairs) - 1, -1, -1):
+            a, b, _ = self.pairs[number]
+            out = self.count + number
+            ops = []
+            for target, other in ((a, b), (b, a)):
+                op, natural = _lower.lower_pair(self.have[out], self.have[other], self.have[target], self.sizes)
+                ops.append(_lower.with_final(op, natural, self.have[target]))
+            back.append((out, a, b, *ops))
+        return back

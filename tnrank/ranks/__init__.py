@@ -1,0 +1,28 @@
+"""Every notion of rank: numbers read off spectra, of matrices and of tensors along a dimension tree."""
+
+from __future__ import annotations
+
+from tnrank.ranks._by_node import ByNode as ByNode
+from tnrank.ranks._matrix import effective_rank as effective_rank
+from tnrank.ranks._matrix import matrix_rank as matrix_rank
+from tnrank.ranks._matrix import schatten_norm as schatten_norm
+from tnrank.ranks._matrix import singular_values as singular_values
+from tnrank.ranks._matrix import stable_rank as stable_rank
+from tnrank.ranks._norms import condition_number_of as condition_number_of
+from tnrank.ranks._norms import distance_to_rank_of as distance_to_rank_of
+from tnrank.ranks._norms import ky_fan_norm_of as ky_fan_norm_of
+from tnrank.ranks._norms import nuclear_norm_of as nuclear_norm_of
+from tnrank.ranks._norms import schatten_norm_of as schatten_norm_of
+from tnrank.ranks._numbers import effective_rank_of as effective_rank_of
+from tnrank.ranks._numbers import numerical_rank_of as numerical_rank_of
+from tnrank.ranks._numbers import participation_ratio_of as participation_ratio_of
+from tnrank.ranks._numbers import spectral_entropy_of as spectral_entropy_of
+from tnrank.ranks._numbers import stable_rank_of as stable_rank_of
+from tnrank.ranks._report import MatrixRanks as MatrixRanks
+from tnrank.ranks._report import NodeRanks as NodeRanks
+from tnrank.ranks._report import RankReport as RankReport
+from tnrank.ranks._report import rank_report as rank_report
+from tnrank.ranks._tensor import hierarchical_rank as hierarchical_rank
+from tnrank.ranks._tensor import hierarchical_singular_values as hierarchical_singular_values
+from tnrank.ranks._tensor import multilinear_rank as multilinear_rank
+from tnrank.ranks._tensor import separation_rank as separation_rank

@@ -1,0 +1,173 @@
+"""What the rank functions accept: dense arrays of any backend, and factorizations."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tnrank._backend import backend_of
+from tnrank.dimension_tree import DimensionTree
+
+if TYPE_CHECKING:
+    from tnrank._backend import Backend
+    from tnrank._typing import Array, Shape
+
+DENSE_LIMIT = 2**28
+"""The most elements that a factorization is turned into (2 GiB in float64)."""
+
+_NATIVE = ("float32", "float64", "complex64", "complex128")
+_SHORT = ("float16", "bfloat16")
+
+
+class Dense(NamedTuple):
+    """A checked array to measure: its values in a dtype that has a singular value decomposition."""
+
+    array: Array
+    backend: Backend
+    dtype: str
+    """The dtype as given, whose rounding sets tolerances; integers count as the default float."""
+    given: str
+    """What was given, in words."""
+    tree: DimensionTree | None
+    """The factorization's own dimension tree."""
+
+
+def read(x: Any) -> Dense:
+    """An array, or a factorization made dense, with its entries checked.
+
+    Raises:
+        TypeError: if it is neither, or has no numbers in it.
+        ValueError: if entries are NaN or infinite, or a factorization is too large to be made dense.
+    """
+    tree, given = None, "array"
+    if _is_factorization(x):
+        tree, given = getattr(x, "tree", None), type(x).__name__
+        x = _to_dense(x)
+    backend = backend_of(x)
+    dtype = backend.dtype_of(x)
+    if dtype.startswith(("int", "uint", "bool")):
+        x, dtype = backend.asarray(x, dtype=backend.default_dtype), backend.default_dtype
+    elif dtype in _SHORT:
+        x = backend.xp.astype(x, backend.xp.float32)
+    elif dtype not in _NATIVE:
+        numbers = ", ".join((*_NATIVE, *_SHORT))
+        raise TypeError(
+            f"got an array of dtype {dtype}, needed numbers ({numbers}, or integers): convert it, for "
+            "example "
+            "x.astype('float64')"
+        )
+    _check_finite(x, backend)
+    return Dense(x, backend, dtype, given, tree if isinstance(tree, DimensionTree) else None)
+
+
+def read_tensor(x: Any) -> Dense:
+    """A tensor of order at least 2 without empty modes."""
+    found = read(x)
+    shape = tuple(found.array.shape)
+    if len(shape) < 2:
+        kind = "a number" if not shape else "a vector"
+        raise ValueError(
+            f"got {kind} (shape {shape}), needed a tensor of order 2 or more: it has no matricization"
+        )
+    _check_sides(shape, found.given)
+    return found
+
+
+def read_matrix(x: Any) -> Dense:
+    """A matrix or a stack of matrices ``(.., m, n)`` without empty sides."""
+    found = read(x)
+    shape = tuple(found.array.shape)
+    if len(shape) < 2:
+        raise ValueError(
+            f"got an array of shape {shape}, needed a matrix (m, n) or a stack of matrices (.., m, n)"
+        )
+    if found.given != "array" and len(shape) != 2:
+        raise ValueError(
+            f"got a {found.given} of order {len(shape)}, needed a matrix: use hierarchical_singular_values, "
+            "multilinear_rank or separation_rank, or take x.to_dense() for a stack of matrices"
+        )
+    for axis in (-2, -1):
+        if shape[axis] == 0:
+            raise ValueError(f"a matrix of shape {shape[-2:]} is empty: axis {len(shape) + axis} has size 0")
+    return found
+
+
+def read_tree(tree: Any, found: Dense) -> DimensionTree:
+    """The given tree, or the factorization's own, or the balanced one; fitting the tensor.
+
+    A tensor may have one axis more than the factorization's own tree has modes: the classes at its root.
+
+    Raises:
+        ValueError: if the tree has other modes than the tensor; the node and the mode are named.
+    """
+    shape = tuple(found.array.shape)
+    order = len(shape)
+    if tree is None and found.tree is not None and found.tree.order in (order, order - 1):
+        return found.tree
+    if tree is None:
+        return DimensionTree.balanced(order)
+    tree = DimensionTree(tree)
+    assert isinstance(tree, DimensionTree)
+    if tree.order > order:
+        raise ValueError(
+            f"the tree has {tree.order} modes, the tensor of shape {shape} has {order}: its node "
+            f"{{{order}}} names "
+            f"mode {order}; use DimensionTree.balanced({order}) or another tree over the modes 0 .. "
+            f"{order - 1}"
+        )
+    if tree.order < order:
+        raise ValueError(
+            f"the tree has {tree.order} modes, the tensor of shape {shape} has {order}: mode "
+            f"{tree.order} is missing "
+            f"from its root {tree.root}; use DimensionTree.balanced({order}) or another tree of order {order}"
+        )
+    return tree
+
+
+def _is_factorization(x: Any) -> bool:
+    if not (hasattr(x, "to_dense") and hasattr(x, "shape")):
+        return False
+    try:
+        backend_of(x)  # torch tensors have a to_dense of their own
+    except TypeError:
+        return True
+    return False
+
+
+def _to_dense(x: Any) -> Array:
+    shape: Shape = tuple(int(size) for size in x.shape)
+    _check_sides(shape, type(x).__name__)
+    size = math.prod(shape)
+    if size > DENSE_LIMIT:
+        listed = str(shape) if len(shape) <= 8 else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]})"
+        raise ValueError(
+            f"a {type(x).__name__} of order {len(shape)} and shape {listed} has {size:.3g} entries; "
+            "ranks are measured "
+            f"on the dense tensor, up to {DENSE_LIMIT} entries: contract modes first, or measure a slice"
+        )
+    return x.to_dense()
+
+
+def _check_sides(shape: Shape, given: str) -> None:
+    for mode, size in enumerate(shape):
+        if size == 0:
+            raise ValueError(
+                f"mode {mode} of the {given} of shape {shape} is empty: node {{{mode}}} has no rows"
+            )
+
+
+def _check_finite(x: Array, backend: Backend) -> None:
+    finite = backend.xp.isfinite(x)
+    try:
+        good = bool(backend.xp.all(finite))
+    except (TypeError, RuntimeError):
+        return  # a framework traces the call: there are no values yet
+    if good:
+        return
+    wrong = ~backend.to_numpy(finite)
+    first = tuple(int(k[0]) for k in wrong.nonzero())
+    raise ValueError(
+        f"{int(wrong.sum())} of {wrong.size} entries are NaN or infinite, the first at index {first}: "
+        "ranks need every "
+        "entry; fill in missing ones first, for example by tnrank.complete"
+    )

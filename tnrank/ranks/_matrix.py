@@ -1,0 +1,157 @@
+"""Ranks and norms of matrices: one decomposition each, then a number from its spectrum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tnrank import linalg
+from tnrank.linalg import check_rtol, choose_method, default_rtol, eps_of
+from tnrank.ranks._input import read_matrix
+from tnrank.ranks._norms import schatten_norm_of
+from tnrank.ranks._numbers import check_atol, effective_rank_of, numerical_rank_of, stable_rank_of
+from tnrank.ranks._spectrum import concrete
+
+if TYPE_CHECKING:
+    from tnrank._typing import Array
+
+
+def singular_values(M: Any, method: str = "auto", rtol: float | None = None) -> Array:
+    """Singular values of a matrix, a stack of matrices, or the end matrix of a factorization; descending.
+
+    Args:
+        M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``. Integers become the default float;
+            float16 and bfloat16 are computed in float32.
+        method: ``"qr"`` (accurate to eps of the largest value), ``"gram"`` (faster, to sqrt(eps)) or
+            ``"auto"``.
+        rtol: the accuracy needed, relative to the largest value; ``"auto"`` chooses by it.
+
+    Returns:
+        Real array of shape ``(.., min(m, n))``.
+
+    Raises:
+        ValueError: if an entry is NaN or infinite, a side is empty, or ``rtol`` is below the floor of the
+            method.
+        TypeError: if ``M`` holds no numbers.
+
+    Source: Golub & Van Loan, *Matrix Computations*, Sec. 8.6.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.ranks import singular_values
+        >>> singular_values(np.diag([3, 4]))
+        array([4., 3.])
+    """
+    found = read_matrix(M)
+    choose_method(method, rtol, found.dtype)
+    return linalg.singular_values(found.array, method, rtol)
+
+
+def matrix_rank(M: Any, rtol: float | None = None, atol: float | None = None) -> Array:
+    """Numerical rank: how many singular values exceed ``max(rtol * largest, atol)``.
+
+    Args:
+        M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``.
+        rtol: ``None`` is max(m, n) * eps of the dtype, or 0 where ``atol`` is given.
+        atol: absolute tolerance.
+
+    Returns:
+        Integers of shape ``(..,)``; the zero matrix has rank 0.
+
+    Raises:
+        ValueError: if the tolerance is below the accuracy of the values (eps of the largest), ``rtol`` is
+            outside [0, 1), ``atol`` is negative, or ``M`` is no matrix of finite numbers.
+
+    Source: Golub & Van Loan, *Matrix Computations*, Sec. 5.4.1.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.ranks import matrix_rank
+        >>> int(matrix_rank(np.ones((3, 5))))
+        1
+    """
+    found = read_matrix(M)
+    rtol, atol = check_rtol(rtol), check_atol(atol)
+    if rtol is None and atol is None:
+        rtol = default_rtol(found.array.shape[-2:], found.dtype)
+    elif atol is None:
+        choose_method("qr", rtol, found.dtype)
+    s = linalg.singular_values(found.array, "qr")
+    if atol is not None and (values := concrete(s, found.backend)) is not None and values.size:
+        top, eps = float(values[..., 0].max()), eps_of(found.dtype)
+        if max(atol, (rtol or 0.0) * top) < eps * top:
+            raise ValueError(
+                f"atol {atol:.3g} is below the accuracy of the singular values, {eps * top:.3g} (eps of "
+                f"{found.dtype} "
+                f"times the largest value {top:.3g}): raise atol, or give rtol"
+            )
+    return numerical_rank_of(s, rtol, atol)
+
+
+def effective_rank(M: Any) -> Array:
+    """Effective rank ``exp(-sum p ln p)`` of the singular values normalized to sum 1: between 1 and the rank.
+
+    Args:
+        M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``.
+
+    Returns:
+        Real array of shape ``(..,)``; the zero matrix has 0.
+
+    Raises:
+        ValueError: if ``M`` is no matrix of finite numbers.
+
+    Source: Roy & Vetterli 2007; Razin & Cohen 2020, Sec. 3.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.ranks import effective_rank
+        >>> round(float(effective_rank(np.eye(3))), 12)
+        3.0
+    """
+    return effective_rank_of(linalg.singular_values(read_matrix(M).array))
+
+
+def stable_rank(M: Any) -> Array:
+    """Stable rank: squared Frobenius norm over squared spectral norm; at most the rank.
+
+    Args:
+        M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``.
+
+    Returns:
+        Real array of shape ``(..,)``; the zero matrix has 0.
+
+    Raises:
+        ValueError: if ``M`` is no matrix of finite numbers.
+
+    Source: Rudelson & Vershynin 2007.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.ranks import stable_rank
+        >>> float(stable_rank(np.diag([2.0, 1.0])))
+        1.25
+    """
+    return stable_rank_of(linalg.singular_values(read_matrix(M).array))
+
+
+def schatten_norm(M: Any, p: float) -> Array:
+    """Schatten norm: the l_p (quasi-)norm of the singular values; 1 nuclear, 2 Frobenius, inf spectral.
+
+    Args:
+        M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``.
+        p: positive, or ``inf``.
+
+    Returns:
+        Real array of shape ``(..,)``.
+
+    Raises:
+        ValueError: if ``p`` is not positive, or ``M`` is no matrix of finite numbers.
+
+    Source: Bhatia, *Matrix Analysis*, Sec. IV.2.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.ranks import schatten_norm
+        >>> float(schatten_norm(np.diag([3.0, 4.0]), 2))
+        5.0
+    """
+    return schatten_norm_of(linalg.singular_values(read_matrix(M).array), p)
