@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from tnrank._backend import register_backend as register_backend
     from tnrank.dimension_tree import DimensionTree as DimensionTree
     from tnrank.dimension_tree import Node as Node
+    from tnrank.factorizations import CPFactorization as CPFactorization
+    from tnrank.factorizations import HierarchicalFactorization as HierarchicalFactorization
+    from tnrank.factorizations import MatrixFactorization as MatrixFactorization
+    from tnrank.factorizations import Factorization as Factorization
+    from tnrank.factorizations import load as load
     from tnrank.network import ContractionPlan as ContractionPlan
     from tnrank.network import Network as Network
     from tnrank.network import contract as contract
@@ -27,6 +32,11 @@ _HOME = {
     "register_backend": "tnrank._backend",
     "DimensionTree": "tnrank.dimension_tree",
     "Node": "tnrank.dimension_tree",
+    "CPFactorization": "tnrank.factorizations",
+    "HierarchicalFactorization": "tnrank.factorizations",
+    "MatrixFactorization": "tnrank.factorizations",
+    "Factorization": "tnrank.factorizations",
+    "load": "tnrank.factorizations",
     "ContractionPlan": "tnrank.network",
     "Network": "tnrank.network",
     "contract": "tnrank.network",

@@ -37,8 +37,8 @@ CAPABILITIES = (
 class Backend:
     """An array-API namespace plus the few functions that it does not have.
 
-    A subclass sets ``name``, ``xp``, ``dtypes`` and ``default_dtype``, and writes the seven functions that raise
-    here. Everything else has a default, written with those seven and ``xp``; a framework overrides what it does
+    A subclass sets ``name``, ``xp``, ``dtypes`` and ``default_dtype``, and writes the eight functions that raise
+    here. Everything else has a default, written with those eight and ``xp``; a framework overrides what it does
     better. A subclass that overrides an optional function names it in ``capabilities``.
 
     Example:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from tnrank import Backend
 
 _NEEDS_X64 = {"float64": "float32", "complex128": "complex64"}
@@ -24,7 +25,7 @@ class JaxBackend(Backend):
 
     @property
     def default_dtype(self) -> str:  # type: ignore[override]  # follows jax's x64 flag, which the user may flip
-        return "float64" if jax.config.jax_enable_x64 else "float32"
+        return "float64" if _x64() else "float32"
 
     def version(self) -> str:
         return jax.__version__
@@ -33,12 +34,12 @@ class JaxBackend(Backend):
         return tuple(_device_name(d) for d in jax.devices())
 
     def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
-        if self.check_dtype(dtype) is None and not isinstance(x, jax.Array):
-            dtype = str(getattr(x, "dtype", "")) or None
-        if dtype in _NEEDS_X64 and not jax.config.jax_enable_x64:
+        self.check_dtype(dtype)
+        wanted = dtype or (None if isinstance(x, jax.Array) else str(getattr(x, "dtype", "")))
+        if wanted in _NEEDS_X64 and not _x64():
             raise ValueError(
-                f"JAX keeps {dtype} as {_NEEDS_X64[dtype]} unless x64 is on: call "
-                f"jax.config.update('jax_enable_x64', True) first, or pass dtype={_NEEDS_X64[dtype]!r} "
+                f"JAX keeps {wanted} as {_NEEDS_X64[wanted]} unless x64 is on: call "
+                f"jax.config.update('jax_enable_x64', True) first, or pass dtype={_NEEDS_X64[wanted]!r} "
                 "(the tnrank command does it for --dtype float64)"
             )
         return jnp.asarray(x, dtype=dtype, device=self._device(device))
@@ -68,7 +69,7 @@ class JaxBackend(Backend):
         return jnp.einsum(equation, *operands)
 
     def synchronize(self, x: Any) -> None:
-        jax.block_until_ready(x)
+        jax.block_until_ready(x)  # type: ignore[no-untyped-call]
 
     def scatter_add(self, shape: tuple[int, ...], axis: int, indices: Any, values: Any) -> Any:
         moved = jnp.moveaxis(values, axis, 0)
@@ -117,6 +118,10 @@ class _Optax:
     def update(self, gradients: Any, state: Any, parameters: Any, backend: Any) -> tuple[Any, Any]:
         updates, state = self.transformation.update(gradients, state, parameters)
         return tuple(p + u.astype(p.dtype) for p, u in zip(parameters, updates, strict=True)), state
+
+
+def _x64() -> bool:
+    return bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]  # set at run time
 
 
 def _device_name(device: Any) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+
 from tnrank import Backend
 
 NDArray = np.ndarray[Any, Any]

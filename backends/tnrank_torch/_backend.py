@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from array_api_compat import torch as torch_namespace
-from tnrank import Backend
 from torch.utils import _pytree
+
+from tnrank import Backend
 
 
 class TorchBackend(Backend):
@@ -82,7 +83,8 @@ class TorchBackend(Backend):
         return tuple(a - rate * d for a, d in zip(arrays, directions, strict=True))
 
     def svdvals(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.svdvals(x)
+        values: torch.Tensor = torch.linalg.svdvals(x)
+        return values
 
     def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         def both(arrays: Sequence[torch.Tensor], *rest: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:

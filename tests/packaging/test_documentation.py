@@ -11,8 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     page
     for page in (*ROOT.glob("README.md"), *sorted((ROOT / "docs").glob("*.md")))
-    if "```python
-" in page.read_text()
+    if "```python\n" in page.read_text()
 ]
 
 

@@ -17,7 +17,7 @@ def read_csv(path: Path) -> np.ndarray[Any, Any]:
     """The matrix in a delimited text file; empty fields are NaN, one header row is left out.
 
     The delimiter is a tab, a semicolon or a comma, whichever the first line has. Blank lines and lines that
-    start with ``#`` are skipped. A first row without any number is a header.
+    start with ``#`` are skipped. A first row of words is a header.
 
     Raises:
         ValueError: if a field is not a number, the rows differ in length, or there is none; the line is
@@ -37,7 +37,7 @@ def read_csv(path: Path) -> np.ndarray[Any, Any]:
     fields = list(csv.reader((line for _, line in kept), delimiter=delimiter, skipinitialspace=True))
     if len(fields) != len(kept):
         raise ValueError(f"{path} has quoted fields over several lines, needed numbers only")
-    header = any(f.strip() for f in fields[0]) and all(_number(f) is None or not f.strip() for f in fields[0])
+    header = _is_header(fields[0])
     first = 1 if header else 0
     if first == len(fields):
         raise ValueError(f"{path} has no rows of numbers; line {kept[0][0]} reads {kept[0][1][:60]!r}")
@@ -47,8 +47,7 @@ def read_csv(path: Path) -> np.ndarray[Any, Any]:
         if len(entries) != width:
             raise ValueError(
                 f"{path}, line {number}: got {len(entries)} fields, needed {width} as in line "
-                f"{kept[first][0]} "
-                f"(delimiter {delimiter!r})"
+                f"{kept[first][0]} (delimiter {delimiter!r})"
             )
         for column, entry in enumerate(entries):
             value = _number(entry)
@@ -56,6 +55,12 @@ def read_csv(path: Path) -> np.ndarray[Any, Any]:
                 raise ValueError(f"{path}, line {number}, field {column + 1}: {_explain(entry, delimiter)}")
             out[row, column] = value
     return out
+
+
+def _is_header(entries: list[str]) -> bool:
+    """Whether all fields that are not empty are words."""
+    named = [entry for entry in entries if entry.strip()]
+    return bool(named) and all(_number(e) is None and any(map(str.isalpha, e)) for e in named)
 
 
 def _number(entry: str) -> float | None:

@@ -65,7 +65,7 @@ def read_array(path: str | Path, key: str | None = None) -> NDArray:
             f"{path} holds entries of dtype {array.dtype}, needed numbers: save array.astype('float64') "
             "instead"
         )
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) -> NDArray:
@@ -101,8 +101,7 @@ def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) 
             first = tuple(int(k[0]) for k in wrong.nonzero())
             raise ValueError(
                 f"a mask has entries 0 and 1; {int(wrong.sum())} of {array.size} in {path} differ, the "
-                "first is "
-                f"{array[first]} at index {first}"
+                f"first is {array[first]} at index {first}"
             )
     return np.array(array, dtype=bool)
 
@@ -157,10 +156,9 @@ def _read_npz(path: Path, key: str | None) -> NDArray:
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    if "allow_pickle" in str(error):
+    if "allow_pickle" in str(error) or "Python objects" in str(error):
         return ValueError(
             f"{path} holds pickled Python objects, which could run code and are not read: save numbers "
-            "instead, "
-            "numpy.save(path, numpy.asarray(rows, dtype='float64')) with rows of equal length"
+            "instead, numpy.save(path, numpy.asarray(rows, dtype='float64')) with rows of equal length"
         )
     return ValueError(f"{path} cannot be read, it may be cut short or damaged: {error}")

@@ -76,7 +76,6 @@ def check_modes(modes: Iterable[int] | int, shape: Shape) -> tuple[int, ...]:
         kind = "all modes" if found else "no mode"
         raise ValueError(
             f"a matricization needs rows and columns, got {kind} of shape {shape} as rows: give at "
-            "least one and "
-            f"at most {order - 1} of the {order} modes"
+            f"least one and at most {order - 1} of the {order} modes"
         )
     return found

@@ -54,8 +54,7 @@ def default_rtol(sides: Iterable[int], dtype: str) -> float:
     if rtol >= 1:
         raise ValueError(
             f"the default rtol of a {' x '.join(map(str, sides))} matrix in {dtype} is {rtol:.2g}, so "
-            "everything would "
-            "count as noise: convert to float32 or float64 first, or give rtol"
+            "everything would count as noise: convert to float32 or float64 first, or give rtol"
         )
     return rtol
 

@@ -1,14 +1,16 @@
-"""Networks from and to einsum equations and google/TensorNetwork nodes.
+"""Networks from and to google/TensorNetwork nodes.
 
 A copy node says that its edges are one index, so each connected group of copy nodes becomes one hyperindex by
-union-find. The copy tensor itself (dimension^rank elements, made when ``CopyNode.tensor`` is touched) is never built.
+union-find. The copy tensor itself (dimension^rank elements, made when ``CopyNode.tensor`` is touched) is
+never built.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -26,51 +28,6 @@ _FRAMEWORKS = {there: here for here, there in _NODE_BACKENDS.items()}
 _UNNAMED_NODE, _UNNAMED_EDGE = "__unnamed_node__", "__unnamed_edge__"
 
 
-def from_einsum(equation: str, names: Sequence[str] | None) -> Network:
-    """See :meth:`tnrank.Network.from_einsum`."""
-    from tnrank.network._network import Network
-
-    written = "".join(equation.split())
-    left, arrow, right = written.partition("->")
-    odd = sorted({c for c in left.replace(",", "") + right if c.isdigit() or c in ",.->"})
-    if odd:
-        what = "an ellipsis: name every axis" if "." in odd else f"{odd[0]!r}: labels are letters"
-        raise ValueError(f"the equation {equation!r} has {what}, such as 'ir,jr->ij'")
-    terms = left.split(",")
-    titles = [str(k) for k in range(len(terms))] if names is None else list(names)
-    if len(titles) != len(terms) or len(set(titles)) != len(titles):
-        raise ValueError(
-            f"the equation {equation!r} has {len(terms)} tensors, got the names {listed(titles)}: "
-            "needed as many, each once"
-        )
-    once = Counter(left.replace(",", ""))
-    # Without an arrow, einsum sorts the labels that occur once.
-    output = tuple(right) if arrow else tuple(sorted(label for label, times in once.items() if times == 1))
-    return Network({name: tuple(term) for name, term in zip(titles, terms, strict=True)}, output)
-
-
-def to_einsum(network: Network) -> str:
-    """See :meth:`tnrank.Network.to_einsum`."""
-    if not network.tensors:
-        raise ValueError("an empty network has no einsum equation: it is the scalar 1")
-    letters = {x: str(x) for x in network.indices if isinstance(x, str) and len(x) == 1 and x.isalpha()}
-    fresh = _symbols(set(letters.values()))
-    for label in network.indices:
-        if label not in letters:
-            letters[label] = next(fresh)
-    terms = ["".join(letters[x] for x in labels) for labels in network.tensors.values()]
-    return ",".join(terms) + "->" + "".join(letters[x] for x in network.output)
-
-
-def _symbols(taken: set[str]) -> Iterator[str]:
-    """Letters that are not taken: a-z, A-Z, then whatever Unicode calls a letter, which opt_einsum reads too."""
-    for code in (*range(97, 123), *range(65, 91), *range(192, 0xD800)):
-        symbol = chr(code)
-        if symbol.isalpha() and symbol not in taken:
-            yield symbol
-    raise ValueError("more indices than there are letters: an einsum equation cannot hold this network")
-
-
 def from_nodes(
     cls: type[Network], nodes: Iterable[Any], output: Sequence[Any] | None
 ) -> tuple[Network, dict[str, Array]]:
@@ -82,7 +39,9 @@ def from_nodes(
         if not isinstance(node, AbstractNode):
             raise TypeError(f"got {type(node).__name__}, needed a collection of tensornetwork nodes")
         if node.is_disabled:
-            raise ValueError(f"node {node.name!r} was contracted already, and its edges are gone: build it again")
+            raise ValueError(
+                f"node {node.name!r} was contracted already, and its edges are gone: build it again"
+            )
     if len({id(node) for node in given}) != len(given):
         twice = next(node for node in given if sum(other is node for other in given) > 1)
         raise ValueError(f"node {twice.name!r} is given twice: each node once")
@@ -92,7 +51,8 @@ def from_nodes(
     order = dangling if output is None else _ordered(output, dangling)
     if output is None and isinstance(nodes, AbstractSet) and len(dangling) > 1:
         raise ValueError(
-            f"a set of nodes has no order, and {len(dangling)} edges dangle: give output=[edge, ..] or a list of nodes"
+            f"a set of nodes has no order, and {len(dangling)} edges dangle: give output=[edge, ..], "
+            "or a list of nodes"
         )
     names = _unique_names([node.name for node in tensors])
     labels = _label_groups(groups, given, dict(zip(map(id, tensors), names, strict=True)))
@@ -101,8 +61,8 @@ def from_nodes(
     for name, node in zip(names, tensors, strict=True):
         found[name] = tuple(labels[groups.of(edge)] for edge in node.edges)
         arrays[name] = node.tensor
-    # One index stands for a whole group of copy nodes. Where it dangles more than once, an identity matrix gives the
-    # further axes; where no tensor carries it, a vector of ones does.
+    # One index stands for a whole group of copy nodes. Where it dangles more than once, an identity matrix
+    # gives the further axes; where no tensor carries it, a vector of ones does.
     result: list[Label] = []
     carried = {label for member in found.values() for label in member}
     for edge in order:
@@ -117,7 +77,10 @@ def from_nodes(
     for node in groups.copies:
         if node.edges and (label := labels[groups.of(node.edges[0])]) not in carried:
             name = _fresh(f"ones {label}", set(found))
-            found[name], arrays[name] = (label,), _like(groups, node.edges[0], tensors, np.ones(node.dimension))
+            found[name], arrays[name] = (
+                (label,),
+                _like(groups, node.edges[0], tensors, np.ones(node.dimension)),
+            )
             carried.add(label)
     return cls(found, result), arrays
 
@@ -135,8 +98,8 @@ class _Groups:
                 for end in edge.get_nodes():
                     if end is not None and id(end) not in inside:
                         raise ValueError(
-                            f"axis {axis} of node {node.name!r} is connected to node {end.name!r}, which was not "
-                            "given: add it, or disconnect the edge"
+                            f"axis {axis} of node {node.name!r} is connected to node {end.name!r}, which was "
+                            "not given: add it, or disconnect the edge"
                         )
         for node in copies:
             for edge in node.edges[1:]:
@@ -162,14 +125,16 @@ def _ordered(output: Sequence[Any], dangling: Sequence[Any]) -> list[Any]:
             if edge is None or named[edge.name] > 1:
                 names = [name for name in named if name != _UNNAMED_EDGE]
                 raise ValueError(
-                    f"the output edge {show(wanted)!r} is no dangling edge of these nodes: {len(dangling)} dangle"
-                    + (f", named {listed(names)}" if names else "")
+                    f"the output edge {show(wanted)!r} is no dangling edge of these nodes: {len(dangling)} "
+                    "dangle" + (f", named {listed(names)}" if names else "")
                 )
         order.append(edge)
     if len({id(edge) for edge in order}) != len(order) or len(order) != len(dangling):
         left = [edge for edge in dangling if not any(edge is other for other in order)]
         hint = f"; left out: {listed(f'{e.node1.name}[{e.axis1}]' for e in left)}" if left else ""
-        raise ValueError(f"the output has {len(order)} edges, needed each of the {len(dangling)} dangling ones once{hint}")
+        raise ValueError(
+            f"the output has {len(order)} edges, needed each of the {len(dangling)} dangling ones once{hint}"
+        )
     return order
 
 
@@ -219,7 +184,7 @@ def _fresh(name: str, taken: AbstractSet[Any]) -> str:
 
 
 def _like(groups: _Groups, edge: Any, tensors: Sequence[Any], values: np.ndarray[Any, Any]) -> Array:
-    """``values`` with the backend, dtype and device of the tensors, or of the copy node where there is none."""
+    """``values`` as an array like those of the tensors, or of the copy node where there is none."""
     if tensors:
         model = tensors[0].tensor
         backend = backend_of(model)
@@ -237,17 +202,16 @@ def to_nodes(network: Network, arrays: Arrays) -> list[Any]:
     backend = network.check_uniform(arrays)
     if backend.name not in _NODE_BACKENDS:
         raise ValueError(
-            f"tensornetwork knows the backends {listed(_NODE_BACKENDS)}, got arrays of {backend.name!r}: convert them"
+            f"tensornetwork knows the backends {listed(_NODE_BACKENDS)}, got arrays of {backend.name!r}: "
+            "convert them"
         )
     there = _NODE_BACKENDS[backend.name]
     nodes = {name: Node(arrays[name], name=name, backend=there) for name in network.tensors}
     # CopyNode takes a NumPy dtype, and it must be the tensors' own: torch refuses to mix, NumPy promotes.
-    dtype = np.float32
+    dtype = np.dtype("float32")
     if arrays:
-        try:
+        with suppress(TypeError):  # bfloat16
             dtype = np.dtype(backend.dtype_of(next(iter(arrays.values()))))
-        except TypeError:
-            pass
     ends: dict[Label, list[Any]] = {label: [] for label in network.indices}
     for name, labels in network.tensors.items():
         for axis, label in enumerate(labels):
@@ -261,7 +225,9 @@ def to_nodes(network: Network, arrays: Arrays) -> list[Any]:
         elif len(edges) == 2 and label not in opened:
             connect(*edges, name=title)
         else:
-            node = CopyNode(len(edges) + (label in opened), sizes[label], name=title, backend=there, dtype=dtype)
+            node = CopyNode(
+                len(edges) + (label in opened), sizes[label], name=title, backend=there, dtype=dtype
+            )
             for axis, edge in enumerate(edges):
                 connect(edge, node[axis], name=title)
             if label in opened:

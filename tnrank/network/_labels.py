@@ -20,8 +20,8 @@ def as_labels(given: str | Sequence[Label], what: str) -> tuple[Label, ...]:
         if odd:
             parts = [p for p in given.replace(",", " ").split() if p]
             raise ValueError(
-                f"{what} has labels {given!r}: a string is one label per letter, and {odd[0]!r} is not a letter; "
-                f"write a tuple, such as {tuple(parts)!r}"
+                f"{what} has labels {given!r}: a string is one label per letter, and {odd[0]!r} is not a "
+                f"letter; write a tuple, such as {tuple(parts)!r}"
             )
         return tuple(given)
     try:
@@ -32,7 +32,9 @@ def as_labels(given: str | Sequence[Label], what: str) -> tuple[Label, ...]:
         try:
             hash(label)
         except TypeError:
-            raise TypeError(f"{what} has the label {label!r}, which is not hashable: use a string or a tuple") from None
+            raise TypeError(
+                f"{what} has the label {label!r}, which is not hashable: use a string or a tuple"
+            ) from None
     return labels
 
 

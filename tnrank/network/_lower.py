@@ -1,8 +1,8 @@
 """From index patterns to array operations: each step becomes one matrix product, product or einsum.
 
-The operations of a program are plain tuples in one flat tuple, so that a loop over them is cheap on NumPy, compiles
-under ``torch.compile(fullgraph=True)`` and disappears under ``jax.jit``. NumPy's and torch's einsum know 52 labels, so
-nothing here is passed on by label but by position.
+The operations of a program are plain tuples in one flat tuple, so that a loop over them is cheap on NumPy,
+compiles under ``torch.compile(fullgraph=True)`` and disappears under ``jax.jit``. NumPy's and torch's einsum
+know 52 labels, so nothing here is passed on by label but by position.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Sizes = Any
 
 MATMUL, MULTIPLY, MULTIPLY_SUM, EINSUM = range(4)
 
-Operand = tuple[Any, Any, Any]
-"""(axes, shape, axes): permute, reshape, permute again; ``None`` where nothing is to be done."""
+Operand = tuple[Any, Any, bool]
+"""(axes, shape, turn): permute, reshape, swap the last two axes; ``None`` or false: nothing to be done."""
 
 
 def run_pair(backend: Any, op: tuple[Any, ...], a: Any, b: Any) -> Any:
@@ -27,14 +27,14 @@ def run_pair(backend: Any, op: tuple[Any, ...], a: Any, b: Any) -> Any:
         a = backend.permute(a, pa)
     if sa is not None:
         a = backend.reshape(a, sa)
-    if ta is not None:
-        a = backend.permute(a, ta)
+    if ta:
+        a = a.mT
     if pb is not None:
         b = backend.permute(b, pb)
     if sb is not None:
         b = backend.reshape(b, sb)
-    if tb is not None:
-        b = backend.permute(b, tb)
+    if tb:
+        b = b.mT
     if kind == MATMUL:
         c = a @ b
     elif kind == MULTIPLY:
@@ -49,7 +49,7 @@ def run_pair(backend: Any, op: tuple[Any, ...], a: Any, b: Any) -> Any:
 
 
 def lower_pair(a: Labels, b: Labels, out: Sequence[Hashable], sizes: Sizes) -> tuple[tuple[Any, ...], Labels]:
-    """The operation that contracts labels ``a`` with ``b``, and the order in which it leaves the labels ``out``."""
+    """The operation that contracts labels ``a`` with ``b``, and the order of the labels in its result."""
     kept, in_a, in_b = set(out), set(a), set(b)
     batch = [x for x in a if x in in_b and x in kept]
     summed = [x for x in a if x in in_b and x not in kept]
@@ -59,34 +59,32 @@ def lower_pair(a: Labels, b: Labels, out: Sequence[Hashable], sizes: Sizes) -> t
         return _multiply(a, b, batch, left, right, sizes)
     if batch and not (left and right):
         return _multiply_sum(a, b, batch, summed, left, right, sizes)
-    if len(b) == len(summed) + len(batch) + len(right) and prod(sizes[x] for x in b) > prod(sizes[x] for x in a):
+    if len(b) == len(summed) + len(batch) + len(right) and prod(sizes[x] for x in b) > prod(
+        sizes[x] for x in a
+    ):
         # The order of the summed labels follows the larger operand, which then needs no copy.
         summed = [x for x in b if x in set(summed)]
-    many = [len(group) != 1 for group in (batch, left, summed, right)]
     operand_a = _as_matrix(a, batch, left, summed, sizes)
     operand_b = _as_matrix(b, batch, summed, right, sizes)
     natural = (*batch, *left, *right)
-    flat = (bool(batch) and many[0]) or (bool(left) and many[1]) or (bool(right) and many[3])
-    shape = tuple(sizes[x] for x in natural) if flat else None
-    return (MATMUL, operand_a, operand_b, None, shape, None), natural
+    groups = [group for group in (batch, left, right) if group]
+    flat = tuple(prod(sizes[x] for x in group) for group in groups)
+    shape = tuple(sizes[x] for x in natural) if any(len(group) > 1 for group in groups) else None
+    return (MATMUL, operand_a, operand_b, flat, shape, None), natural
 
 
 def _as_matrix(have: Labels, batch: list[Any], rows: list[Any], columns: list[Any], sizes: Sizes) -> Operand:
-    """Bring ``have`` to (batch, rows, columns), each one axis (an empty group: none); a transposed view is free."""
+    """Bring ``have`` to (batch, rows, columns), each one axis (an empty group: none); transposing is free."""
     groups = [group for group in (batch, rows, columns) if group]
     wanted = tuple(x for group in groups for x in group)
     turned = (*batch, *columns, *rows)
     simple = all(len(group) == 1 for group in groups)
-    axes: Any = None
-    last: Any = None
-    if have == turned and rows and columns and not simple:
-        shape: Any = tuple(prod(sizes[x] for x in group) for group in (batch, columns, rows) if group)
-        last = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
-        return None, shape, last
-    if have != wanted:
-        axes = tuple(have.index(x) for x in wanted)
+    turn = have == turned and bool(rows) and bool(columns)
+    if turn:
+        groups[-2:] = columns, rows
+    axes = None if turn or have == wanted else tuple(have.index(x) for x in wanted)
     shape = None if simple else tuple(prod(sizes[x] for x in group) for group in groups)
-    return axes, shape, last
+    return axes, shape, turn
 
 
 def _multiply(
@@ -100,7 +98,12 @@ def _multiply(
         natural = (*batch, *left, *right)
     else:
         natural = (*left, *right, *batch)
-    return (MULTIPLY, _align(a, natural, sizes), _align(b, natural, sizes), None, None, None), natural
+    # Broadcasting adds leading axes by itself.
+    operands = [
+        (None, None, False) if have == natural[len(natural) - len(have) :] else _align(have, natural, sizes)
+        for have in (a, b)
+    ]
+    return (MULTIPLY, *operands, None, None, None), natural
 
 
 def _multiply_sum(
@@ -119,7 +122,7 @@ def _align(have: Labels, every: Labels, sizes: Sizes) -> Operand:
     wanted = tuple(x for x in every if x in present)
     axes = None if wanted == have else tuple(have.index(x) for x in wanted)
     shape = None if wanted == every else tuple(sizes[x] if x in present else 1 for x in every)
-    return axes, shape, None
+    return axes, shape, False
 
 
 def with_final(op: tuple[Any, ...], natural: Labels, wanted: Sequence[Hashable]) -> tuple[Any, ...]:
@@ -129,12 +132,29 @@ def with_final(op: tuple[Any, ...], natural: Labels, wanted: Sequence[Hashable])
     return (*op[:5], tuple(natural.index(x) for x in wanted))
 
 
+def without_reshapes(pairs: Sequence[tuple[int, int, Any]], count: int) -> list[tuple[int, int, Any]]:
+    """The steps ``(a, b, op)`` without reshapes of results that the next step would reshape again at once.
+
+    Positions from ``count`` on are results of steps, in order. What the steps leave is the same, but for its
+    shape.
+    """
+    ops = [list(op) for _, _, op in pairs]
+    for a, b, op in zip([p[0] for p in pairs], [p[1] for p in pairs], ops, strict=True):
+        for which, position in ((1, a), (2, b)):
+            axes, shape, turn = op[which]
+            made = ops[position - count] if position >= count else None
+            if made and made[0] == MATMUL and made[5] is None and axes is None and shape is not None:
+                made[4] = None
+                op[which] = axes, None if made[3] == shape else shape, turn
+    return [(a, b, tuple(op)) for (a, b, _), op in zip(pairs, ops, strict=True)]
+
+
 Unary = tuple[Any, Any, Any]
 """(equation, shape, axes): an einsum of one operand, a reshape that drops axes of size 1, a permutation."""
 
 
 def lower_unary(have: Labels, out: Sequence[Hashable], sizes: Sizes) -> Unary | None:
-    """The operation that takes diagonals of repeated labels, sums the labels not in ``out`` and orders the rest."""
+    """The operation that takes diagonals of repeated labels, sums what is not in ``out``, orders the rest."""
     wanted = tuple(out)
     if have == wanted:
         return None
@@ -168,7 +188,11 @@ def spread(backend: Any, have: Labels, reduced: Labels, cotangent: Any, sizes: S
     xp = backend.xp
     labels = list(dict.fromkeys(have))
     order = [x for x in labels if x in set(reduced)]
-    array = backend.permute(cotangent, tuple(reduced.index(x) for x in order)) if order != list(reduced) else cotangent
+    array = (
+        backend.permute(cotangent, tuple(reduced.index(x) for x in order))
+        if order != list(reduced)
+        else cotangent
+    )
     array = backend.reshape(array, tuple(sizes[x] if x in order else 1 for x in labels))
     array = xp.broadcast_to(array, tuple(sizes[x] for x in labels))
     current: list[Hashable] = list(labels)

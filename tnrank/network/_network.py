@@ -18,12 +18,14 @@ class Network(Structure):
     """An immutable hypergraph of named tensors over labeled indices.
 
     Args:
-        tensors: name -> labels of its axes. A string is one label per letter; any hashable labels as a tuple. A label
-            on three or more tensors is a hyperindex; twice on one tensor, a diagonal (a trace if it is summed).
-        output: labels of the result's axes; ``None`` takes the labels that occur once, in order of appearance.
+        tensors: name -> labels of its axes. A string is one label per letter; any hashable labels as a tuple.
+            A label on three or more tensors is a hyperindex; twice on one tensor, a diagonal (a trace if it
+            is summed).
+        output: labels of the result's axes; ``None`` takes the labels that occur once, in order of
+            appearance.
 
-    Two networks are equal, and hash alike, if they have the same tensors and output, in whatever order the tensors
-    were given. All labels that are not in ``output`` are summed over.
+    Two networks are equal, and hash alike, if they have the same tensors and output, in whatever order the
+    tensors were given. All labels that are not in ``output`` are summed over.
 
     Raises:
         ValueError: if an output label repeats or is on no tensor, or a label string is not made of letters.
@@ -69,7 +71,8 @@ class Network(Structure):
 
     @classmethod
     def from_einsum(cls, equation: str, names: Sequence[str] | None = None) -> Network:
-        """The network of an einsum equation, with tensors called ``"0"``, ``"1"``, .. unless ``names`` are given.
+        """The network of an einsum equation, with tensors called ``"0"``, ``"1"``, .. unless ``names`` are
+        given.
 
         Raises:
             ValueError: if the equation has an ellipsis, or the names do not fit.
@@ -79,7 +82,7 @@ class Network(Structure):
             >>> tnrank.Network.from_einsum("ir,jr,kr->ijk").tensors["2"]
             ('k', 'r')
         """
-        from tnrank.network._interop import from_einsum
+        from tnrank.network._einsum import from_einsum
 
         return from_einsum(equation, names)
 
@@ -91,22 +94,30 @@ class Network(Structure):
             >>> tnrank.Network({"A": ("left", "bond"), "B": ("bond", "right")}).to_einsum()
             'ab,bc->ac'
         """
-        from tnrank.network._interop import to_einsum
+        from tnrank.network._einsum import to_einsum
 
         return to_einsum(self)
 
     @classmethod
-    def from_nodes(cls, nodes: Iterable[Any], output: Sequence[Any] | None = None) -> tuple[Network, dict[str, Array]]:
+    def from_nodes(
+        cls, nodes: Iterable[Any], output: Sequence[Any] | None = None
+    ) -> tuple[Network, dict[str, Array]]:
         """The network and the arrays of google/TensorNetwork nodes; copy nodes become hyperindices.
 
-        Copy tensors are never built. Names, dtypes and backends are kept, and the nodes are left untouched.
+        Copy tensors are never built. Names (made unique), dtypes and backends are kept, and the nodes are
+        left untouched. Labels are the names of the edges where these are unique, else ``"node.axis"``. A
+        group of copy nodes with several dangling edges gets an identity matrix for each but the first, one
+        that touches no tensor a vector of ones.
 
         Args:
             nodes: the nodes of the graph.
-            output: dangling edges in the order of the result's axes; ``None`` takes them in the order of the nodes.
+            output: all dangling edges, or their names, in the order of the result's axes; ``None`` takes them
+                in the order of the nodes.
 
         Raises:
-            ValueError: if an edge leads to a node that was not given, or an output edge is not dangling.
+            ValueError: if an edge leads to a node that was not given, a node was contracted already, or
+                ``output`` does not name each dangling edge once.
+            TypeError: if an entry is not a node.
 
         Example:
             >>> import numpy as np, tensornetwork as tn, tnrank
@@ -123,6 +134,13 @@ class Network(Structure):
 
     def to_nodes(self, arrays: Arrays) -> list[Any]:
         """google/TensorNetwork nodes of this network, hyperindices as copy nodes (last in the list).
+
+        Edges and copy nodes are named by their labels, so ``Network.from_nodes(nodes,
+        output=network.output)`` gives back a network with labels that are strings. A copy node also stands
+        for a shared index of the output and for an index that one tensor sums alone.
+
+        Raises:
+            ValueError: if arrays are missing or do not fit, or tensornetwork does not know their backend.
 
         Example:
             >>> import numpy as np, tnrank
@@ -172,13 +190,16 @@ class Network(Structure):
         for name in self.tensors:
             if name not in arrays:
                 raise ValueError(
-                    f"no array for the tensor {name!r}: got {listed(arrays) or 'none'}, needed {listed(self.tensors)}"
+                    f"no array for the tensor {name!r}: got {listed(arrays) or 'none'}, "
+                    f"needed {listed(self.tensors)}"
                 )
             backend_of(arrays[name])
             shapes[name] = tuple(arrays[name].shape)
         extra = [name for name in arrays if name not in self.tensors]
         if extra:
-            raise ValueError(f"the array {extra[0]!r} belongs to no tensor: the network has {listed(self.tensors)}")
+            raise ValueError(
+                f"the array {extra[0]!r} belongs to no tensor: the network has {listed(self.tensors)}"
+            )
         self.check_uniform(arrays)
         return self.sizes_of_shapes(shapes)
 
@@ -191,8 +212,8 @@ class Network(Structure):
                 first = name, array.dtype
             elif array.dtype != first[1]:
                 raise TypeError(
-                    f"two dtypes in one call: tensor {first[0]!r} is {first[1]} and {name!r} is {array.dtype}; "
-                    "convert one, for example with array.astype or x.to(backend, dtype=..)"
+                    f"two dtypes in one call: tensor {first[0]!r} is {first[1]} and {name!r} is "
+                    f"{array.dtype}; convert one, for example with array.astype or x.to(backend, dtype=..)"
                 )
         return backend
 
@@ -208,16 +229,16 @@ class Network(Structure):
             shape = shapes[name]
             if len(shape) != len(labels):
                 raise ValueError(
-                    f"tensor {name!r} has {len(labels)} indices {pattern(labels)}, got an array with {len(shape)} "
-                    f"axes of shape {tuple(shape)}"
+                    f"tensor {name!r} has {len(labels)} indices {pattern(labels)}, got an array with "
+                    f"{len(shape)} axes of shape {tuple(shape)}"
                 )
             for label, size in zip(labels, shape, strict=True):
                 known = sizes.setdefault(label, int(size))
                 if known != size:
                     hint = " (sizes are never broadcast)" if 1 in (known, size) else ""
                     raise ValueError(
-                        f"index {label!r} has size {known} on tensor {first[label]!r} and size {size} on tensor "
-                        f"{name!r}{hint}"
+                        f"index {label!r} has size {known} on tensor {first[label]!r} and size {size} on "
+                        f"tensor {name!r}{hint}"
                     )
                 first.setdefault(label, name)
         return sizes
@@ -230,22 +251,24 @@ class Network(Structure):
         batch: Sequence[Label] = (),
         dtype: str = "float64",
     ) -> ContractionPlan:
-        """A contraction path with its costs, made once and run many times; equal calls return the cached plan.
+        """A contraction path with its costs, made once and run many times; equal calls return the cached
+        plan.
 
         Args:
             sizes: index -> size.
-            optimize: ``"auto"`` considers the tree-aware order, opt_einsum's finders searched without the batch
-                indices, and cotengra's greedy finder where it is installed; ``"auto-hq"`` adds slower searches. Also
-                one of ``"tree"``, ``"greedy"``, ``"optimal"``, ``"dp"``, ``"random-greedy"``, ``"cotengra"``, an
-                opt_einsum path finder, or an explicit path.
-            memory_limit: the most elements (an int) or bytes (a string such as ``"64 MiB"``, of ``dtype``) that any
-                array of the contraction may have; indices are sliced to honor it, batch indices first.
+            optimize: ``"auto"`` considers the tree-aware order, opt_einsum's finders searched without the
+                batch indices, and cotengra's greedy finder where it is installed; ``"auto-hq"`` adds slower
+                searches. Also one of ``"tree"``, ``"greedy"``, ``"optimal"``, ``"dp"``, ``"random-greedy"``,
+                ``"cotengra"``, an opt_einsum path finder, or an explicit path.
+            memory_limit: the most elements (an int) or bytes (a string such as ``"64 MiB"``, of ``dtype``)
+                that any array of the contraction may have; indices are sliced to honor it, batch indices
+                first.
             batch: indices to treat as batch indices besides the output labels that two or more tensors carry.
             dtype: what ``memory_limit`` in bytes refers to.
 
         Raises:
-            ValueError: if a size is missing or not positive, or no slicing honors ``memory_limit``; the minimum is
-                named.
+            ValueError: if a size is missing or not positive, or no slicing honors ``memory_limit``; the
+                minimum is named.
 
         Example:
             >>> import tnrank
@@ -254,7 +277,7 @@ class Network(Structure):
             >>> plan.flops, plan.largest_intermediate
             (330000, 30000)
         """
-        from tnrank.network._plan import make_plan
+        from tnrank.network._choose import make_plan
 
         return make_plan(self, sizes, optimize, memory_limit, tuple(batch), dtype)
 
@@ -311,7 +334,7 @@ class _ReadOnly(dict[str, Any]):
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("a Network is immutable: build another one from dict(network.tensors)")
 
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)

@@ -86,8 +86,8 @@ def candidates(problem: Problem, optimize: str | Callable[..., Any]) -> Iterator
             yield "tree-aware", path
         elif optimize == "tree":
             raise ValueError(
-                "optimize='tree' needs a network that is a tree once hyperindices are nodes, and this one has a "
-                "cycle: use optimize='auto'"
+                "optimize='tree' needs a network that is a tree once hyperindices are nodes, and this one "
+                "has a cycle: use optimize='auto'"
             )
         if optimize == "tree":
             return
@@ -109,7 +109,9 @@ def candidates(problem: Problem, optimize: str | Callable[..., Any]) -> Iterator
         yield f"opt_einsum {optimize}", _opt_einsum(problem, str(optimize))
 
 
-def _search_view(problem: Problem, with_batch: bool) -> tuple[list[frozenset[int]], frozenset[int], dict[int, int]]:
+def _search_view(
+    problem: Problem, with_batch: bool
+) -> tuple[list[frozenset[int]], frozenset[int], dict[int, int]]:
     """Inputs, output and sizes as the finders see them: batch indices mislead them, so they are left out."""
     skip = frozenset() if with_batch else frozenset(problem.batch)
     inputs = [frozenset(member) - skip for member in problem.inputs]

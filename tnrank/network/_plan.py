@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import Backend, backend_of, common_backend
 from tnrank._typing import Array, Arrays, Label, Sizes
-from tnrank.network._labels import listed, pattern
-from tnrank.network._path import NAMED, Pair, Problem, candidates, explicit_path, walk
+from tnrank.network._labels import pattern
+from tnrank.network._path import Problem, walk
 from tnrank.network._program import Program
-from tnrank.network._slicing import Slicing, choose_slices, parse_limit, run_slices
+from tnrank.network._slicing import SlicedProgram, Slicing
 
 if TYPE_CHECKING:
     from tnrank.network._network import Network
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 class Step:
     """One pairwise contraction of a plan.
 
-    ``first`` and ``second`` name what is contracted: a tensor, or ``"#k"`` for the result of step k. ``flops`` are
-    scalar multiplications, ``size`` the elements of the result.
+    ``first`` and ``second`` name what is contracted: a tensor, or ``"#k"`` for the result of step k.
+    ``flops`` are scalar multiplications, ``size`` the elements of the result.
     """
 
     first: str
@@ -44,14 +43,17 @@ class Step:
 class ContractionPlan:
     """The order in which a network is contracted, with its costs; made by :meth:`tnrank.Network.plan`.
 
-    Call it with arrays by tensor name. It is immutable and picklable; :meth:`save` and :meth:`load` keep it as JSON.
+    Call it with arrays by tensor name. It is immutable and picklable; :meth:`save` and :meth:`load` keep it
+    as JSON.
 
     Attributes:
         network: what is contracted.
         sizes: index -> size.
         steps: the pairwise contractions in order.
-        flops: scalar multiplications in all, the product of all index sizes of each step, batch and slices included.
-        largest_intermediate: elements of the largest array that a step makes (in one slice, if there are slices).
+        flops: scalar multiplications in all, the product of all index sizes of each step, batch and slices
+            included.
+        largest_intermediate: elements of the largest array that a step makes (in one slice, if there are
+            slices).
         slices: index -> elements of it that are handled at once.
         method: which finder's path was kept.
 
@@ -79,7 +81,7 @@ class ContractionPlan:
         self.path = tuple((int(a), int(b)) for a, b in path)
         self.slices: dict[Label, int] = dict(slices or {})
         self.method = method
-        self._numbers = _Numbers(network, self.sizes)
+        self._numbers = Numbers(network, self.sizes)
         pairs = walk(self._numbers.problem(()), list(self.path))
         names = list(network.tensors) + [f"#{k + 1}" for k in range(len(pairs))]
         labels = network.indices
@@ -94,11 +96,11 @@ class ContractionPlan:
                 names[p.second],
                 tuple(labels[x] for x in p.left),
                 tuple(labels[x] for x in p.right),
-                tuple(labels[x] for x in p.out),
+                tuple(labels[x] for x in p.out) if k < len(pairs) - 1 else network.output,
                 flops,
                 size,
             )
-            for p, (flops, size) in zip(pairs, costs, strict=True)
+            for k, (p, (flops, size)) in enumerate(zip(pairs, costs, strict=True))
         )
         self.flops = sum(step.flops for step in self.steps)
         self.largest_intermediate = max((step.size for step in self.steps), default=1)
@@ -108,11 +110,12 @@ class ContractionPlan:
         self._program = Program(
             self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, self._numbers.sizes
         )
-        self._compiled: dict[str, Callable[..., Any]] = {}
+        self._in_slices = SlicedProgram(self._numbers, pairs, self._slicing) if self.slices else None
+        self._compiled: dict[type | None, Callable[..., Any]] = {}
 
     @property
     def naive_flops(self) -> int:
-        """Scalar multiplications of one einsum over all tensors at once: every index, times tensors less one."""
+        """Scalar multiplications of one einsum over all tensors: all index sizes, times tensors less one."""
         return prod(self.sizes.values()) * max(len(self.network.tensors) - 1, 1)
 
     def __call__(self, arrays: Arrays) -> Array:
@@ -122,27 +125,34 @@ class ContractionPlan:
             The result, axes in the order of ``network.output``.
 
         Raises:
-            ValueError: for missing or extra arrays and for sizes other than the plan's, naming tensor and index.
+            ValueError: for missing or extra arrays and for sizes other than the plan's, naming tensor and
+                index.
             TypeError: for two backends or two dtypes.
         """
+        if self._compiled:
+            values = [arrays[name] for name in self._names if name in arrays]
+            kind = type(values[0]) if values else None
+            compiled = self._compiled.get(kind)
+            if compiled and len(values) == len(arrays) and all(type(value) is kind for value in values):
+                return compiled(values)
         backend, values = self._check(arrays)
-        if "jit" in backend.capabilities:
-            return self._compile(backend)(values)
+        if "jit" in backend.capabilities and values and not self.slices:
+            return self._compile(backend, type(values[0]))(values)
         return self._run(backend, values)
 
-    def _compile(self, backend: Backend) -> Callable[..., Any]:
-        found = self._compiled.get(backend.name)
-        if found is None:
-            found = self._compiled[backend.name] = backend.jit(lambda values: self._run(backend, values))
-        return found
+    def _compile(self, backend: Backend, kind: type) -> Callable[..., Any]:
+        """Shapes and dtypes are checked when a call is traced: a compiled call has been checked before."""
+
+        def run(values: list[Array]) -> Array:
+            return self._run(*self._check(dict(zip(self._names, values, strict=True))))
+
+        return self._compiled.setdefault(kind, backend.jit(run))
 
     def _run(self, backend: Backend, values: Sequence[Array]) -> Array:
         if not self._names:
             return backend.asarray(1.0, dtype=backend.default_dtype)
-        if self.slices:
-            result = run_slices(backend, self._numbers, self._pairs, self._slicing, values)
-        else:
-            result = self._program.run(backend, values)
+        program = self._in_slices or self._program
+        result = program.run(backend, values)
         return result if self._numbers.output else backend.reshape(backend.xp.asarray(result), ())
 
     def _check(self, arrays: Arrays) -> tuple[Backend, list[Array]]:
@@ -175,11 +185,13 @@ class ContractionPlan:
             if size != self.sizes[label]:
                 holder = self.network.holders(label)[0]
                 raise ValueError(
-                    f"the plan was made for index {label!r} of size {self.sizes[label]}, got size {size} on tensor "
-                    f"{holder!r}: make another with network.plan(network.sizes(arrays))"
+                    f"the plan was made for index {label!r} of size {self.sizes[label]}, got size {size} on "
+                    f"tensor {holder!r}: make another with network.plan(network.sizes(arrays))"
                 ) from None
 
-    def pull_back(self, arrays: Arrays, cotangent: Callable[[Array], Array] | Array) -> tuple[Array, dict[str, Array]]:
+    def pull_back(
+        self, arrays: Arrays, cotangent: Callable[[Array], Array] | Array
+    ) -> tuple[Array, dict[str, Array]]:
         """The result and the vector-Jacobian products with all tensors, by one sweep back over the steps.
 
         Args:
@@ -249,14 +261,16 @@ class ContractionPlan:
         return table(self)
 
     def __repr__(self) -> str:
-        sliced = f", slices={{{', '.join(f'{k!r}: {v}' for k, v in self.slices.items())}}}" if self.slices else ""
+        sliced = (
+            f", slices={{{', '.join(f'{k!r}: {v}' for k, v in self.slices.items())}}}" if self.slices else ""
+        )
         return (
             f"ContractionPlan({len(self.steps)} steps, {self.flops:.3g} FLOPs, largest intermediate "
             f"{self.largest_intermediate:,}{sliced}, {self.method})"
         )
 
 
-class _Numbers:
+class Numbers:
     """A network with its labels as numbers."""
 
     def __init__(self, network: Network, sizes: Mapping[Label, int]) -> None:
@@ -273,80 +287,3 @@ class _Numbers:
     def problem(self, batch: Sequence[Label]) -> Problem:
         """The path finders' view."""
         return Problem(tuple(self.reduced), self.output, self.sizes, tuple(self.number[x] for x in batch))
-
-
-def make_plan(
-    network: Network,
-    sizes: Sizes,
-    optimize: Any,
-    memory_limit: int | str | None,
-    batch: tuple[Label, ...],
-    dtype: str,
-) -> ContractionPlan:
-    """See :meth:`tnrank.Network.plan`."""
-    limit = parse_limit(memory_limit, dtype)
-    values = []
-    for label in network.indices:
-        if label not in sizes:
-            raise ValueError(
-                f"no size for the index {label!r}: got {listed(sizes) or 'none'}, needed {listed(network.indices)}"
-            )
-        size = sizes[label]
-        if not hasattr(size, "__index__") or size < 0 or isinstance(size, bool):
-            raise ValueError(f"the size of index {label!r} is a number from 0 on, got {size!r}")
-        values.append(int(size))
-    for label in batch:
-        if label not in network._holders:
-            raise ValueError(f"batch index {label!r} is on no tensor; indices: {listed(network.indices)}")
-    if isinstance(optimize, list):
-        optimize = tuple(tuple(step) for step in optimize)
-    elif isinstance(optimize, str) and optimize not in NAMED:
-        raise ValueError(f"unknown optimize={optimize!r}: one of {', '.join(NAMED)}, a path or a path finder")
-    # Networks are equal in whatever order their tensors were given; a plan's path is not, so the order is in the key.
-    return _cached_plan(network, tuple(network.tensors), tuple(values), optimize, limit, batch)
-
-
-@lru_cache(maxsize=1024)
-def _cached_plan(
-    network: Network,
-    names: tuple[str, ...],
-    values: tuple[int, ...],
-    optimize: Any,
-    limit: int | None,
-    batch: tuple[Label, ...],
-) -> ContractionPlan:
-    sizes = dict(zip(network.indices, values, strict=True))
-    if not network.tensors:
-        return ContractionPlan(network, sizes, ())
-    numbers = _Numbers(network, sizes)
-    every = tuple(dict.fromkeys((*network.batch_indices, *batch)))
-    problem = numbers.problem(every)
-    if isinstance(optimize, tuple):
-        found: Any = [("given path", explicit_path(optimize, len(names)))]
-    else:
-        found = candidates(problem, optimize)
-    best: tuple[Any, ...] | None = None
-    least: int | None = None
-    for order, (method, path) in enumerate(found):
-        steps = walk(problem, path)
-        slices, peak = choose_slices(steps, problem, numbers.given, limit)
-        if slices is None:
-            least = peak if least is None else min(least, peak)
-            continue
-        cost = Slicing(slices, numbers.sizes).costs(steps, numbers.given)
-        score = (sum(f for f, _ in cost), max((s for _, s in cost), default=1), order)
-        if best is None or score < best[0]:
-            best = score, method, path, slices
-    if best is None:
-        raise ValueError(
-            f"memory_limit of {limit:,} elements cannot be honored: the least that slicing reaches is {least:,} elements"
-            f" in the largest intermediate; give memory_limit={least} or more"
-        )
-    _, method, path, slices = best
-    labels = network.indices
-    return ContractionPlan(network, sizes, path, {labels[x]: chunk for x, chunk in slices}, method)
-
-
-def largest_dense(steps: Sequence[Pair], sizes: Sequence[int]) -> int:
-    """Elements of the largest result of ``steps``."""
-    return max((step.size(sizes) for step in steps), default=1)

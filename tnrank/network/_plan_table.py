@@ -49,19 +49,28 @@ def table(plan: ContractionPlan) -> str:
     saving = plan.naive_flops / plan.flops if plan.flops else 1
     lines += [
         "",
-        f"FLOPs                 {amount(plan.flops)}  (one naive einsum: {amount(plan.naive_flops)}, {saving:,.3g} times as many)",
+        f"FLOPs                 {amount(plan.flops)}  (one naive einsum: {amount(plan.naive_flops)}, "
+        f"{saving:,.3g} times as many)",
         f"largest intermediate  {amount(plan.largest_intermediate)} elements",
         f"path found by         {plan.method}",
     ]
     if plan.slices:
-        parts = ", ".join(f"{show(k)}: {chunk} of {plan.sizes[k]} at once" for k, chunk in plan.slices.items())
+        parts = ", ".join(
+            f"{show(k)}: {chunk} of {plan.sizes[k]} at once" for k, chunk in plan.slices.items()
+        )
         lines.append(f"slices                {parts}")
     return "\n".join(line for k, line in enumerate(lines) if line or k != 1)
 
 
 def amount(number: int) -> str:
     """A count as people read it: exact with separators up to a million, then three digits."""
-    return f"{number:,}" if number < 10**6 else f"{number:.3g}" if number < 10**300 else f"1e{len(str(number)) - 1}"
+    return (
+        f"{number:,}"
+        if number < 10**6
+        else f"{number:.3g}"
+        if number < 10**300
+        else f"1e{len(str(number)) - 1}"
+    )
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,8 @@ class Program:
     """The operations of a path for one set of index sizes.
 
     Positions below ``count`` are the given arrays; each step appends one. Index numbers stand for labels.
+    ``pairs`` leave every result with one axis a label; ``forward`` are the same steps without needless
+    reshapes.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Program:
                 self.unary.append((position, op))
             have.append(wanted if op is not None else labels)
         self.pairs: list[tuple[int, int, tuple[Any, ...]]] = []
+        users = {position: step for step in steps for position in (step.first, step.second)}
         for number, step in enumerate(steps):
             a, b = step.first, step.second
             # The operand with the first output label goes left, so that results need no permutation later.
@@ -47,16 +50,21 @@ class Program:
             op, natural = _lower.lower_pair(have[a], have[b], step.out, sizes)
             if number == len(steps) - 1:
                 op, natural = _lower.with_final(op, natural, output), output
+            elif (user := users.get(self.count + number)) and not _ready(natural, user):
+                turned, other = _lower.lower_pair(have[b], have[a], step.out, sizes)
+                if _ready(other, user):
+                    a, b, op, natural = b, a, turned, other
             self.pairs.append((a, b, op))
             have.append(natural)
         self.have = have
+        self.forward = _lower.without_reshapes(self.pairs, self.count)
         self._back: list[Any] | None = None
 
-    def run(self, backend: Backend, arrays: Sequence[Any], start: int = 0, made: list[Any] | None = None) -> Any:
+    def run(self, backend: Backend, arrays: Sequence[Any]) -> Any:
         """The contraction of ``arrays``; each intermediate is dropped after its one use."""
-        values = made if made is not None else self.reduce(backend, arrays)
+        values = self.reduce(backend, arrays)
         run_pair = _lower.run_pair
-        for a, b, op in self.pairs[start:]:
+        for a, b, op in self.forward:
             values.append(run_pair(backend, op, values[a], values[b]))
             values[a] = values[b] = None
         return values[-1]
@@ -102,7 +110,22 @@ class Program:
             out = self.count + number
             ops = []
             for target, other in ((a, b), (b, a)):
-                op, natural = _lower.lower_pair(self.have[out], self.have[other], self.have[target], self.sizes)
+                op, natural = _lower.lower_pair(
+                    self.have[out], self.have[other], self.have[target], self.sizes
+                )
                 ops.append(_lower.with_final(op, natural, self.have[target]))
             back.append((out, a, b, *ops))
         return back
+
+
+def _ready(have: tuple[Any, ...], step: Pair) -> bool:
+    """Whether an operand with the labels ``have`` goes into the matrix product of ``step`` without a copy."""
+    shared = set(step.left).intersection(step.right)
+    batch = shared.intersection(step.out)
+    rest, summed = have[len(batch) :], shared - batch
+    if not summed:
+        return True
+    count = len(summed)
+    return batch.issuperset(have[: len(batch)]) and (
+        summed.issuperset(rest[:count]) or summed.issuperset(rest[len(rest) - count :])
+    )

@@ -34,8 +34,8 @@ def parse_limit(limit: int | str | None, dtype: str) -> int | None:
         match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)(i?)b?\s*", limit.lower())
         if not match or dtype not in _BYTES:
             raise ValueError(
-                f"memory_limit={limit!r} with dtype={dtype!r}: a number of elements, or a string of bytes such as "
-                f"'64 MiB' with one of the dtypes {', '.join(_BYTES)}"
+                f"memory_limit={limit!r} with dtype={dtype!r}: a number of elements, or a string of bytes "
+                f"such as '64 MiB' with one of the dtypes {', '.join(_BYTES)}"
             )
         unit = _BINARY.get(match[2], 1) if match[3] else _UNITS[match[2]]
         limit = int(float(match[1]) * unit) // _BYTES[dtype]
@@ -107,62 +107,104 @@ def choose_slices(
             return None, peak
 
 
-def run_slices(backend: Backend, numbers: Any, steps: Sequence[Pair], slicing: Slicing, values: Sequence[Any]) -> Any:
-    """Contract slice by slice; steps without a sliced index run once, before."""
-    sliced = slicing.sliced_steps(steps, numbers.given)
-    programs: dict[tuple[int, ...], Program] = {}
-    labels = [label for label, _ in slicing.slices]
+class SlicedProgram:
+    """A path that is run slice by slice; steps without a sliced index run once, before."""
 
-    def program(sizes: tuple[int, ...]) -> Program:
-        found = programs.get(sizes)
-        if found is None:
-            found = programs[sizes] = Program(numbers.given, numbers.reduced, steps, numbers.output, sizes)
-        return found
+    def __init__(self, numbers: Any, steps: Sequence[Pair], slicing: Slicing) -> None:
+        self.numbers, self.steps, self.slicing = numbers, steps, slicing
+        self.sliced = slicing.sliced_steps(steps, numbers.given)
+        self._programs: dict[tuple[int, ...], Program] = {}
+        self._compiled: dict[tuple[str, tuple[int, ...]], Any] = {}
 
-    def run(sizes: tuple[int, ...], arrays: Sequence[Any], ready: dict[int, Any], wanted: bool) -> list[Any]:
-        """Run the steps that are sliced, or those that are not; ``ready`` holds results by position."""
-        chosen = program(sizes)
-        made = chosen.reduce(backend, arrays)
-        for number, (a, b, op) in enumerate(chosen.pairs):
-            position = len(arrays) + number
-            if sliced[number] is wanted:
-                made.append(run_pair(backend, op, made[a], made[b]))
-                if wanted:
-                    made[a] = made[b] = None
-            else:
-                made.append(ready.get(position))
-        return made
+    def run(self, backend: Backend, values: Sequence[Any]) -> Any:
+        """The contraction of ``values``."""
+        before = {}
+        if not all(self.sliced):
+            once = self._steps(backend, self.slicing.sizes, values, {}, False)
+            before = {k: made for k, made in enumerate(once) if k >= len(values) and made is not None}
+        return self._assemble(backend, values, before, {})
 
-    once = run(slicing.sizes, values, {}, False) if not all(sliced) else []
-    before = {k: made for k, made in enumerate(once) if k >= len(values) and made is not None}
-
-    def one(selection: dict[int, tuple[int, int]]) -> Any:
-        cut = [_cut(array, numbers.given[k], selection) for k, array in enumerate(values)]
-        sizes = tuple(
-            selection[k][1] - selection[k][0] if k in selection else size for k, size in enumerate(slicing.sizes)
-        )
-        return run(sizes, cut, before, True)[-1]
-
-    def assemble(depth: int, selection: dict[int, tuple[int, int]]) -> Any:
-        if depth == len(labels):
-            return one(selection)
-        label, chunk = slicing.slices[depth]
-        size = slicing.sizes[label]
+    def _assemble(
+        self,
+        backend: Backend,
+        values: Sequence[Any],
+        before: dict[int, Any],
+        selection: dict[int, tuple[int, int]],
+    ) -> Any:
+        if len(selection) == len(self.slicing.slices):
+            return self._one(backend, values, before, selection)
+        label, chunk = self.slicing.slices[len(selection)]
+        size = self.slicing.sizes[label]
         parts = (
-            assemble(depth + 1, {**selection, label: (start, min(start + chunk, size))})
+            self._assemble(backend, values, before, {**selection, label: (start, min(start + chunk, size))})
             for start in range(0, size, chunk)
         )
-        if label in numbers.output:
-            return backend.xp.concat(list(parts), axis=numbers.output.index(label))
+        if label in self.numbers.output:
+            return backend.xp.concat(list(parts), axis=self.numbers.output.index(label))
         total = next(parts)
         for part in parts:
             total = total + part
         return total
 
-    return assemble(0, {})
+    def _one(
+        self,
+        backend: Backend,
+        values: Sequence[Any],
+        before: dict[int, Any],
+        selection: dict[int, tuple[int, int]],
+    ) -> Any:
+        sizes = tuple(
+            selection[k][1] - selection[k][0] if k in selection else size
+            for k, size in enumerate(self.slicing.sizes)
+        )
+        if "jit" not in backend.capabilities:
+            cut = [_cut(array, self.numbers.given[k], selection) for k, array in enumerate(values)]
+            return self._steps(backend, sizes, cut, before, True)[-1]
+        # One compilation for all slices of a size: where a slice begins is an argument, not a constant.
+        key = backend.name, sizes
+        if key not in self._compiled:
+
+            def one(values: Sequence[Any], before: dict[int, Any], places: dict[int, Any]) -> Any:
+                cut = [_take(backend, array, self.numbers.given[k], places) for k, array in enumerate(values)]
+                return self._steps(backend, sizes, cut, before, True)[-1]
+
+            self._compiled[key] = backend.jit(one)
+        places = {label: backend.xp.arange(start, stop) for label, (start, stop) in selection.items()}
+        return self._compiled[key](list(values), before, places)
+
+    def _steps(
+        self,
+        backend: Backend,
+        sizes: tuple[int, ...],
+        arrays: Sequence[Any],
+        ready: dict[int, Any],
+        wanted: bool,
+    ) -> list[Any]:
+        """Run the steps that are sliced, or those that are not; ``ready`` holds results by position."""
+        program = self._programs.get(sizes)
+        if program is None:
+            numbers = self.numbers
+            program = Program(numbers.given, numbers.reduced, self.steps, numbers.output, sizes)
+            self._programs[sizes] = program
+        made = program.reduce(backend, arrays)
+        for number, (a, b, op) in enumerate(program.pairs):
+            if self.sliced[number] is wanted:
+                made.append(run_pair(backend, op, made[a], made[b]))
+                if wanted:
+                    made[a] = made[b] = None
+            else:
+                made.append(ready.get(len(arrays) + number))
+        return made
 
 
 def _cut(array: Any, labels: Sequence[int], selection: dict[int, tuple[int, int]]) -> Any:
     if not any(label in selection for label in labels):
         return array
     return array[tuple(slice(*selection[x]) if x in selection else slice(None) for x in labels)]
+
+
+def _take(backend: Backend, array: Any, labels: Sequence[int], places: dict[int, Any]) -> Any:
+    for axis, label in enumerate(labels):
+        if label in places:
+            array = backend.take(array, places[label], axis)
+    return array

@@ -1,9 +1,9 @@
 """A contraction order for networks that are trees once hyperindices are nodes.
 
-Leaves to root, group by group: a group is a tensor and what arrives from its children. Inside a group the cheapest
-order is found by dynamic programming over subsets; groups of the same form share one search. A child that is itself a
-small group of leaves is put into its parent's group, so that a leaf can be folded into its parent before a batch index
-is touched.
+Leaves to root, group by group: a group is a tensor and what arrives from its children. Inside a group the
+cheapest order is found by dynamic programming over subsets; groups of the same form share one search. A child
+that is itself a small group of leaves is put into its parent's group, so that a leaf can be folded into its
+parent before a batch index is touched.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class _Tree:
         self.edges = [(tuple(labels), tensors) for tensors, labels in fused.items()]
         self.at: list[list[int]] = [[] for _ in inputs]
         rank = {label: k for labels in inputs for k, label in enumerate(labels)}
-        for edge, (labels, tensors) in enumerate(self.edges):
-            for tensor in tensors:
+        for edge, (_, holding) in enumerate(self.edges):
+            for tensor in holding:
                 self.at[tensor].append(edge)
         for edges in self.at:
             edges.sort(key=lambda edge: rank[self.edges[edge][0][0]])
@@ -237,8 +237,11 @@ class _Builder:
 
 
 @lru_cache(maxsize=4096)
-def best_order(members: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], kept: tuple[bool, ...]) -> tuple[tuple[int, int], ...]:
-    """The pairwise order of fewest multiplications, by dynamic programming over subsets, outer products included.
+def best_order(
+    members: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], kept: tuple[bool, ...]
+) -> tuple[tuple[int, int], ...]:
+    """The pairwise order of fewest multiplications, by dynamic programming over subsets, outer products
+    included.
 
     ``members`` hold index numbers into ``sizes``; ``kept`` says which indices survive the whole group.
     """
@@ -271,7 +274,11 @@ def best_order(members: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], kep
                 other = subset ^ part
                 cost, peak, _ = best[part]
                 cost_other, peak_other, _ = best[other]
-                total = (cost + cost_other + size(out[part] | out[other]), max(peak, peak_other, size(out[subset])), part)
+                total = (
+                    cost + cost_other + size(out[part] | out[other]),
+                    max(peak, peak_other, size(out[subset])),
+                    part,
+                )
                 if found is None or total < found:
                     found = total
             part = (part - 1) & subset

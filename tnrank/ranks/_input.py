@@ -53,8 +53,7 @@ def read(x: Any) -> Dense:
         numbers = ", ".join((*_NATIVE, *_SHORT))
         raise TypeError(
             f"got an array of dtype {dtype}, needed numbers ({numbers}, or integers): convert it, for "
-            "example "
-            "x.astype('float64')"
+            "example x.astype('float64')"
         )
     _check_finite(x, backend)
     return Dense(x, backend, dtype, given, tree if isinstance(tree, DimensionTree) else None)
@@ -106,22 +105,14 @@ def read_tree(tree: Any, found: Dense) -> DimensionTree:
         return found.tree
     if tree is None:
         return DimensionTree.balanced(order)
-    tree = DimensionTree(tree)
-    assert isinstance(tree, DimensionTree)
-    if tree.order > order:
-        raise ValueError(
-            f"the tree has {tree.order} modes, the tensor of shape {shape} has {order}: its node "
-            f"{{{order}}} names "
-            f"mode {order}; use DimensionTree.balanced({order}) or another tree over the modes 0 .. "
-            f"{order - 1}"
-        )
-    if tree.order < order:
-        raise ValueError(
-            f"the tree has {tree.order} modes, the tensor of shape {shape} has {order}: mode "
-            f"{tree.order} is missing "
-            f"from its root {tree.root}; use DimensionTree.balanced({order}) or another tree of order {order}"
-        )
-    return tree
+    wanted = DimensionTree(tree)
+    if wanted.order == order:
+        return wanted
+    fix = f"use DimensionTree.balanced({order}) or another tree over the modes 0 .. {order - 1}"
+    what = f"the tree has {wanted.order} modes, the tensor of shape {shape} has {order}"
+    if wanted.order > order:
+        raise ValueError(f"{what}: its node {{{order}}} names mode {order}; {fix}")
+    raise ValueError(f"{what}: mode {wanted.order} is missing from its root {wanted.root}; {fix}")
 
 
 def _is_factorization(x: Any) -> bool:
@@ -139,11 +130,12 @@ def _to_dense(x: Any) -> Array:
     _check_sides(shape, type(x).__name__)
     size = math.prod(shape)
     if size > DENSE_LIMIT:
+        digits = sum(math.log10(d) for d in shape)
         listed = str(shape) if len(shape) <= 8 else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]})"
         raise ValueError(
-            f"a {type(x).__name__} of order {len(shape)} and shape {listed} has {size:.3g} entries; "
-            "ranks are measured "
-            f"on the dense tensor, up to {DENSE_LIMIT} entries: contract modes first, or measure a slice"
+            f"a {type(x).__name__} of order {len(shape)} and shape {listed} has 10^{digits:.1f} entries; "
+            f"ranks are measured on the dense tensor, up to {DENSE_LIMIT} entries: contract modes first, or "
+            f"measure a slice"
         )
     return x.to_dense()
 
@@ -168,6 +160,5 @@ def _check_finite(x: Array, backend: Backend) -> None:
     first = tuple(int(k[0]) for k in wrong.nonzero())
     raise ValueError(
         f"{int(wrong.sum())} of {wrong.size} entries are NaN or infinite, the first at index {first}: "
-        "ranks need every "
-        "entry; fill in missing ones first, for example by tnrank.complete"
+        "ranks need every entry; fill in missing ones first, for example by tnrank.complete"
     )

@@ -81,8 +81,7 @@ def matrix_rank(M: Any, rtol: float | None = None, atol: float | None = None) ->
         if max(atol, (rtol or 0.0) * top) < eps * top:
             raise ValueError(
                 f"atol {atol:.3g} is below the accuracy of the singular values, {eps * top:.3g} (eps of "
-                f"{found.dtype} "
-                f"times the largest value {top:.3g}): raise atol, or give rtol"
+                f"{found.dtype} times the largest value {top:.3g}): raise atol, or give rtol"
             )
     return numerical_rank_of(s, rtol, atol)
 

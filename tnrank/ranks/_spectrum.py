@@ -53,8 +53,7 @@ def _check_values(values: np.ndarray[Any, Any]) -> None:
         first = tuple(int(k[0]) for k in wrong.nonzero())
         raise ValueError(
             f"singular values are finite and not negative: {int(wrong.sum())} of {values.size} are not, "
-            "the first is "
-            f"{values[first]} at index {first}"
+            f"the first is {values[first]} at index {first}"
         )
     rising = values[..., 1:] > values[..., :-1]
     if rising.any():

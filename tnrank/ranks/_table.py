@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("node", "rows x columns", "rank", "effective", "stable", "singular values")
 _TO_THE_RIGHT = (2, 3, 4)
 _SHOWN = 5
-_LONG = 24
+_LONG = 20
 
 
 def text(report: RankReport) -> str:

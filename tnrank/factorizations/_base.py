@@ -1,0 +1,280 @@
+"""What all factorizations share: a network, its arrays, and what follows from the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar, Self
+
+from tnrank._backend import Backend, Structure, backend_of, get_backend
+from tnrank._typing import Array, Shape
+from tnrank.factorizations._entries import EntryPlan
+from tnrank.network import Network, contract
+
+
+class Factorization(Structure):
+    """A network plus its arrays: immutable, a pytree on every backend that has them.
+
+    A subclass sets ``kind`` and writes ``_network_of(static)`` and ``component_norms``; ``static`` is whatever besides
+    the arrays makes it what it is, and hashable.
+    """
+
+    __slots__ = ("_static", "_values")
+    kind: ClassVar[str] = ""
+    _values: tuple[Array, ...]
+    _static: Any
+
+    @classmethod
+    def _network_of(cls, static: Any) -> Network:
+        raise NotImplementedError
+
+    @classmethod
+    def _make(cls, static: Any, values: Iterable[Array], validate: bool = True) -> Self:
+        new = object.__new__(cls)
+        object.__setattr__(new, "_static", static)
+        object.__setattr__(new, "_values", tuple(values))
+        if validate:
+            new.network.sizes(new.arrays)
+        return new
+
+    def _flatten(self) -> tuple[tuple[Array, ...], Any]:
+        return self._values, self._static
+
+    @classmethod
+    def _unflatten(cls, static: Any, arrays: Iterable[Array]) -> Self:
+        return cls._make(static, arrays, validate=False)
+
+    @property
+    def network(self) -> Network:
+        """The tensor network of this factorization; its output is one index a mode."""
+        return self._network_of(self._static)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """Tensor name -> array, in the order of the network."""
+        return dict(zip(self.network.tensors, self._values, strict=True))
+
+    @property
+    def shape(self) -> Shape:
+        """(d_1, .., d_N), the shape of the end tensor."""
+        sizes = self._sizes
+        return tuple(sizes[label] for label in self.network.output)
+
+    @property
+    def _sizes(self) -> dict[Any, int]:
+        return self.network.sizes_of_shapes({name: a.shape for name, a in self.arrays.items()})
+
+    @property
+    def ndim(self) -> int:
+        """N, the order of the end tensor."""
+        return len(self.network.output)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the arrays."""
+        return backend_of(self._values[0])
+
+    @property
+    def dtype(self) -> str:
+        """The name of the arrays' dtype."""
+        return self.backend.dtype_of(self._values[0])
+
+    @property
+    def device(self) -> str:
+        """The device that the arrays live on."""
+        return self.backend.device_of(self._values[0])
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers stored in all arrays."""
+        return sum(prod(a.shape) for a in self._values)
+
+    def to_dense(self, memory_limit: int | str | None = None) -> Array:
+        """The end tensor, shape ``(d_1, .., d_N)``.
+
+        Example:
+            >>> import tnrank
+            >>> tnrank.CPFactorization.random((2, 3, 4), rank=5, seed=0).to_dense().shape
+            (2, 3, 4)
+        """
+        return contract(self.network, self.arrays, memory_limit=memory_limit)
+
+    def entries(self, indices: Any) -> Array:
+        """Entries of the end tensor at ``indices`` of shape ``(M, N)``; gives shape ``(M,)``.
+
+        By cost, either the whole tensor is contracted once and gathered from, or one row a mode and entry is.
+
+        Raises:
+            ValueError: if indices do not have one column a mode, or are out of range (entry and mode are named).
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> x = tnrank.CPFactorization([np.eye(2), np.eye(2), np.eye(2)])
+            >>> x.entries([[0, 0, 0], [0, 1, 0]])
+            array([1., 0.])
+        """
+        plan = EntryPlan.of(self.network, self._sizes, indices)
+        return plan.evaluate(self.backend, self._values, plan.positions(self.backend, self.device))
+
+    def inner(self, other: Factorization) -> Array:
+        """The inner product ``sum(conj(self) * other)``, a scalar array; the end tensors are not formed.
+
+        Raises:
+            ValueError: if the shapes differ.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> x = tnrank.CPFactorization([np.eye(2), np.eye(2)])
+            >>> float(x.inner(x))
+            2.0
+        """
+        if self.shape != other.shape:
+            raise ValueError(f"inner product of shapes {self.shape} and {other.shape}: needed equal shapes")
+        xp = self.backend.xp
+        tensors: dict[str, tuple[Any, ...]] = {}
+        arrays: dict[str, Array] = {}
+        for side, x in (("x", self), ("y", other)):
+            place = {label: k for k, label in enumerate(x.network.output)}
+            for name, labels in x.network.tensors.items():
+                tensors[f"{side}.{name}"] = tuple(("mode", place[a]) if a in place else (side, a) for a in labels)
+            for name, array in x.arrays.items():
+                turned = side == "x" and x.dtype.startswith("complex")
+                arrays[f"{side}.{name}"] = xp.conj(array) if turned else array
+        return contract(Network(tensors, ()), arrays)
+
+    def norm(self) -> Array:
+        """The Frobenius norm of the end tensor, a scalar array.
+
+        Formed from the dense tensor where that is cheap; else from inner products, whose relative error is
+        ``sqrt(eps)`` of the largest component when components cancel.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> float(tnrank.CPFactorization([np.ones((2, 1)), np.ones((2, 1))]).norm())
+            2.0
+        """
+        xp = self.backend.xp
+        if prod(self.shape) <= max(4096, 4 * self.parameter_count):
+            dense = self.to_dense()
+            return xp.sqrt(xp.sum(abs(dense) ** 2))
+        squared = xp.real(self.inner(self)) if self.dtype.startswith("complex") else self.inner(self)
+        return xp.sqrt(xp.where(squared > 0, squared, 0 * squared))
+
+    def component_norms(self) -> Any:
+        """Norms of the components; what they are depends on the factorization."""
+        raise NotImplementedError
+
+    def balance(self) -> Self:
+        """The same end tensor with balanced weights."""
+        raise NotImplementedError
+
+    def unbalancedness(self) -> float:
+        """The largest difference of squared norms within a component, relative to the largest squared norm; 0 if all are 0."""
+        raise NotImplementedError
+
+    def to(self, backend: str | Backend | None = None, dtype: str | None = None, device: Any = None) -> Self:
+        """The same factorization on another backend, dtype or device; ``None`` keeps what it is.
+
+        Raises:
+            ValueError: for a dtype or device that the backend lacks.
+
+        Example:
+            >>> import tnrank
+            >>> tnrank.CPFactorization.random((2, 2), rank=1, seed=0).to(dtype="float32").dtype
+            'float32'
+        """
+        target = self.backend if backend is None else get_backend(backend)
+        if target is self.backend:
+            moved = [target.asarray(a, dtype, device) for a in self._values]
+        else:
+            kept = dtype or self.dtype
+            moved = [target.asarray(self.backend.to_numpy(a), kept, device) for a in self._values]
+        return self._make(self._static, moved, validate=False)
+
+    def replace(self, arrays: Mapping[str, Array] | Sequence[Array]) -> Self:
+        """The same structure with other arrays: all of them in order, or some by name.
+
+        Raises:
+            ValueError: for unknown names, missing arrays or shapes that do not fit together.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> x = tnrank.MatrixFactorization([np.eye(2), np.eye(2)])
+            >>> x.replace({"W0": 3 * np.eye(2)}).to_dense()
+            array([[3., 0.],
+                   [0., 3.]])
+        """
+        if isinstance(arrays, Mapping):
+            unknown = [name for name in arrays if name not in self.network.tensors]
+            if unknown:
+                raise ValueError(f"no array {unknown[0]!r}: it has {', '.join(self.network.tensors)}")
+            arrays = list({**self.arrays, **arrays}.values())
+        if len(arrays) != len(self._values):
+            raise ValueError(f"got {len(arrays)} arrays, needed {len(self._values)}: {', '.join(self.network.tensors)}")
+        return self._make(self._static, arrays)
+
+    def map(self, fn: Callable[[Array], Array]) -> Self:
+        """``fn`` applied to every array.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> tnrank.MatrixFactorization([np.eye(2)]).map(lambda a: 2 * a).to_dense()
+            array([[2., 0.],
+                   [0., 2.]])
+        """
+        return self._make(self._static, (fn(a) for a in self._values), validate=False)
+
+    def save(self, path: Any) -> None:
+        """Write to a safetensors file with the structure in its header, atomically; read by :func:`tnrank.load`.
+
+        Example:
+            >>> import os, tempfile, tnrank
+            >>> path = os.path.join(tempfile.mkdtemp(), "x.safetensors")
+            >>> tnrank.CPFactorization.random((2, 3), rank=1, seed=0).save(path)
+            >>> tnrank.load(path).shape
+            (2, 3)
+        """
+        from tnrank.factorizations._io import save
+
+        save(self, path)
+
+    def _static_to_json(self) -> Any:
+        return None
+
+    @classmethod
+    def _static_from_json(cls, content: Any) -> Any:
+        return None
+
+    def __iter__(self) -> Iterator[Array]:
+        raise TypeError(f"a {type(self).__name__} is not a sequence: use .arrays or .to_dense()")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a {type(self).__name__} is immutable: use .replace(arrays)")
+
+    def __reduce__(self) -> Any:
+        return _restore, (type(self), self._static, self._values)
+
+    def _title(self) -> str:
+        shape = " x ".join(map(str, self.shape[:8])) + (" x .." if self.ndim > 8 else "")
+        try:
+            where = f"{self.dtype}, {self.backend.name}"
+        except TypeError:
+            where = "traced"
+        return f"{type(self).__name__} of order {self.ndim}: {shape}, {self.parameter_count:,} parameters, {where}"
+
+    def __repr__(self) -> str:
+        return self._title()
+
+
+def _restore(cls: type[Factorization], static: Any, values: tuple[Array, ...]) -> Factorization:
+    return cls._make(static, values, validate=False)
+
+
+def as_arrays(given: Any, what: str) -> list[Array]:
+    """A sequence of arrays; lists of numbers are refused by the backend look-up later."""
+    if hasattr(given, "shape") or isinstance(given, (str, Mapping)):
+        raise TypeError(f"{what} are given as a sequence of arrays, got {type(given).__name__}")
+    arrays = list(given)
+    if not arrays:
+        raise ValueError(f"got no {what}, needed at least one")
+    return arrays

@@ -1,0 +1,195 @@
+"""CP factorization: a sum of outer products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tnrank._typing import Array
+from tnrank.factorizations._base import Factorization, as_arrays
+from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.network import Network
+
+
+class CPFactorization(Factorization):
+    """The tensor ``sum_r weights[r] * outer(factors[0][:, r], .., factors[N-1][:, r])``.
+
+    Args:
+        factors: N arrays ``(d_n, R)`` of one backend and dtype.
+        weights: ``(R,)``, or ``None`` for a plain sum.
+
+    Raises:
+        ValueError: if the numbers of components differ; factor and sizes are named.
+
+    Source: Razin, Maman & Cohen 2021, Sec. 3 (tensor factorization).
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.CPFactorization.random((16, 16, 16), rank=256, std=1e-3, seed=0)
+        CPFactorization of order 3: 16 x 16 x 16, 12,288 parameters, float64, numpy
+          256 components
+    """
+
+    __slots__ = ()
+    kind: ClassVar[str] = "cp"
+
+    def __init__(self, factors: Iterable[Array], weights: Array | None = None) -> None:
+        arrays = as_arrays(factors, "factors")
+        for mode, factor in enumerate(arrays):
+            if len(getattr(factor, "shape", (0, 0))) != 2:
+                raise ValueError(f"factor {mode} has shape {tuple(factor.shape)}: needed (d_{mode + 1}, R)")
+            if hasattr(factor, "shape") and factor.shape[1] != arrays[0].shape[1]:
+                raise ValueError(
+                    f"factor {mode} has {factor.shape[1]} components (columns) and factor 0 has "
+                    f"{arrays[0].shape[1]}: needed the same number"
+                )
+        static = (len(arrays), weights is not None)
+        made = type(self)._make(static, arrays if weights is None else [*arrays, weights])
+        object.__setattr__(self, "_static", made._static)
+        object.__setattr__(self, "_values", made._values)
+
+    @classmethod
+    def _network_of(cls, static: Any) -> Network:
+        return _star(*static)
+
+    @classmethod
+    def random(
+        cls,
+        shape: Sequence[int],
+        rank: int | None = None,
+        *,
+        weighted: bool = False,
+        std: float = 1.0,
+        mean: float = 0.0,
+        init: str = "normal",
+        balanced: bool = False,
+        seed: int | None = 0,
+        backend: str = "numpy",
+        dtype: str | None = None,
+        device: Any = None,
+    ) -> Self:
+        """Random weights.
+
+        Args:
+            shape: ``(d_1, .., d_N)``.
+            rank: R, the number of components; ``prod(d) / max(d)`` if not given, enough for any tensor.
+            weighted: whether there is a weight per component, drawn like the rest.
+            std: standard deviation of every entry (``init="identity"``: what stands on the diagonal).
+            mean: added to every entry; 1 with a small ``std`` keeps products of many factors near 1.
+            init: ``"normal"`` or ``"identity"``.
+            balanced: scale the vectors of each component to equal norms.
+            seed: of NumPy's Generator; the same weights on every backend.
+            backend: where the arrays live.
+            dtype: the backend's default if ``None``.
+            device: likewise.
+
+        Raises:
+            ValueError: for a rank below 1 or a shape without modes.
+        """
+        d = check_dimensions(shape)
+        if not d:
+            raise ValueError("a CP factorization has at least one mode, got the shape ()")
+        rank = prod(d) // max(d) if rank is None else rank
+        if rank < 1:
+            raise ValueError(f"rank is the number of components, at least 1, got {rank}")
+        shapes: list[tuple[int, ...]] = [(n, rank) for n in d]
+        arrays = draw([*shapes, (rank,)] if weighted else shapes, std, mean, init, seed, backend, dtype, device)
+        made = cls._make((len(d), weighted), arrays)
+        return made.balance() if balanced else made
+
+    @property
+    def factors(self) -> tuple[Array, ...]:
+        """The factors ``(d_n, R)``."""
+        return self._values[: self._static[0]]
+
+    @property
+    def weights(self) -> Array | None:
+        """The weights ``(R,)``, or ``None``."""
+        return self._values[-1] if self._static[1] else None
+
+    @property
+    def rank(self) -> int:
+        """R, the number of components: an upper bound of the tensor rank."""
+        return int(self._values[0].shape[1])
+
+    def component_norms(self) -> Array:
+        """The norm of every component, ``|weight_r| prod_n ||w_r^n||``, shape ``(R,)``, in the order of components."""
+        xp = self.backend.xp
+        norms = None
+        for factor in self.factors:
+            squared = xp.sum(abs(factor) ** 2, axis=0)
+            norms = squared if norms is None else norms * squared
+        # Square roots after the product would underflow at half the order: take them factor by factor beyond it.
+        if self._static[0] > 8:
+            norms = None
+            for factor in self.factors:
+                length = xp.sqrt(xp.sum(abs(factor) ** 2, axis=0))
+                norms = length if norms is None else norms * length
+        else:
+            norms = xp.sqrt(norms)
+        return norms if self.weights is None else norms * abs(self.weights)
+
+    def balance(self) -> Self:
+        """The same tensor with the vectors of each component scaled to equal norms (and the weight's absolute value).
+
+        Source: Razin, Maman & Cohen 2021, Sec. 3 (unbalancedness).
+
+        Example:
+            >>> import tnrank
+            >>> x = tnrank.CPFactorization.random((4, 5, 6), rank=3, seed=0)
+            >>> bool(x.balance().unbalancedness() < 1e-13)
+            True
+        """
+        lengths = self._lengths()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            common = np.exp(np.mean(np.log(lengths), axis=0))
+            scales = np.where(lengths > 0, common / lengths, 0.0)
+        # A component with a zero vector adds nothing to the tensor, and is balanced only as zero throughout.
+        backend = self.backend
+        scaled = [
+            a * backend.asarray(s, _real(self.dtype), self.device) for a, s in zip(self._values, scales, strict=True)
+        ]
+        return self._make(self._static, scaled)
+
+    def unbalancedness(self) -> float:
+        """The largest difference of squared norms within a component, relative to the largest squared norm; 0 if all are 0."""
+        squared = self._lengths() ** 2
+        scale = float(squared.max())
+        return float((squared.max(axis=0) - squared.min(axis=0)).max()) / scale if scale else 0.0
+
+    def _lengths(self) -> np.ndarray[Any, Any]:
+        """Norms of the vectors, shape (N or N + 1, R), on the host in double precision."""
+        found = []
+        for array in self._values:
+            host = np.asarray(self.backend.to_numpy(array))
+            host = host.astype(np.promote_types(host.dtype, np.float64))
+            found.append(abs(host) if host.ndim == 1 else np.linalg.norm(host, axis=0))
+        return np.stack(found)
+
+    def __repr__(self) -> str:
+        weights = " with weights" if self._static[1] else ""
+        return f"{self._title()}\n  {self.rank} components{weights}"
+
+    def _static_to_json(self) -> Any:
+        return list(self._static)
+
+    @classmethod
+    def _static_from_json(cls, content: Any) -> Any:
+        return int(content[0]), bool(content[1])
+
+
+def _real(dtype: str) -> str:
+    return {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
+
+
+@lru_cache(maxsize=256)
+def _star(order: int, weighted: bool) -> Network:
+    modes = [f"i{n}" for n in range(order)]
+    tensors: dict[str, tuple[str, ...]] = {f"A{n}": (mode, "r") for n, mode in enumerate(modes)}
+    if weighted:
+        tensors["weights"] = ("r",)
+    return Network(tensors, modes)

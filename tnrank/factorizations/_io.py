@@ -1,0 +1,101 @@
+"""Factorizations in safetensors files, with the structure in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnrank._backend import available_backends, get_backend
+from tnrank._files import write_atomically
+from tnrank.factorizations._base import Factorization
+
+_FORMAT = "tnrank factorization 1"
+
+
+def save(x: Factorization, path: str | os.PathLike[str]) -> None:
+    """See :meth:`Factorization.save`."""
+    from safetensors.numpy import save as to_bytes
+
+    dtype = x.dtype
+    header = {
+        "format": _FORMAT,
+        "kind": x.kind,
+        "structure": json.dumps(x._static_to_json()),
+        "dtype": dtype,
+        "backend": x.backend.name,
+        "tensors": json.dumps(list(x.network.tensors)),
+    }
+    stored = {f"{k}": _pack(x.backend.to_numpy(a), dtype) for k, a in enumerate(x._values)}
+    write_atomically(path, to_bytes(stored, header))
+
+
+def load(path: str | os.PathLike[str], backend: str | None = None, device: Any = None) -> Any:
+    """Read a factorization that ``save`` wrote.
+
+    Args:
+        path: the file.
+        backend: where the arrays shall live; the one that it was saved from if that is installed, else NumPy.
+        device: the backend's default if ``None``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a factorization that tnrank saved, or is damaged.
+
+    Example:
+        >>> import os, tempfile, tnrank
+        >>> path = os.path.join(tempfile.mkdtemp(), "x.safetensors")
+        >>> tnrank.MatrixFactorization.random((3, 4), depth=2, seed=0).save(path)
+        >>> tnrank.load(path).depth
+        2
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as stream:
+            header = stream.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise ValueError(f"its format is {header.get('format')!r}, needed {_FORMAT!r}")
+            cls = _class(header["kind"])
+            static = cls._static_from_json(json.loads(header["structure"]))
+            count = len(json.loads(header["tensors"]))
+            stored = [stream.get_tensor(f"{k}") for k in range(count)]
+    except (SafetensorError, KeyError, json.JSONDecodeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a factorization that tnrank saved: {error}") from None
+    dtype = header["dtype"]
+    name = backend or (header["backend"] if header["backend"] in available_backends() else "numpy")
+    target = get_backend(name)
+    return cls._make(static, [target.asarray(_unpack(a, dtype), dtype, device) for a in stored])
+
+
+def _class(kind: str) -> type[Factorization]:
+    stack = list(Factorization.__subclasses__())
+    while stack:
+        cls = stack.pop()
+        if cls.kind == kind:
+            return cls
+        stack.extend(cls.__subclasses__())
+    raise KeyError(f"unknown kind {kind!r}")
+
+
+def _pack(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """Complex numbers as a trailing axis of 2 and bfloat16 as its bits: the NumPy binding has neither."""
+    if dtype.startswith("complex"):
+        return np.ascontiguousarray(np.stack([array.real, array.imag], axis=-1))
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
+        return np.ascontiguousarray((bits >> 16).astype(np.uint16))
+    return np.ascontiguousarray(array)
+
+
+def _unpack(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    if dtype.startswith("complex"):
+        return array[..., 0] + 1j * array[..., 1]
+    if dtype == "bfloat16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array

@@ -1,0 +1,181 @@
+"""Matrix factorization: a deep linear network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tnrank._typing import Array
+from tnrank.factorizations._base import Factorization, as_arrays
+from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.network import Network
+
+
+class MatrixFactorization(Factorization):
+    """The end matrix ``layers[0] @ layers[1] @ .. @ layers[L-1]`` of depth L.
+
+    Args:
+        layers: arrays ``(d_1, h_1), (h_1, h_2), .., (h_{L-1}, d_2)`` of one backend and dtype.
+
+    Raises:
+        ValueError: if neighboring layers do not fit; layer and sizes are named.
+
+    Source: Razin & Cohen 2020, Sec. 2 (deep matrix factorization, with the layers in the opposite order).
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.MatrixFactorization.random((64, 32), depth=3, std=1e-3, seed=0)
+        MatrixFactorization of order 2: 64 x 32, 4,096 parameters, float64, numpy
+          depth 3: 64 - 32 - 32 - 32
+    """
+
+    __slots__ = ()
+    kind: ClassVar[str] = "matrix"
+
+    def __init__(self, layers: Iterable[Array]) -> None:
+        arrays = as_arrays(layers, "layers")
+        made = type(self)._make(len(arrays), arrays)
+        object.__setattr__(self, "_static", made._static)
+        object.__setattr__(self, "_values", made._values)
+
+    @classmethod
+    def _network_of(cls, static: Any) -> Network:
+        return _chain(static)
+
+    @classmethod
+    def random(
+        cls,
+        shape: Sequence[int],
+        depth: int = 2,
+        hidden: int | Sequence[int] | None = None,
+        *,
+        std: float = 1.0,
+        mean: float = 0.0,
+        init: str = "normal",
+        balanced: bool = False,
+        seed: int | None = 0,
+        backend: str = "numpy",
+        dtype: str | None = None,
+        device: Any = None,
+    ) -> Self:
+        """Random weights.
+
+        Args:
+            shape: ``(d_1, d_2)`` of the end matrix.
+            depth: L, the number of layers.
+            hidden: the hidden sizes, one or ``depth - 1``; the smaller side of ``shape`` if not given.
+            std: standard deviation of every entry of every layer (``init="identity"``: what stands on the diagonal).
+                With ``balanced``, that of the entries of the end matrix (Razin & Cohen 2020, App.).
+            mean: added to every entry.
+            init: ``"normal"`` or ``"identity"``.
+            balanced: draw the end matrix and split it evenly, ``U S^(1/L), S^(1/L), .., S^(1/L) V^T``.
+            seed: of NumPy's Generator; the same weights on every backend.
+            backend: where the arrays live.
+            dtype: the backend's default if ``None``.
+            device: likewise.
+
+        Raises:
+            ValueError: for a depth below 1 or hidden sizes that do not fit it.
+        """
+        d = check_dimensions(shape)
+        if len(d) != 2:
+            raise ValueError(f"a matrix factorization has a shape of two sides, got {d}")
+        if depth < 1:
+            raise ValueError(f"depth is the number of layers, at least 1, got {depth}")
+        sizes = [min(d)] * (depth - 1) if hidden is None else hidden
+        sizes = [sizes] * (depth - 1) if isinstance(sizes, int) else list(sizes)
+        if len(sizes) != depth - 1:
+            raise ValueError(f"depth {depth} has {depth - 1} hidden sizes, got {len(sizes)}: {sizes}")
+        chain = check_dimensions([d[0], *sizes, d[1]])
+        shapes = [d] if balanced else list(zip(chain[:-1], chain[1:], strict=True))
+        layers = draw(shapes, std, mean, init, seed, backend, dtype, device)
+        return cls(split_evenly(layers[0], chain)) if balanced else cls(layers)
+
+    @property
+    def layers(self) -> tuple[Array, ...]:
+        """The layers in the order of the product."""
+        return self._values
+
+    @property
+    def depth(self) -> int:
+        """L, the number of layers."""
+        return len(self._values)
+
+    def component_norms(self) -> Array:
+        """The singular values of the end matrix, shape ``(min(d_1, d_2),)``, descending."""
+        return self.backend.svdvals(self.to_dense())
+
+    def balance(self) -> Self:
+        """The same end matrix with ``W_j^H W_j = W_{j+1} W_{j+1}^H`` for neighboring layers.
+
+        Source: Razin & Cohen 2020 (balanced initialization): U S^(1/L), S^(1/L), .., S^(1/L) V^H.
+
+        Example:
+            >>> import tnrank
+            >>> x = tnrank.MatrixFactorization.random((4, 5), depth=3, seed=0)
+            >>> bool(x.balance().unbalancedness() < 1e-13)
+            True
+        """
+        chain = [self._values[0].shape[0], *(a.shape[1] for a in self._values)]
+        return self._make(self._static, split_evenly(self.to_dense(), chain))
+
+    def unbalancedness(self) -> float:
+        """The largest entry of ``W_j^H W_j - W_{j+1} W_{j+1}^H``, relative to the largest entry of either; 0 if all are 0."""
+        arrays = [np.asarray(self.backend.to_numpy(a)) for a in self._values]
+        worst, scale = 0.0, 0.0
+        for a, b in zip(arrays[:-1], arrays[1:], strict=True):
+            left, right = a.conj().T @ a, b @ b.conj().T
+            worst = max(worst, float(abs(left - right).max()))
+            scale = max(scale, float(abs(left).max()), float(abs(right).max()))
+        return worst / scale if scale else 0.0
+
+    def __repr__(self) -> str:
+        sizes = [self._values[0].shape[0], *(a.shape[1] for a in self._values)]
+        return f"{self._title()}\n  depth {self.depth}: {' - '.join(map(str, sizes))}"
+
+    def _static_to_json(self) -> Any:
+        return self._static
+
+    @classmethod
+    def _static_from_json(cls, content: Any) -> Any:
+        return int(content)
+
+
+@lru_cache(maxsize=256)
+def _chain(depth: int) -> Network:
+    labels = ["i", *(f"h{k}" for k in range(1, depth)), "j"]
+    return Network({f"W{k}": (labels[k], labels[k + 1]) for k in range(depth)}, ("i", "j"))
+
+
+def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
+    """Balanced layers of sizes ``chain`` whose product is ``end`` (of rank at most the smallest size)."""
+    from tnrank._backend import backend_of
+
+    backend = backend_of(end)
+    host = np.asarray(backend.to_numpy(end))
+    depth = len(chain) - 1
+    if depth == 1:
+        return [end]
+    wide = np.promote_types(host.dtype, np.float64)
+    u, s, vh = np.linalg.svd(host.astype(wide), full_matrices=False)
+    kept = min(len(s), *chain)
+    root = s[:kept] ** (1 / depth)
+    layers = []
+    for k, (rows, columns) in enumerate(zip(chain[:-1], chain[1:], strict=True)):
+        layer = np.zeros((rows, columns), wide)
+        if k == 0:
+            layer[:, :kept] = u[:, :kept] * root
+        elif k == depth - 1:
+            layer[:kept, :] = root[:, None] * vh[:kept]
+        else:
+            layer[range(kept), range(kept)] = root
+        layers.append(backend.asarray(layer, backend.dtype_of(end), _device(backend, end)))
+    return layers
+
+
+def _device(backend: Any, array: Array) -> Any:
+    name = backend.device_of(array)
+    return None if name == backend.devices()[0] else name

@@ -1,0 +1,89 @@
+"""The choice of a plan: the cheapest candidate path that the memory limit allows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tnrank._typing import Label, Sizes
+from tnrank.network._labels import listed
+from tnrank.network._path import NAMED, candidates, explicit_path, walk
+from tnrank.network._plan import ContractionPlan, Numbers
+from tnrank.network._slicing import Slicing, choose_slices, parse_limit
+
+if TYPE_CHECKING:
+    from tnrank.network._network import Network
+
+
+def make_plan(
+    network: Network,
+    sizes: Sizes,
+    optimize: Any,
+    memory_limit: int | str | None,
+    batch: tuple[Label, ...],
+    dtype: str,
+) -> ContractionPlan:
+    """See :meth:`tnrank.Network.plan`."""
+    limit = parse_limit(memory_limit, dtype)
+    values = []
+    for label in network.indices:
+        if label not in sizes:
+            raise ValueError(
+                f"no size for the index {label!r}: got {listed(sizes) or 'none'}, "
+                f"needed {listed(network.indices)}"
+            )
+        size = sizes[label]
+        if not hasattr(size, "__index__") or size < 0 or isinstance(size, bool):
+            raise ValueError(f"the size of index {label!r} is a number from 0 on, got {size!r}")
+        values.append(int(size))
+    for label in batch:
+        if label not in network._holders:
+            raise ValueError(f"batch index {label!r} is on no tensor; indices: {listed(network.indices)}")
+    if isinstance(optimize, list):
+        optimize = tuple(tuple(step) for step in optimize)
+    elif isinstance(optimize, str) and optimize not in NAMED:
+        raise ValueError(f"unknown optimize={optimize!r}: one of {', '.join(NAMED)}, a path or a path finder")
+    # Networks are equal in whatever order their tensors were given; a plan's path is not, so the order is in
+    # the key.
+    return _cached_plan(network, tuple(network.tensors), tuple(values), optimize, limit, batch)
+
+
+@lru_cache(maxsize=1024)
+def _cached_plan(
+    network: Network,
+    names: tuple[str, ...],
+    values: tuple[int, ...],
+    optimize: Any,
+    limit: int | None,
+    batch: tuple[Label, ...],
+) -> ContractionPlan:
+    sizes = dict(zip(network.indices, values, strict=True))
+    if not network.tensors:
+        return ContractionPlan(network, sizes, ())
+    numbers = Numbers(network, sizes)
+    every = tuple(dict.fromkeys((*network.batch_indices, *batch)))
+    problem = numbers.problem(every)
+    if isinstance(optimize, tuple):
+        found: Any = [("given path", explicit_path(optimize, len(names)))]
+    else:
+        found = candidates(problem, optimize)
+    best: tuple[Any, ...] | None = None
+    least: int | None = None
+    for order, (method, path) in enumerate(found):
+        steps = walk(problem, path)
+        slices, peak = choose_slices(steps, problem, numbers.given, limit)
+        if slices is None:
+            least = peak if least is None else min(least, peak)
+            continue
+        cost = Slicing(slices, numbers.sizes).costs(steps, numbers.given)
+        score = (sum(f for f, _ in cost), max((s for _, s in cost), default=1), order)
+        if best is None or score < best[0]:
+            best = score, method, path, slices
+    if best is None:
+        raise ValueError(
+            f"memory_limit of {limit:,} elements cannot be honored: slicing reaches no less than {least:,} "
+            f"elements in the largest intermediate; give memory_limit={least} or more"
+        )
+    _, method, path, slices = best
+    labels = network.indices
+    return ContractionPlan(network, sizes, path, {labels[x]: chunk for x, chunk in slices}, method)
