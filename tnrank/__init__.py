@@ -6,41 +6,85 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tnrank._backend import Backend as Backend
     from tnrank._backend import available_backends as available_backends
+    from tnrank._backend import Backend as Backend
     from tnrank._backend import backend_of as backend_of
     from tnrank._backend import get_backend as get_backend
     from tnrank._backend import register_backend as register_backend
     from tnrank.dimension_tree import DimensionTree as DimensionTree
     from tnrank.dimension_tree import Node as Node
     from tnrank.factorizations import CPFactorization as CPFactorization
-    from tnrank.factorizations import HierarchicalFactorization as HierarchicalFactorization
-    from tnrank.factorizations import MatrixFactorization as MatrixFactorization
     from tnrank.factorizations import Factorization as Factorization
+    from tnrank.factorizations import HierarchicalFactorization as HierarchicalFactorization
     from tnrank.factorizations import load as load
-    from tnrank.network import ContractionPlan as ContractionPlan
-    from tnrank.network import Network as Network
+    from tnrank.factorizations import MatrixFactorization as MatrixFactorization
     from tnrank.network import contract as contract
+    from tnrank.network import ContractionPlan as ContractionPlan
     from tnrank.network import environment as environment
+    from tnrank.network import Network as Network
+    from tnrank.ranks import effective_rank as effective_rank
+    from tnrank.ranks import hierarchical_rank as hierarchical_rank
+    from tnrank.ranks import hierarchical_singular_values as hierarchical_singular_values
+    from tnrank.ranks import matrix_rank as matrix_rank
+    from tnrank.ranks import multilinear_rank as multilinear_rank
+    from tnrank.ranks import rank_report as rank_report
+    from tnrank.ranks import RankReport as RankReport
+    from tnrank.ranks import schatten_norm as schatten_norm
+    from tnrank.ranks import separation_rank as separation_rank
+    from tnrank.ranks import singular_values as singular_values
+    from tnrank.ranks import stable_rank as stable_rank
+    from tnrank.training import Adam as Adam
+    from tnrank.training import complete as complete
+    from tnrank.training import CompletionResult as CompletionResult
+    from tnrank.training import GradientDescent as GradientDescent
+    from tnrank.training import GroupRMSProp as GroupRMSProp
+    from tnrank.training import HuberLoss as HuberLoss
+    from tnrank.training import L1Loss as L1Loss
+    from tnrank.training import RankOneMeasurements as RankOneMeasurements
+    from tnrank.training import SmoothL1Loss as SmoothL1Loss
+    from tnrank.training import SquaredLoss as SquaredLoss
+    from tnrank.training import Stop as Stop
 
 # name -> the module that defines it; imported when the name is first used (PEP 562)
 _HOME = {
-    "Backend": "tnrank._backend",
     "available_backends": "tnrank._backend",
+    "Backend": "tnrank._backend",
     "backend_of": "tnrank._backend",
     "get_backend": "tnrank._backend",
     "register_backend": "tnrank._backend",
     "DimensionTree": "tnrank.dimension_tree",
     "Node": "tnrank.dimension_tree",
     "CPFactorization": "tnrank.factorizations",
-    "HierarchicalFactorization": "tnrank.factorizations",
-    "MatrixFactorization": "tnrank.factorizations",
     "Factorization": "tnrank.factorizations",
+    "HierarchicalFactorization": "tnrank.factorizations",
     "load": "tnrank.factorizations",
-    "ContractionPlan": "tnrank.network",
-    "Network": "tnrank.network",
+    "MatrixFactorization": "tnrank.factorizations",
     "contract": "tnrank.network",
+    "ContractionPlan": "tnrank.network",
     "environment": "tnrank.network",
+    "Network": "tnrank.network",
+    "effective_rank": "tnrank.ranks",
+    "hierarchical_rank": "tnrank.ranks",
+    "hierarchical_singular_values": "tnrank.ranks",
+    "matrix_rank": "tnrank.ranks",
+    "multilinear_rank": "tnrank.ranks",
+    "rank_report": "tnrank.ranks",
+    "RankReport": "tnrank.ranks",
+    "schatten_norm": "tnrank.ranks",
+    "separation_rank": "tnrank.ranks",
+    "singular_values": "tnrank.ranks",
+    "stable_rank": "tnrank.ranks",
+    "Adam": "tnrank.training",
+    "complete": "tnrank.training",
+    "CompletionResult": "tnrank.training",
+    "GradientDescent": "tnrank.training",
+    "GroupRMSProp": "tnrank.training",
+    "HuberLoss": "tnrank.training",
+    "L1Loss": "tnrank.training",
+    "RankOneMeasurements": "tnrank.training",
+    "SmoothL1Loss": "tnrank.training",
+    "SquaredLoss": "tnrank.training",
+    "Stop": "tnrank.training",
 }
 _ROOMS = frozenset({"circuits", "data", "experiments", "factorizations", "linalg", "network", "plots", "ranks", "testing", "theory", "training"})
 

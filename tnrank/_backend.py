@@ -154,6 +154,10 @@ class Backend:
             ys.append(y)
         return state, ys
 
+    def cond(self, predicate: Any, fn: Function, *operands: Any) -> Any:
+        """``fn(*operands)`` where ``predicate`` holds; else something of the same form (here ``None``)."""
+        return fn(*operands) if predicate else None
+
     def stop_gradient(self, x: Array) -> Array:
         """``x`` as a constant of differentiation."""
         return x
@@ -300,7 +304,8 @@ def backend_of(array: Array) -> Backend:
 
 def _find_backend(kind: type) -> Backend:
     roots = [cls.__module__.partition(".")[0] for cls in kind.__mro__]
-    if kind.__mro__[-2].__name__ != "generic":  # numpy scalars have a dtype and a shape, and yet are not arrays
+    # NumPy scalars have a dtype and a shape, and yet are not arrays.
+    if not any(cls.__name__ == "generic" for cls in kind.__mro__):
         for backend in _LOADED.values():
             if any(root in backend.array_modules for root in roots):
                 return backend

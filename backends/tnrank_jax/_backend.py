@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from tnrank import Backend
 
+_WRITTEN_OUT = 32  # terms; more would slow compilation down
 _NEEDS_X64 = {"float64": "float32", "complex128": "complex64"}
 
 
@@ -71,6 +74,15 @@ class JaxBackend(Backend):
     def synchronize(self, x: Any) -> None:
         jax.block_until_ready(x)  # type: ignore[no-untyped-call]
 
+    def multiply_sum(self, a: Any, b: Any, axes: tuple[int, ...]) -> Any:
+        # XLA's CPU reductions over leading axes are not vectorized; a short sum written out fuses into one loop.
+        extents = [max(a.shape[k], b.shape[k]) for k in axes]
+        if math.prod(extents) > _WRITTEN_OUT or axes[-1] == a.ndim - 1:
+            return jnp.sum(a * b, axis=axes)
+        return sum(
+            _at(a, axes, position) * _at(b, axes, position) for position in itertools.product(*map(range, extents))
+        )
+
     def scatter_add(self, shape: tuple[int, ...], axis: int, indices: Any, values: Any) -> Any:
         moved = jnp.moveaxis(values, axis, 0)
         zeros = jnp.zeros((shape[axis], *moved.shape[1:]), values.dtype)
@@ -91,6 +103,15 @@ class JaxBackend(Backend):
     def while_loop(self, condition: Callable[..., Any], body: Callable[..., Any], state: Any) -> Any:
         return jax.lax.while_loop(condition, body, state)
 
+    def cond(self, predicate: Any, fn: Callable[..., Any], *operands: Any) -> Any:
+        shapes = jax.eval_shape(fn, *operands)
+        return jax.lax.cond(
+            predicate, fn, lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), *operands
+        )
+
+    def descend(self, arrays: Any, rate: Any, directions: Any) -> tuple[Any, ...]:
+        return tuple((a - rate * d).astype(a.dtype) for a, d in zip(arrays, directions, strict=True))
+
     def scan(self, fn: Callable[..., Any], state: Any, xs: Sequence[Any]) -> tuple[Any, Any]:
         return jax.lax.scan(fn, state, xs)
 
@@ -106,16 +127,23 @@ class JaxBackend(Backend):
         jax.tree_util.register_pytree_node(cls, lambda x: x._flatten(), cls._unflatten)
 
 
+def _at(x: Any, axes: tuple[int, ...], position: tuple[int, ...]) -> Any:
+    chosen: list[Any] = [slice(None)] * x.ndim
+    for axis, k in zip(axes, position, strict=True):
+        chosen[axis] = min(k, x.shape[axis] - 1)  # size 1 is broadcast
+    return x[tuple(chosen)]
+
+
 class _Optax:
     """An optax gradient transformation as an optimizer of ``complete``."""
 
     def __init__(self, transformation: Any) -> None:
         self.transformation = transformation
 
-    def init(self, parameters: Any) -> Any:
+    def init(self, parameters: Any, context: Any) -> Any:
         return self.transformation.init(parameters)
 
-    def update(self, gradients: Any, state: Any, parameters: Any, backend: Any) -> tuple[Any, Any]:
+    def update(self, gradients: Any, state: Any, parameters: Any, context: Any) -> tuple[Any, Any]:
         updates, state = self.transformation.update(gradients, state, parameters)
         return tuple(p + u.astype(p.dtype) for p, u in zip(parameters, updates, strict=True)), state
 

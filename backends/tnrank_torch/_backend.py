@@ -35,7 +35,7 @@ class TorchBackend(Backend):
     def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> torch.Tensor:
         self.check_dtype(dtype)
         if isinstance(x, np.ndarray):
-            x = np.ascontiguousarray(x)
+            x = np.asarray(x, order="C")
             x = x if x.flags.writeable else x.copy()
         kind = None if dtype is None else getattr(torch, dtype)
         return torch.as_tensor(x, dtype=kind, device=device)
@@ -117,14 +117,16 @@ class TorchBackend(Backend):
 class _TorchOptimizer:
     """A ``torch.optim`` class (or a function of the parameters) as an optimizer of ``complete``."""
 
+    stateful = True
+
     def __init__(self, factory: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> None:
         self.factory = factory
 
-    def init(self, parameters: Sequence[torch.Tensor]) -> Any:
+    def init(self, parameters: Sequence[torch.Tensor], context: Any) -> Any:
         leaves = [p.detach().clone() for p in parameters]
         return leaves, self.factory(leaves)
 
-    def update(self, gradients: Any, state: Any, parameters: Any, backend: Any) -> tuple[Any, Any]:
+    def update(self, gradients: Any, state: Any, parameters: Any, context: Any) -> tuple[Any, Any]:
         leaves, optimizer = state
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf.grad = gradient

@@ -58,7 +58,7 @@ class Program:
             have.append(natural)
         self.have = have
         self.forward = _lower.without_reshapes(self.pairs, self.count)
-        self._back: list[Any] | None = None
+        self._back: dict[frozenset[int], list[Any]] = {}
 
     def run(self, backend: Backend, arrays: Sequence[Any]) -> Any:
         """The contraction of ``arrays``; each intermediate is dropped after its one use."""
@@ -84,37 +84,43 @@ class Program:
             values.append(run_pair(backend, op, values[a], values[b]))
         return values
 
-    def pull_back(self, backend: Backend, values: Sequence[Any], cotangent: Any) -> list[Any]:
-        """Vector-Jacobian products with every given array; one sweep from the result to the arrays."""
-        if self._back is None:
-            self._back = self._lower_back()
+    def pull_back(
+        self, backend: Backend, values: Sequence[Any], cotangent: Any, constant: frozenset[int] = frozenset()
+    ) -> list[Any]:
+        """Vector-Jacobian products with the given arrays; one sweep from the result to the arrays.
+
+        Positions in ``constant`` are left out, and what leads to them alone: their entries are ``None``.
+        """
+        back = self._back.get(constant)
+        if back is None:
+            back = self._back[constant] = self._lower_back(constant)
         run_pair = _lower.run_pair
         gradients: list[Any] = [None] * len(values)
         gradients[-1] = cotangent
-        for out, a, b, to_a, to_b in self._back:
-            incoming = gradients[out]
-            gradients[a] = run_pair(backend, to_a, incoming, values[b])
-            gradients[b] = run_pair(backend, to_b, incoming, values[a])
-            gradients[out] = None
+        for out, target, other, op in back:
+            gradients[target] = run_pair(backend, op, gradients[out], values[other])
         for position, _ in self.unary:
+            if position in constant:
+                continue
             reduced = self.output if not self.pairs else self.reduced[position]
             gradients[position] = _lower.spread(
                 backend, self.given[position], reduced, gradients[position], self.sizes
             )
         return gradients[: self.count]
 
-    def _lower_back(self) -> list[Any]:
+    def _lower_back(self, constant: frozenset[int]) -> list[Any]:
+        fixed = [position in constant for position in range(self.count)]
+        for a, b, _ in self.pairs:
+            fixed.append(fixed[a] and fixed[b])
         back = []
         for number in range(len(self.pairs) - 1, -1, -1):
             a, b, _ = self.pairs[number]
             out = self.count + number
-            ops = []
             for target, other in ((a, b), (b, a)):
-                op, natural = _lower.lower_pair(
-                    self.have[out], self.have[other], self.have[target], self.sizes
-                )
-                ops.append(_lower.with_final(op, natural, self.have[target]))
-            back.append((out, a, b, *ops))
+                if not fixed[target]:
+                    have = self.have[target]
+                    op, natural = _lower.lower_pair(self.have[out], self.have[other], have, self.sizes)
+                    back.append((out, target, other, _lower.with_final(op, natural, have)))
         return back
 
 

@@ -1,0 +1,203 @@
+"""The training loop, written once: the backend's ``while_loop`` and ``scan`` make it one compiled program or plain Python.
+
+A state holds the values, the loss and gradient at them, the optimizer's state and counters. The loop's condition looks
+at the loss of the values that it would update, so that a run stops at the first values that fulfil the stop rule, and
+recording the loss costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from tnrank._backend import Backend, get_backend
+from tnrank.factorizations import Factorization
+from tnrank.training._objective import Objective
+from tnrank.training._optimizers import Context, batched_update, is_stateful, learning_rate
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run is done before its steps are: the loss is below ``loss`` at more than ``patience`` checks in a row.
+
+    ``every`` is the distance of the checks in steps.
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.Stop(loss=1e-8, patience=50, every=25)
+        Stop(loss=1e-08, patience=50, every=25)
+    """
+
+    loss: float = 0.0
+    patience: int = 0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.loss >= 0 or self.patience < 0 or self.every < 1:
+            raise ValueError(f"{self!r}: needed loss >= 0, patience >= 0 and every >= 1")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that the compiled program depends on besides array contents; hashable."""
+
+    backend: str
+    kind: type[Factorization]
+    static: Any
+    objective: Objective
+    optimizer: Any
+    stop: Stop
+    recorders: tuple[Any, ...]
+    batched: bool
+
+
+class Runner:
+    """The functions of one problem: ``start`` makes a state, ``advance`` moves it through a list of marks."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.backend: Backend = get_backend(problem.backend)
+        compiled = "jit" in self.backend.capabilities
+        # On the host a number is cheaper than a scalar array; inside a program or a batch it must stay an array.
+        on_host = not compiled and not problem.batched
+        self.context = Context(self.backend, _number if on_host else _same)
+        self.on_host = on_host
+        self.keeps_previous = not compiled
+        self.start = self.backend.jit(self._start)
+        self.advance = self.backend.jit(self._advance)
+        self.record = self.backend.jit(self._record_all)
+
+    def measure(self, values: Sequence[Any], data: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Loss and gradient."""
+        objective = self.problem.objective
+        if self.problem.batched:
+            loss, gradient = self.backend.vmap(
+                lambda given: _tuples(objective.value_and_gradient(self.backend, given, data))
+            )(tuple(values))
+        else:
+            loss, gradient = objective.value_and_gradient(self.backend, values, data)
+        return self.context.scalar(loss), tuple(gradient)
+
+    def _start(self, values: tuple[Any, ...], data: Any) -> State:
+        optimizer = self.problem.optimizer
+        loss, gradient = self.measure(values, data)
+        if self.problem.batched and not is_stateful(optimizer):
+            inner = self.backend.vmap(lambda given: optimizer.init(given, self.context))(values)
+        else:
+            inner = optimizer.init(values, self.context)
+        zero = 0 if self.on_host else self.backend.xp.asarray(0 * loss, dtype=self.backend.xp.int32)
+        state = {"values": values, "gradient": gradient, "loss": loss, "inner": inner, "count": zero, "below": zero}
+        state["below"] = self._count_below(state)
+        if self.keeps_previous:
+            state["previous"] = values
+        return state
+
+    def _count_below(self, state: State) -> Any:
+        stop = self.problem.stop
+        low, due = state["loss"] < stop.loss, state["count"] % stop.every == 0
+        if isinstance(low, bool):
+            return state["below"] if not due else state["below"] + 1 if low else 0
+        where = self.backend.xp.where
+        return where(due, where(low, state["below"] + 1, 0 * state["below"]), state["below"])
+
+    def running(self, state: State, until: Any) -> Any:
+        """Whether a state shall be updated; an array of runs if batched."""
+        finite = state["loss"] - state["loss"] == 0
+        return (state["count"] < until) & (state["below"] <= self.problem.stop.patience) & finite
+
+    def _update(self, state: State, data: Any) -> State:
+        update: Callable[..., Any]
+        if self.problem.batched:
+            update = batched_update(self.problem.optimizer, self.context)
+        else:
+            optimizer, context = self.problem.optimizer, self.context
+
+            def update(gradients: Any, inner: Any, values: Any) -> Any:
+                return optimizer.update(gradients, inner, values, context)
+
+        values, inner = update(state["gradient"], state["inner"], state["values"])
+        loss, gradient = self.measure(values, data)
+        new = {**state, "values": values, "gradient": gradient, "loss": loss, "inner": inner}
+        new["count"] = state["count"] + 1
+        new["below"] = self._count_below(new)
+        if self.keeps_previous:
+            new["previous"] = state["values"]
+        return new
+
+    def _forward(self, state: State, until: Any, data: Any) -> State:
+        """Update until ``until`` steps are done, or the run stops."""
+        if not self.problem.batched:
+            return self.backend.while_loop(
+                lambda s: self.running(s, until), lambda s: self._update(s, data), state
+            )
+        xp = self.backend.xp
+
+        def body(old: State) -> State:
+            active = self.running(old, until)
+            return self._select(active, self._update(old, data), old)
+
+        return self.backend.while_loop(lambda s: xp.any(self.running(s, until)), body, state)
+
+    def _select(self, active: Any, new: State, old: State) -> State:
+        """``new`` for the active runs, ``old`` for the finished ones."""
+        xp = self.backend.xp
+
+        def pick(a: Any, b: Any) -> Any:
+            if isinstance(a, tuple):
+                return tuple(pick(x, y) for x, y in zip(a, b, strict=True))
+            return xp.where(xp.reshape(active, (-1, *(1,) * (a.ndim - 1))), a, b)
+
+        # The optimizer's state of a finished run is never used again, whatever it is made of.
+        return {name: new[name] if name == "inner" else pick(new[name], old[name]) for name in new}
+
+    def _advance(self, state: State, marks: Any, data: Any, recorded: Any) -> tuple[State, Any]:
+        """Go from mark to mark; a mark is (step, which recorders are due)."""
+
+        def segment(current: State, mark: Any) -> tuple[State, Any]:
+            until, due = mark
+            current = self._forward(current, until, data)
+            rows = tuple(
+                self.backend.cond(due[k], lambda s, k=k: self._record(k, s, recorded[k]), current)
+                for k in range(len(self.problem.recorders))
+            )
+            return current, (current["count"], rows)
+
+        return self.backend.scan(segment, state, marks)
+
+    def _record_all(self, state: State, recorded: Any) -> Any:
+        return tuple(self._record(k, state, recorded[k]) for k in range(len(self.problem.recorders)))
+
+    def _record(self, number: int, state: State, data: Any) -> Any:
+        recorder, problem = self.problem.recorders[number], self.problem
+        facts = {"loss": state["loss"], "rate": learning_rate(problem.optimizer, state["inner"])}
+
+        def one(values: Any, facts: Any) -> Any:
+            return recorder.measure(problem.kind._make(problem.static, values, validate=False), facts, data)
+
+        if not problem.batched:
+            return one(state["values"], facts)
+        if not hasattr(facts["rate"], "shape"):
+            facts["rate"] = facts["rate"] + 0 * state["loss"]
+        return self.backend.vmap(one)(state["values"], facts)
+
+
+def _number(x: Any) -> Any:
+    return float(x)
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def _tuples(pair: tuple[Any, list[Any]]) -> tuple[Any, tuple[Any, ...]]:
+    return pair[0], tuple(pair[1])
+
+
+@lru_cache(maxsize=64)
+def runner(problem: Problem) -> Runner:
+    """The runner of a problem; equal problems share it, and with it what was compiled."""
+    return Runner(problem)

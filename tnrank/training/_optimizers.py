@@ -1,0 +1,204 @@
+"""Optimizers as pairs of ``init`` and ``update``, without state of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tnrank._backend import Backend
+from tnrank._typing import Array
+
+Values = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where an optimizer runs: ``scalar`` turns a scalar array into a number on backends that loop on the host."""
+
+    backend: Backend
+    scalar: Callable[[Any], Any]
+
+    def zero(self, like: Array) -> Any:
+        """A zero to start a running scalar from, in at least single precision."""
+        xp = self.backend.xp
+        dtype = like.dtype if self.backend.dtype_of(like) in ("float32", "float64") else xp.float32
+        return self.scalar(xp.sum(xp.zeros_like(like), dtype=dtype))
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of the optimizers that work on every backend.
+
+    ``init(values, context)`` gives a state; ``update(gradients, state, values, context)`` the new values and state.
+    """
+
+    def init(self, values: Values, context: Context) -> Any:
+        """The state before the first update."""
+        raise NotImplementedError
+
+    def update(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
+        """One update."""
+        raise NotImplementedError
+
+    def rate(self, state: Any) -> Any:
+        """The scalar learning rate that the last update used; 0 before the first."""
+        raise NotImplementedError
+
+
+def _check_rate(name: str, rate: float) -> None:
+    if not rate > 0:
+        raise ValueError(f"{name} has learning_rate={rate}: needed a positive number")
+
+
+@dataclass(frozen=True)
+class GradientDescent(Optimizer):
+    """``v <- momentum v + gradient``, ``p <- p - learning_rate v``.
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.GradientDescent(1e-2, momentum=0.9)
+        GradientDescent(learning_rate=0.01, momentum=0.9)
+    """
+
+    learning_rate: float = 1e-2
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_rate("GradientDescent", self.learning_rate)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"GradientDescent has momentum={self.momentum}: needed a number in [0, 1)")
+
+    def init(self, values: Values, context: Context) -> Any:
+        return tuple(0 * v for v in values) if self.momentum else ()
+
+    def update(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
+        if self.momentum:
+            gradients = state = tuple(self.momentum * v + g for v, g in zip(state, gradients, strict=True))
+        return context.backend.descend(values, self.learning_rate, gradients), state
+
+    def rate(self, state: Any) -> Any:
+        return self.learning_rate
+
+
+@dataclass(frozen=True)
+class GroupRMSProp(Optimizer):
+    """One adaptive learning rate for all weights, so that the direction stays the gradient's.
+
+    ``g2 = sum ||gradient||^2`` over all arrays; ``v <- decay v + (1 - decay) g2``;
+    ``rate = learning_rate / (sqrt(v / (1 - decay^t)) + eps)``; ``p <- p - rate gradient``.
+
+    Source: the adaptive scheme of Razin & Cohen 2020, Razin et al. 2021 and 2022 (published code).
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.GroupRMSProp(1e-2)
+        GroupRMSProp(learning_rate=0.01, decay=0.99, eps=1e-06, weight_decay=0.0)
+    """
+
+    learning_rate: float = 1e-2
+    decay: float = 0.99
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_rate("GroupRMSProp", self.learning_rate)
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"GroupRMSProp has decay={self.decay}: needed a number in [0, 1)")
+
+    def init(self, values: Values, context: Context) -> Any:
+        zero = context.zero(values[0])
+        return zero, zero, zero
+
+    def update(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
+        if self.weight_decay:
+            gradients = tuple(g + self.weight_decay * p for g, p in zip(gradients, values, strict=True))
+        mean, remaining, _ = state
+        mean = self.decay * mean + (1 - self.decay) * context.scalar(context.backend.sum_of_squares(gradients))
+        # decay^t is carried as 1 - decay^t, which single precision keeps accurate from the first step on.
+        remaining = self.decay * remaining + (1 - self.decay)
+        rate = self.learning_rate / ((mean / remaining) ** 0.5 + self.eps)
+        return context.backend.descend(values, rate, gradients), (mean, remaining, rate)
+
+    def rate(self, state: Any) -> Any:
+        return state[2]
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam with bias correction; one learning rate a weight.
+
+    Source: Kingma & Ba 2015.
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.Adam(5e-4)
+        Adam(learning_rate=0.0005, beta1=0.9, beta2=0.999, eps=1e-08)
+    """
+
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check_rate("Adam", self.learning_rate)
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ValueError(f"Adam has beta1={self.beta1}, beta2={self.beta2}: needed numbers in [0, 1)")
+
+    def init(self, values: Values, context: Context) -> Any:
+        zeros = tuple(0 * v for v in values)
+        one = context.zero(values[0]) + 1.0
+        return zeros, zeros, one, one
+
+    def update(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
+        first, second, power1, power2 = state
+        first = tuple(self.beta1 * m + (1 - self.beta1) * g for m, g in zip(first, gradients, strict=True))
+        second = tuple(self.beta2 * v + (1 - self.beta2) * g * g for v, g in zip(second, gradients, strict=True))
+        power1, power2 = power1 * self.beta1, power2 * self.beta2
+        directions = tuple(
+            (m / (1 - power1)) / ((v / (1 - power2)) ** 0.5 + self.eps) for m, v in zip(first, second, strict=True)
+        )
+        return context.backend.descend(values, self.learning_rate, directions), (first, second, power1, power2)
+
+    def rate(self, state: Any) -> Any:
+        return self.learning_rate
+
+
+def resolve(optimizer: Any, backend: Backend) -> Any:
+    """``optimizer`` as an object with ``init`` and ``update``.
+
+    Raises:
+        TypeError: if it is neither one of ours nor one of the backend's framework.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    wrapped = backend.wrap_optimizer(optimizer) if "wrap_optimizer" in backend.capabilities else None
+    if wrapped is None:
+        raise TypeError(
+            f"got the optimizer {optimizer!r} on the {backend.name} backend: needed tnrank.GradientDescent, "
+            "tnrank.GroupRMSProp, tnrank.Adam, an optax transformation on JAX, or on torch a torch.optim class or "
+            "functools.partial(torch.optim.Adam, lr=1e-3)"
+        )
+    return wrapped
+
+
+def learning_rate(optimizer: Any, state: Any) -> Any:
+    """The rate of the last update; NaN for optimizers of a framework, which do not tell."""
+    return optimizer.rate(state) if isinstance(optimizer, Optimizer) else float("nan")
+
+
+def is_stateful(optimizer: Any) -> bool:
+    """Whether the optimizer keeps state outside the loop's (``torch.optim``)."""
+    return bool(getattr(optimizer, "stateful", False))
+
+
+def batched_update(optimizer: Any, context: Context) -> Callable[..., tuple[Values, Any]]:
+    """``update`` over a leading axis of runs."""
+
+    def update(gradients: Values, state: Any, values: Values) -> tuple[Values, Any]:
+        return optimizer.update(gradients, state, values, context)
+
+    return update if is_stateful(optimizer) else context.backend.vmap(update)
+
+

@@ -1,0 +1,251 @@
+"""What a training run records, and when.
+
+A recorder has a ``name`` (its key in ``result.history``) and says when it is due: every so many steps, or ``at`` given
+ones. ``measure(x, facts, data)`` gives an array or ``{node: array}`` of the factorization ``x``; on JAX it is compiled
+into the training loop, so it is written with ``x.backend.xp``. Steps at which nothing is due record and transfer
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tnrank._typing import Array
+from tnrank.factorizations import Factorization
+from tnrank.factorizations._entries import EntryPlan
+from tnrank.training._observations import checked_entries
+
+
+class Recorder:
+    """Base of all recorders.
+
+    Args:
+        every: the distance of the recorded steps; step 0 and the last are recorded too.
+        at: explicit steps instead.
+    """
+
+    name = "recorder"
+
+    def __init__(self, every: int = 25, at: Sequence[int] | None = None) -> None:
+        if at is None and every < 1:
+            raise ValueError(f"{type(self).__name__} has every={every}: needed a whole number from 1 on")
+        self.every, self.at = every, None if at is None else tuple(sorted({int(k) for k in at}))
+
+    def due(self, step: int, last: int) -> bool:
+        """Whether ``step`` is recorded in a run that ends at ``last``."""
+        return step == last or (step % self.every == 0 if self.at is None else step in self.at)
+
+    def between(self, first: int, end: int, last: int) -> Sequence[int]:
+        """The recorded steps from ``first`` to ``end``."""
+        if self.at is None:
+            found: Sequence[int] = range(-(-first // self.every) * self.every, end + 1, self.every)
+        else:
+            found = [k for k in self.at if first <= k <= end]
+        return [*found, last] if end == last else found
+
+    @property
+    def key(self) -> Any:
+        """What ``measure`` depends on besides ``data``: recorders of one key share a compiled program."""
+        return ()
+
+    def data(self, x: Factorization) -> Any:
+        """Arrays that ``measure`` needs, on the backend of ``x``."""
+        return ()
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        """The recorded array of ``x``; ``facts`` has the ``loss`` at ``x`` and the ``rate`` of the last update."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Recorder) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.key))
+
+    def __repr__(self) -> str:
+        when = f"every={self.every}" if self.at is None else f"at={self.at}"
+        return f"{type(self).__name__}({when})"
+
+
+class Loss(Recorder):
+    """The training loss, ``()``; the loop has it at hand, so recording it at every step costs no evaluation."""
+
+    name = "loss"
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        return facts["loss"]
+
+
+class LearningRate(Recorder):
+    """The scalar rate of the update that led to this step, ``()``; 0 at step 0, NaN for a framework's optimizer."""
+
+    name = "learning_rate"
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        return facts["rate"]
+
+
+class Error(Recorder):
+    """The reconstruction error ``||x - target|| / ||target||`` over all entries, observed or not, ``()``.
+
+    Args:
+        target: the full tensor.
+        relative: whether to divide by the target's norm.
+        every: see :class:`Recorder`.
+        at: see :class:`Recorder`.
+    """
+
+    name = "error"
+
+    def __init__(self, target: Any, relative: bool = True, every: int = 25, at: Sequence[int] | None = None) -> None:
+        super().__init__(every, at)
+        self.target, self.relative = np.asarray(target, np.float64), relative
+
+    @property
+    def key(self) -> Any:
+        return self.relative
+
+    def data(self, x: Factorization) -> Any:
+        if self.target.shape != x.shape:
+            raise ValueError(f"the target of Error has shape {self.target.shape}, the factorization {x.shape}")
+        scale = float(np.linalg.norm(self.target)) if self.relative else 1.0
+        return _put(x, self.target), _put(x, np.asarray(1.0 / scale if scale else 1.0))
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        target, factor = data
+        xp = x.backend.xp
+        return xp.sqrt(xp.sum((x.to_dense() - target) ** 2)) * factor
+
+
+class HeldOutError(Recorder):
+    """The root mean squared error on held-out entries, ``()``.
+
+    Args:
+        indices: ``(M, N)``.
+        values: ``(M,)``.
+        every: see :class:`Recorder`.
+        at: see :class:`Recorder`.
+    """
+
+    name = "held_out_error"
+
+    def __init__(self, indices: Any, values: Any, every: int = 25, at: Sequence[int] | None = None) -> None:
+        super().__init__(every, at)
+        self.indices, self.values = indices, values
+        self._plan: EntryPlan | None = None
+
+    @property
+    def key(self) -> Any:
+        return id(self)
+
+    def data(self, x: Factorization) -> Any:
+        indices, values = checked_entries(self.indices, self.values, x.shape)
+        self._plan = EntryPlan(x.network, x._sizes, indices)
+        return self._plan.positions(x.backend, None), _put(x, values)
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        positions, values = data
+        assert self._plan is not None
+        xp = x.backend.xp
+        found = self._plan.evaluate(x.backend, x._values, positions)
+        return xp.sqrt(xp.mean((found - values) ** 2))
+
+
+class ComponentNorms(Recorder):
+    """The largest component norms, descending: ``(top,)``, or ``{node: (top,)}`` for a hierarchical factorization.
+
+    For a matrix factorization they are the singular values of the end matrix.
+    """
+
+    name = "component_norms"
+
+    def __init__(self, top: int | None = 10, every: int = 25, at: Sequence[int] | None = None) -> None:
+        super().__init__(every, at)
+        self.top = top
+
+    @property
+    def key(self) -> Any:
+        return self.top
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        xp = x.backend.xp
+        norms = x.component_norms()
+        if isinstance(norms, dict):
+            return {node: -xp.sort(-values)[: self.top] for node, values in norms.items()}
+        return -xp.sort(-norms)[: self.top]
+
+
+class SingularValues(Recorder):
+    """The largest singular values of the end matrix, or of the matricization of every tree node.
+
+    Args:
+        top: how many; ``None`` for all.
+        tree: a DimensionTree; the factorization's own, or the balanced one, if not given.
+        modes: matricizations besides the tree's, as tuples of modes (off-tree ones, say).
+        every: see :class:`Recorder`.
+        at: see :class:`Recorder`.
+    """
+
+    name = "singular_values"
+
+    def __init__(
+        self,
+        top: int | None = 10,
+        tree: Any = None,
+        modes: Sequence[Sequence[int]] = (),
+        every: int = 25,
+        at: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(every, at)
+        self.top, self.tree = top, tree
+        self.modes = tuple(tuple(int(m) for m in group) for group in modes)
+
+    @property
+    def key(self) -> Any:
+        return self.top, self.tree, self.modes
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        from tnrank.dimension_tree import DimensionTree
+        from tnrank.linalg import matricize
+
+        dense = x.to_dense()
+        if x.ndim == 2:
+            return x.backend.svdvals(dense)[: self.top]
+        tree = self.tree or getattr(x, "tree", None) or DimensionTree.balanced(x.ndim)
+        groups = {node.modes for node in tree.nodes if len(node.modes) < tree.order}
+        return {
+            modes: x.backend.svdvals(matricize(dense, modes))[: self.top] for modes in sorted({*groups, *self.modes})
+        }
+
+
+class Function(Recorder):
+    """Anything: ``fn(x)`` gives an array, or a dictionary of arrays, of the factorization ``x``.
+
+    Args:
+        name: its key in the history.
+        fn: written with ``x.backend.xp``, so that JAX can compile it.
+        every: see :class:`Recorder`.
+        at: see :class:`Recorder`.
+    """
+
+    def __init__(
+        self, name: str, fn: Callable[[Factorization], Any], every: int = 25, at: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(every, at)
+        self.name, self.fn = name, fn
+
+    @property
+    def key(self) -> Any:
+        return self.name, self.fn
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        return self.fn(x)
+
+
+def _put(x: Factorization, array: Any) -> Array:
+    device = None if x.device == x.backend.devices()[0] else x.device
+    host = np.asarray(array, np.float64 if x.dtype == "float64" else np.float32)
+    return x.backend.asarray(host, x.dtype, device)
