@@ -100,6 +100,10 @@ class Backend:
         """``x`` with its axes permuted."""
         return self.xp.permute_dims(x, axes)
 
+    def matmul(self, a: Array, b: Array, turned: bool) -> Array:
+        """``a @ b``; ``turned`` says that ``a`` is a permuted view."""
+        return a @ b
+
     def multiply_sum(self, a: Array, b: Array, axes: tuple[int, ...]) -> Array:
         """``(a * b).sum(axes)`` with broadcasting."""
         return self.xp.sum(a * b, axis=axes)
@@ -178,6 +182,9 @@ class Backend:
         if dtype is None or dtype in self.dtypes:
             return dtype
         raise ValueError(f"the {self.name} backend has no dtype {dtype!r}; it has {', '.join(self.dtypes)}")
+
+    def enable_dtype(self, dtype: str | None) -> None:
+        """Allow ``dtype`` where the framework keeps it behind a flag of its own; only the command calls this."""
 
     def __repr__(self) -> str:
         return f"<tnrank backend {self.name!r}, version {self.version()}>"
@@ -298,24 +305,34 @@ def backend_of(array: Array) -> Backend:
     kind = type(array)
     found = _BY_TYPE.get(kind)
     if found is None:
-        found = _BY_TYPE[kind] = _find_backend(kind)
+        found = _BY_TYPE[kind] = _LOADED[_load_backend(kind)]
     return found
 
 
-def _find_backend(kind: type) -> Backend:
+def traced_as_constant(fn: Function) -> Function:
+    """Have compilers that trace Python call ``fn`` and keep its result, rather than trace it.
+
+    This is what ``torch.compiler.assume_constant_result`` does, without an import of torch.
+    """
+    fn._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return fn
+
+
+@traced_as_constant
+def _load_backend(kind: type) -> str:
     roots = [cls.__module__.partition(".")[0] for cls in kind.__mro__]
     # NumPy scalars have a dtype and a shape, and yet are not arrays.
     if not any(cls.__name__ == "generic" for cls in kind.__mro__):
         for backend in _LOADED.values():
             if any(root in backend.array_modules for root in roots):
-                return backend
+                return backend.name
         for name, (_, modules, _, _) in _BUILT_IN.items():
             if any(root in modules for root in roots):
-                return get_backend(name)
+                return get_backend(name).name
         for name in _third_party():
             backend = get_backend(name)
             if any(root in backend.array_modules for root in roots):
-                return backend
+                return name
     raise TypeError(
         f"got {kind.__module__}.{kind.__qualname__}, needed an array of a backend "
         f"({', '.join(available_backends())}): convert it, for example with numpy.asarray(x) or "
@@ -329,13 +346,18 @@ def common_backend(arrays: Iterable[Array], names: Callable[[], Iterable[str]] |
     Raises:
         TypeError: if they belong to two backends; the first array of each is named.
     """
-    found: dict[str, int] = {}
-    for position, array in enumerate(arrays):
-        found.setdefault(backend_of(array).name, position)
-    if len(found) == 1:
-        return get_backend(next(iter(found)))
-    if not found:
+    given = list(arrays)
+    if not given:
         return get_backend("numpy")
-    titles = list(names()) if names else [str(p) for p in range(1 + max(found.values()))]
+    first = backend_of(given[0])
+    for array in given:
+        if backend_of(array) is not first:
+            break
+    else:
+        return first
+    found: dict[str, int] = {}
+    for position, array in enumerate(given):
+        found.setdefault(backend_of(array).name, position)
+    titles = list(names()) if names else [str(p) for p in range(len(given))]
     listed = ", ".join(f"{titles[position]!r} is {name}" for name, position in found.items())
     raise TypeError(f"arrays of two backends in one call: {listed}; convert one side, for example x.to('torch')")

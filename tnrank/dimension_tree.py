@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -143,6 +144,49 @@ class DimensionTree:
         return self._nested
 
     @cached_property
+    def text(self) -> str:
+        """The tree as text, such as ``"((0, 1), (2,))"``: what ``repr(nested)`` gives, for trees of any height."""
+        # Python's own repr, ==, pickle and json recurse, and a linear tree of order 1000 is too deep for them.
+        parts: list[str] = []
+        stack: list[Any] = [self._nested]
+        while stack:
+            entry = stack.pop()
+            if isinstance(entry, tuple):
+                between: list[Any] = [", "] * (2 * len(entry) - 1)
+                between[::2] = entry
+                stack.extend(reversed(["(", *between, ",)" if len(entry) == 1 else ")"]))
+            else:
+                parts.append(str(entry))
+        return "".join(parts)
+
+    @classmethod
+    def from_text(cls, text: str) -> DimensionTree:
+        """The tree that ``text`` describes.
+
+        Raises:
+            ValueError: if it is not a tree.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree.from_text("((0, 1), (2, 3))") == DimensionTree.balanced(4)
+            True
+        """
+        open_nodes: list[list[Any]] = [[]]
+        for token in re.findall(r"\(|\)|[^\s,()]+", text):
+            if token == "(":
+                open_nodes.append([])
+            elif token == ")" and len(open_nodes) > 1:
+                below = open_nodes.pop()
+                open_nodes[-1].append(tuple(below))
+            elif token.isdecimal():
+                open_nodes[-1].append(int(token))
+            else:
+                raise ValueError(f"unexpected {token!r} in the tree {text!r}: needed the form '((0, 1), (2, 3))'")
+        if len(open_nodes) != 1 or len(open_nodes[0]) != 1:
+            raise ValueError(f"unbalanced parentheses in the tree {text!r}: needed the form '((0, 1), (2, 3))'")
+        return cls(open_nodes[0][0])
+
+    @cached_property
     def order(self) -> int:
         """N, the number of modes."""
         return len(self.root.modes)
@@ -252,16 +296,16 @@ class DimensionTree:
         return iter(self.nodes)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DimensionTree) and self._nested == other._nested
+        return isinstance(other, DimensionTree) and self.text == other.text
 
     def __hash__(self) -> int:
-        return hash((DimensionTree, self._nested))
+        return hash((DimensionTree, self.text))
 
     def __getstate__(self) -> Any:
-        return self._nested
+        return self.text
 
     def __setstate__(self, state: Any) -> None:
-        self._nested = state
+        self._nested = DimensionTree.from_text(state)._nested
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_nested" and hasattr(self, "_nested"):
@@ -273,7 +317,7 @@ class DimensionTree:
         for name, build in (("balanced", self.balanced), ("linear", self.linear), ("star", self.star)):
             if order > 1 and self == build(order):
                 return f"DimensionTree.{name}({order})"
-        return f"DimensionTree({self._nested!r})"
+        return f"DimensionTree({self.text})"
 
 
 def _frozen(nested: Any) -> Any:

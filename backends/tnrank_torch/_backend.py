@@ -75,10 +75,12 @@ class TorchBackend(Backend):
         return values.new_zeros(shape).index_add(axis, indices, values)
 
     def sum_of_squares(self, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
+        if _in_vmap(arrays[0]):
+            return torch.stack([a.abs().square().sum() for a in arrays]).sum()
         return torch.stack(torch._foreach_norm(list(arrays))).square().sum()
 
     def descend(self, arrays: Any, rate: Any, directions: Any) -> tuple[torch.Tensor, ...]:
-        if isinstance(rate, float):
+        if isinstance(rate, float) and not _in_vmap(arrays[0]):
             return tuple(torch._foreach_add(list(arrays), list(directions), alpha=-rate))
         return tuple(a - rate * d for a, d in zip(arrays, directions, strict=True))
 
@@ -132,6 +134,11 @@ class _TorchOptimizer:
             leaf.grad = gradient
         optimizer.step()
         return tuple(leaf.detach().clone() for leaf in leaves), state
+
+
+def _in_vmap(x: torch.Tensor) -> bool:
+    # The fused kernels over lists of tensors have no batching rule.
+    return bool(torch._C._functorch.is_batchedtensor(x))
 
 
 def _name(dtype: torch.dtype) -> str:

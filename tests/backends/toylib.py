@@ -1,4 +1,4 @@
-"""A small array library and its tnrank backend: what someone else would write, with the required functions alone."""
+"""A small array library and its tnrank backend, with the required functions alone."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._base import default_or_named_device
 
 _MOST_SWEEPS = 20_000
 _TOLERANCE = 2e-15
@@ -36,11 +37,10 @@ def balanced_hierarchy(tree: DimensionTree, arrays: Sequence[Array]) -> list[Arr
     """
     backend = backend_of(arrays[0])
     host = [_host(a) for a in arrays]
-    squares = dict(zip(tree.nodes, (abs(a) ** 2 for a in host), strict=True))
     # Underflowing squares of tiny weights would look like zero vectors: work relative to the largest entry.
-    largest = {node: float(s.max()) or 1.0 for node, s in squares.items()}
-    squares = {node: s / largest[node] for node, s in squares.items()}
-    offset = {node: np.log(value) for node, value in largest.items()}
+    largest = {node: float(abs(a).max()) or 1.0 for node, a in zip(tree.nodes, host, strict=True)}
+    squares = {node: (abs(a) / largest[node]) ** 2 for node, a in zip(tree.nodes, host, strict=True)}
+    offset = {node: 2 * np.log(value) for node, value in largest.items()}
     rows = {node: np.zeros(s.shape[0]) for node, s in squares.items()}  # logarithms of squared scales
     columns = {node: np.zeros(s.shape[1]) for node, s in squares.items()}
     dead: dict[Node, HostArray] = {node: np.zeros(squares[node].shape[0], bool) for node in tree.interior}
@@ -66,6 +66,12 @@ def balanced_hierarchy(tree: DimensionTree, arrays: Sequence[Array]) -> list[Arr
                 columns[child][alive] += s
         if worst < _TOLERANCE:
             break
+        # Differences between far nodes would die out one neighbor a sweep: the optimum has equal Frobenius norms, and
+        # scaling whole matrices to them is a descent step too. Deep trees need as few sweeps as shallow ones.
+        sizes = np.asarray([offset[n] + _log_total(squares[n], rows[n], columns[n]) for n in tree.nodes])
+        if np.isfinite(sizes).all():
+            for node, size in zip(tree.nodes, sizes, strict=True):
+                columns[node] += sizes.mean() - size
         # Rounding ends the descent: stop once nothing has improved for a few sweeps near the floor.
         since = 0 if worst < best else since + 1
         best = min(best, worst)
@@ -75,8 +81,7 @@ def balanced_hierarchy(tree: DimensionTree, arrays: Sequence[Array]) -> list[Arr
     made = []
     for node, given, array in zip(tree.nodes, host, arrays, strict=True):
         scaled = np.exp(rows[node] / 2)[:, None] * given * np.exp(columns[node] / 2)
-        name = backend.device_of(array)
-        made.append(backend.asarray(scaled, backend.dtype_of(array), None if name == backend.devices()[0] else name))
+        made.append(backend.asarray(scaled, backend.dtype_of(array), default_or_named_device(array)))
     return made
 
 
@@ -87,6 +92,11 @@ def _log_sum(squares: HostArray, logs: HostArray) -> HostArray:
     with np.errstate(divide="ignore"):
         summed: HostArray = np.log(squares @ np.exp(logs - top)) + top
     return summed
+
+
+def _log_total(squares: HostArray, rows: HostArray, columns: HostArray) -> float:
+    """``log(exp(rows) @ squares @ exp(columns))`` without overflow."""
+    return float(np.logaddexp.reduce(rows + _log_sum(squares, columns)))
 
 
 def _host(array: Array) -> HostArray:

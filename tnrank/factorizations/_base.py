@@ -19,10 +19,11 @@ class Factorization(Structure):
     the arrays makes it what it is, and hashable.
     """
 
-    __slots__ = ("_static", "_values")
+    __slots__ = ("_network", "_static", "_values")
     kind: ClassVar[str] = ""
     _values: tuple[Array, ...]
     _static: Any
+    _network: Network
 
     @classmethod
     def _network_of(cls, static: Any) -> Network:
@@ -31,11 +32,18 @@ class Factorization(Structure):
     @classmethod
     def _make(cls, static: Any, values: Iterable[Array], validate: bool = True) -> Self:
         new = object.__new__(cls)
-        object.__setattr__(new, "_static", static)
-        object.__setattr__(new, "_values", tuple(values))
-        if validate:
-            new.network.sizes(new.arrays)
+        new._fill(static, values, validate)
         return new
+
+    def _fill(
+        self, static: Any, values: Iterable[Array], validate: bool = True, network: Network | None = None
+    ) -> None:
+        object.__setattr__(self, "_static", static)
+        object.__setattr__(self, "_values", tuple(values))
+        # Kept, because torch.compile reads attributes and does not see through a cached function.
+        object.__setattr__(self, "_network", network or self._network_of(static))
+        if validate:
+            self.network.sizes(self.arrays)
 
     def _flatten(self) -> tuple[tuple[Array, ...], Any]:
         return self._values, self._static
@@ -47,7 +55,7 @@ class Factorization(Structure):
     @property
     def network(self) -> Network:
         """The tensor network of this factorization; its output is one index a mode."""
-        return self._network_of(self._static)
+        return self._network
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -114,7 +122,7 @@ class Factorization(Structure):
             array([1., 0.])
         """
         plan = EntryPlan.of(self.network, self._sizes, indices)
-        return plan.evaluate(self.backend, self._values, plan.positions(self.backend, self.device))
+        return plan.evaluate(self.backend, self._values, plan.positions(self.backend, default_or_named_device(self._values[0])))
 
     def inner(self, other: Factorization) -> Array:
         """The inner product ``sum(conj(self) * other)``, a scalar array; the end tensors are not formed.
@@ -222,7 +230,9 @@ class Factorization(Structure):
             array([[2., 0.],
                    [0., 2.]])
         """
-        return self._make(self._static, (fn(a) for a in self._values), validate=False)
+        new = object.__new__(type(self))
+        new._fill(self._static, [fn(a) for a in self._values], False, self._network)
+        return new
 
     def save(self, path: Any) -> None:
         """Write to a safetensors file with the structure in its header, atomically; read by :func:`tnrank.load`.
@@ -278,3 +288,10 @@ def as_arrays(given: Any, what: str) -> list[Array]:
     if not arrays:
         raise ValueError(f"got no {what}, needed at least one")
     return arrays
+
+
+def default_or_named_device(array: Array) -> Any:
+    """Where to put what belongs to ``array``: ``None`` on the default device, so that JAX leaves it uncommitted."""
+    backend = backend_of(array)
+    name = backend.device_of(array)
+    return None if name == backend.devices()[0] else name

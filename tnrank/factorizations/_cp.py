@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tnrank._typing import Array
-from tnrank.factorizations._base import Factorization, as_arrays
+from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.network import Network
 
@@ -48,9 +48,7 @@ class CPFactorization(Factorization):
                     f"{arrays[0].shape[1]}: needed the same number"
                 )
         static = (len(arrays), weights is not None)
-        made = type(self)._make(static, arrays if weights is None else [*arrays, weights])
-        object.__setattr__(self, "_static", made._static)
-        object.__setattr__(self, "_values", made._values)
+        self._fill(static, arrays if weights is None else [*arrays, weights])
 
     @classmethod
     def _network_of(cls, static: Any) -> Network:
@@ -119,18 +117,11 @@ class CPFactorization(Factorization):
     def component_norms(self) -> Array:
         """The norm of every component, ``|weight_r| prod_n ||w_r^n||``, shape ``(R,)``, in the order of components."""
         xp = self.backend.xp
+        # A square root a factor: the product of the squares would underflow in single precision.
         norms = None
         for factor in self.factors:
-            squared = xp.sum(abs(factor) ** 2, axis=0)
-            norms = squared if norms is None else norms * squared
-        # Square roots after the product would underflow at half the order: take them factor by factor beyond it.
-        if self._static[0] > 8:
-            norms = None
-            for factor in self.factors:
-                length = xp.sqrt(xp.sum(abs(factor) ** 2, axis=0))
-                norms = length if norms is None else norms * length
-        else:
-            norms = xp.sqrt(norms)
+            length = xp.sqrt(xp.sum(abs(factor) ** 2, axis=0))
+            norms = length if norms is None else norms * length
         return norms if self.weights is None else norms * abs(self.weights)
 
     def balance(self) -> Self:
@@ -149,9 +140,9 @@ class CPFactorization(Factorization):
             common = np.exp(np.mean(np.log(lengths), axis=0))
             scales = np.where(lengths > 0, common / lengths, 0.0)
         # A component with a zero vector adds nothing to the tensor, and is balanced only as zero throughout.
-        backend = self.backend
+        backend, where = self.backend, default_or_named_device(self._values[0])
         scaled = [
-            a * backend.asarray(s, _real(self.dtype), self.device) for a, s in zip(self._values, scales, strict=True)
+            a * backend.asarray(s, _real(self.dtype), where) for a, s in zip(self._values, scales, strict=True)
         ]
         return self._make(self._static, scaled)
 

@@ -32,7 +32,7 @@ class EntryPlan:
             {name: _with_entry(labels, set(network.output)) for name, labels in network.tensors.items()}, (_ENTRY,)
         )
         row_sizes = {**{k: v for k, v in sizes.items() if k not in network.output}, _ENTRY: len(indices)}
-        self.rows: ContractionPlan | None = self.row_network.plan(row_sizes)
+        self.rows: ContractionPlan = self.row_network.plan(row_sizes)
         self.whole: ContractionPlan = network.plan(sizes)
         gathered = sum(
             len(indices) * prod(sizes[x] for x in labels if x not in set(network.output))
@@ -83,7 +83,6 @@ class EntryPlan:
         if self.dense:
             result = self.whole(dict(zip(names, values, strict=True)))
             return backend.take(backend.reshape(result, (prod(self.shape),)), positions, 0)
-        assert self.rows is not None
         return self.rows(self.gather(backend, values, positions))
 
     def gather(self, backend: Backend, values: Sequence[Array], positions: Any) -> dict[str, Array]:

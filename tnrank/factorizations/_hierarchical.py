@@ -79,9 +79,7 @@ class HierarchicalFactorization(Factorization):
                     f"{found[node].shape[1]} columns: both need one a local component of {parent}"
                 )
         static = (tree, found[tree.root].shape[1] > 1)
-        made = type(self)._make(static, [found[node] for node in tree.nodes])
-        object.__setattr__(self, "_static", made._static)
-        object.__setattr__(self, "_values", made._values)
+        self._fill(static, [found[node] for node in tree.nodes])
 
     @classmethod
     def _network_of(cls, static: Any) -> Network:
@@ -207,11 +205,11 @@ class HierarchicalFactorization(Factorization):
         return "\n".join([self._title(), *(f"  {line}" for line in lines)])
 
     def _static_to_json(self) -> Any:
-        return [self.tree.nested, self._static[1]]
+        return [self.tree.text, self._static[1]]
 
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
-        return DimensionTree(content[0]), bool(content[1])
+        return DimensionTree.from_text(content[0]), bool(content[1])
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,15 @@ from tnrank._files import write_atomically
 from tnrank.factorizations._base import Factorization
 
 _FORMAT = "tnrank factorization 1"
+_STORED = {
+    "bfloat16": "uint16",
+    "float16": "float16",
+    "float32": "float32",
+    "float64": "float64",
+    "complex64": "float32",
+    "complex128": "float64",
+}
+"""dtype of a factorization -> dtype of the stored arrays."""
 
 
 def save(x: Factorization, path: str | os.PathLike[str]) -> None:
@@ -33,12 +42,15 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
     write_atomically(path, to_bytes(stored, header))
 
 
-def load(path: str | os.PathLike[str], backend: str | None = None, device: Any = None) -> Any:
+def load(
+    path: str | os.PathLike[str], backend: str | None = None, dtype: str | None = None, device: Any = None
+) -> Any:
     """Read a factorization that ``save`` wrote.
 
     Args:
         path: the file.
         backend: where the arrays shall live; the one that it was saved from if that is installed, else NumPy.
+        dtype: the one that it was saved with if ``None``.
         device: the backend's default if ``None``.
 
     Raises:
@@ -52,25 +64,40 @@ def load(path: str | os.PathLike[str], backend: str | None = None, device: Any =
         >>> tnrank.load(path).depth
         2
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {os.fspath(path)!r}")
     try:
-        with safe_open(os.fspath(path), framework="numpy") as stream:
-            header = stream.metadata() or {}
-            if header.get("format") != _FORMAT:
-                raise ValueError(f"its format is {header.get('format')!r}, needed {_FORMAT!r}")
-            cls = _class(header["kind"])
-            static = cls._static_from_json(json.loads(header["structure"]))
-            count = len(json.loads(header["tensors"]))
-            stored = [stream.get_tensor(f"{k}") for k in range(count)]
-    except (SafetensorError, KeyError, json.JSONDecodeError, ValueError) as error:
+        found, stored, home = _read(os.fspath(path))
+    except KeyError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a factorization that tnrank saved: no {error}") from None
+    except (SafetensorError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)!r} is not a factorization that tnrank saved: {error}") from None
-    dtype = header["dtype"]
-    name = backend or (header["backend"] if header["backend"] in available_backends() else "numpy")
-    target = get_backend(name)
-    return cls._make(static, [target.asarray(_unpack(a, dtype), dtype, device) for a in stored])
+    target = get_backend(backend or (home if home in available_backends() else "numpy"))
+    arrays = [target.asarray(a, dtype or stored, device) for a in found._values]
+    return found._make(found._static, arrays, validate=False)
+
+
+def _read(path: str) -> tuple[Factorization, str, str]:
+    """What a file holds, with arrays on the host; the dtype and the backend that it was saved from."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as stream:
+        header = stream.metadata() or {}
+        if header.get("format") != _FORMAT:
+            raise ValueError(f"its format is {header.get('format')!r}, needed {_FORMAT!r}")
+        cls, dtype, home = _class(header["kind"]), header["dtype"], header["backend"]
+        static = cls._static_from_json(json.loads(header["structure"]))
+        tensors = list(cls._network_of(static).tensors)
+        if tensors != json.loads(header["tensors"]):
+            raise ValueError(f"its tensors are {header['tensors']}, needed {json.dumps(tensors)}")
+        stored = [stream.get_tensor(f"{k}") for k in range(len(tensors))]
+    for name, array in zip(tensors, stored, strict=True):
+        wrong = dtype not in _STORED or str(array.dtype) != _STORED[dtype]
+        if wrong or (dtype.startswith("complex") and array.shape[-1:] != (2,)):
+            raise ValueError(f"the array {name!r} is stored as {array.dtype} {array.shape}, its dtype is {dtype!r}")
+    return cls._make(static, [_unpack(a, dtype) for a in stored]), dtype, home
 
 
 def _class(kind: str) -> type[Factorization]:
@@ -80,7 +107,7 @@ def _class(kind: str) -> type[Factorization]:
         if cls.kind == kind:
             return cls
         stack.extend(cls.__subclasses__())
-    raise KeyError(f"unknown kind {kind!r}")
+    raise ValueError(f"it is of the unknown kind {kind!r}")
 
 
 def _pack(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tnrank._backend import backend_of
 from tnrank._typing import Array
-from tnrank.factorizations._base import Factorization, as_arrays
+from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.network import Network
 
@@ -37,9 +38,7 @@ class MatrixFactorization(Factorization):
 
     def __init__(self, layers: Iterable[Array]) -> None:
         arrays = as_arrays(layers, "layers")
-        made = type(self)._make(len(arrays), arrays)
-        object.__setattr__(self, "_static", made._static)
-        object.__setattr__(self, "_values", made._values)
+        self._fill(len(arrays), arrays)
 
     @classmethod
     def _network_of(cls, static: Any) -> Network:
@@ -152,8 +151,6 @@ def _chain(depth: int) -> Network:
 
 def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
     """Balanced layers of sizes ``chain`` whose product is ``end`` (of rank at most the smallest size)."""
-    from tnrank._backend import backend_of
-
     backend = backend_of(end)
     host = np.asarray(backend.to_numpy(end))
     depth = len(chain) - 1
@@ -172,10 +169,5 @@ def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
             layer[:kept, :] = root[:, None] * vh[:kept]
         else:
             layer[range(kept), range(kept)] = root
-        layers.append(backend.asarray(layer, backend.dtype_of(end), _device(backend, end)))
+        layers.append(backend.asarray(layer, backend.dtype_of(end), default_or_named_device(end)))
     return layers
-
-
-def _device(backend: Any, array: Array) -> Any:
-    name = backend.device_of(array)
-    return None if name == backend.devices()[0] else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tnrank._backend import traced_as_constant
 from tnrank._typing import Label, Sizes
 from tnrank.network._labels import listed
 from tnrank.network._path import NAMED, candidates, explicit_path, walk
@@ -13,6 +14,27 @@ from tnrank.network._slicing import Slicing, choose_slices, parse_limit
 
 if TYPE_CHECKING:
     from tnrank.network._network import Network
+
+
+_KEPT = 64
+
+
+@traced_as_constant
+def keep_plan(network: Network, *args: Any) -> str:
+    """Make a plan and keep it as an attribute of ``network``, whose name is returned.
+
+    Compilers that trace Python cannot trace a search, nor take an object that comes out of one, but they read
+    attributes.
+    """
+    plan = make_plan(network, *args)
+    name = f"plan {id(plan)}"
+    kept = network.__dict__
+    if kept.get(name) is not plan:
+        kept[name] = plan
+        names = [key for key in kept if key.startswith("plan ")]
+        for old in names[:-_KEPT]:
+            kept.pop(old, None)
+    return name
 
 
 def make_plan(

@@ -39,9 +39,7 @@ def from_nodes(
         if not isinstance(node, AbstractNode):
             raise TypeError(f"got {type(node).__name__}, needed a collection of tensornetwork nodes")
         if node.is_disabled:
-            raise ValueError(
-                f"node {node.name!r} was contracted already, and its edges are gone: build it again"
-            )
+            raise ValueError(f"node {node.name!r} is disabled, and its edges are gone: build it again")
     if len({id(node) for node in given}) != len(given):
         twice = next(node for node in given if sum(other is node for other in given) > 1)
         raise ValueError(f"node {twice.name!r} is given twice: each node once")

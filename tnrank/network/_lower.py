@@ -36,7 +36,7 @@ def run_pair(backend: Any, op: tuple[Any, ...], a: Any, b: Any) -> Any:
     if tb:
         b = b.mT
     if kind == MATMUL:
-        c = a @ b
+        c = backend.matmul(a, b, pa is not None or ta is not None)
     elif kind == MULTIPLY:
         c = a * b
     else:
@@ -98,31 +98,45 @@ def _multiply(
         natural = (*batch, *left, *right)
     else:
         natural = (*left, *right, *batch)
-    # Broadcasting adds leading axes by itself.
-    operands = [
-        (None, None, False) if have == natural[len(natural) - len(have) :] else _align(have, natural, sizes)
-        for have in (a, b)
-    ]
-    return (MULTIPLY, *operands, None, None, None), natural
+    groups = _groups(natural, a, b, frozenset())
+    shape = tuple(sizes[x] for x in natural) if len(groups) < len(natural) else None
+    return (MULTIPLY, _align(a, groups, sizes), _align(b, groups, sizes), None, shape, None), natural
 
 
 def _multiply_sum(
     a: Labels, b: Labels, batch: list[Any], summed: list[Any], left: list[Any], right: list[Any], sizes: Sizes
 ) -> tuple[tuple[Any, ...], Labels]:
     every = b if not left else a
-    gone = set(summed)
+    gone = frozenset(summed)
     natural = tuple(x for x in every if x not in gone)
-    axes = tuple(k for k, x in enumerate(every) if x in gone)
-    return (MULTIPLY_SUM, _align(a, every, sizes), _align(b, every, sizes), axes, None, None), natural
+    groups = _groups(every, a, b, gone)
+    axes = tuple(k for k, group in enumerate(groups) if group[0] in gone)
+    shape = tuple(sizes[x] for x in natural) if len(groups) < len(every) else None
+    return (MULTIPLY_SUM, _align(a, groups, sizes), _align(b, groups, sizes), axes, shape, None), natural
 
 
-def _align(have: Labels, every: Labels, sizes: Sizes) -> Operand:
-    """Bring ``have`` to the axes ``every``, with size 1 where it has none."""
+def _groups(every: Labels, a: Labels, b: Labels, gone: frozenset[Any]) -> list[list[Any]]:
+    """Runs of neighboring labels on the same operands and with the same fate: each becomes one axis."""
+    in_a, in_b = set(a), set(b)
+    groups: list[list[Any]] = []
+    last: Any = None
+    for label in every:
+        form = (label in in_a, label in in_b, label in gone)
+        if form == last:
+            groups[-1].append(label)
+        else:
+            groups.append([label])
+        last = form
+    return groups
+
+
+def _align(have: Labels, groups: list[list[Any]], sizes: Sizes) -> Operand:
+    """Bring ``have`` to one axis a group, of size 1 where it has none of the group."""
     present = set(have)
-    wanted = tuple(x for x in every if x in present)
+    wanted = tuple(x for group in groups for x in group if x in present)
     axes = None if wanted == have else tuple(have.index(x) for x in wanted)
-    shape = None if wanted == every else tuple(sizes[x] if x in present else 1 for x in every)
-    return axes, shape, False
+    shape = tuple(prod(sizes[x] for x in group) if group[0] in present else 1 for group in groups)
+    return axes, None if shape == tuple(sizes[x] for x in wanted) else shape, False
 
 
 def with_final(op: tuple[Any, ...], natural: Labels, wanted: Sequence[Hashable]) -> tuple[Any, ...]:

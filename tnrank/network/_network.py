@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import Backend, Structure, backend_of, common_backend
@@ -115,7 +116,7 @@ class Network(Structure):
                 in the order of the nodes.
 
         Raises:
-            ValueError: if an edge leads to a node that was not given, a node was contracted already, or
+            ValueError: if an edge leads to a node that was not given, a node is disabled, or
                 ``output`` does not name each dangling edge once.
             TypeError: if an entry is not a node.
 
@@ -233,7 +234,7 @@ class Network(Structure):
                     f"{len(shape)} axes of shape {tuple(shape)}"
                 )
             for label, size in zip(labels, shape, strict=True):
-                known = sizes.setdefault(label, int(size))
+                known = sizes.setdefault(label, index(size))
                 if known != size:
                     hint = " (sizes are never broadcast)" if 1 in (known, size) else ""
                     raise ValueError(
@@ -277,9 +278,11 @@ class Network(Structure):
             >>> plan.flops, plan.largest_intermediate
             (330000, 30000)
         """
-        from tnrank.network._choose import make_plan
+        from tnrank.network._choose import keep_plan
 
-        return make_plan(self, sizes, optimize, memory_limit, tuple(batch), dtype)
+        name = keep_plan(self, sizes, optimize, memory_limit, tuple(batch), dtype)
+        plan: ContractionPlan = getattr(self, name)
+        return plan
 
     def without(self, name: str) -> Network:
         """The network with one tensor left out; its output: see :func:`tnrank.environment`."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tnrank._backend import Backend, backend_of, common_backend
 from tnrank._typing import Array, Arrays, Label, Sizes
 from tnrank.network._labels import pattern
@@ -111,7 +113,7 @@ class ContractionPlan:
             self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, self._numbers.sizes
         )
         self._in_slices = SlicedProgram(self._numbers, pairs, self._slicing) if self.slices else None
-        self._compiled: dict[type | None, Callable[..., Any]] = {}
+        self._compiled: dict[type, Callable[..., Any]] = {}
 
     @property
     def naive_flops(self) -> int:
@@ -129,11 +131,10 @@ class ContractionPlan:
                 index.
             TypeError: for two backends or two dtypes.
         """
-        if self._compiled:
-            values = [arrays[name] for name in self._names if name in arrays]
-            kind = type(values[0]) if values else None
-            compiled = self._compiled.get(kind)
-            if compiled and len(values) == len(arrays) and all(type(value) is kind for value in values):
+        if self._compiled and type(arrays) is dict and len(arrays) == len(self._names):
+            values = [arrays.get(name) for name in self._names]
+            compiled = self._compiled.get(type(values[0]))
+            if compiled and len({*map(type, values)}) == 1:
                 return compiled(values)
         backend, values = self._check(arrays)
         if "jit" in backend.capabilities and values and not self.slices:
@@ -146,14 +147,23 @@ class ContractionPlan:
         def run(values: list[Array]) -> Array:
             return self._run(*self._check(dict(zip(self._names, values, strict=True))))
 
-        return self._compiled.setdefault(kind, backend.jit(run))
+        compiled = backend.jit(run)
+
+        def call(values: list[Array]) -> Array:
+            try:
+                return compiled(values)
+            except (TypeError, ValueError) as error:
+                failed = error
+            self._check(dict(zip(self._names, values, strict=True)))  # the same words, without the compiler's
+            raise failed
+
+        return self._compiled.setdefault(kind, call)
 
     def _run(self, backend: Backend, values: Sequence[Array]) -> Array:
         if not self._names:
             return backend.asarray(1.0, dtype=backend.default_dtype)
         program = self._in_slices or self._program
-        result = program.run(backend, values)
-        return result if self._numbers.output else backend.reshape(backend.xp.asarray(result), ())
+        return _array(program.run(backend, values))
 
     def _check(self, arrays: Arrays) -> tuple[Backend, list[Array]]:
         try:
@@ -216,9 +226,10 @@ class ContractionPlan:
             raise ValueError("a sliced plan keeps no intermediates for pull_back: plan without memory_limit")
         backend, values = self._check(arrays)
         kept = self._program.run_and_keep(backend, values)
+        kept[-1] = _array(kept[-1])
         incoming = cotangent(kept[-1]) if callable(cotangent) else cotangent
         pulled = self._program.pull_back(backend, kept, incoming)
-        return kept[-1], dict(zip(self._names, pulled, strict=True))
+        return kept[-1], dict(zip(self._names, map(_array, pulled), strict=True))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ContractionPlan) and self._key == other._key
@@ -268,6 +279,11 @@ class ContractionPlan:
             f"ContractionPlan({len(self.steps)} steps, {self.flops:.3g} FLOPs, largest intermediate "
             f"{self.largest_intermediate:,}{sliced}, {self.method})"
         )
+
+
+def _array(result: Array) -> Array:
+    """NumPy gives a scalar where the result has no axes."""
+    return np.asarray(result) if isinstance(result, np.generic) else result
 
 
 class Numbers:

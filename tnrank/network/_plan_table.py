@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 24
 _WIDEST = 44
+_WIDEST_SIZES = 90
 
 
 def table(plan: ContractionPlan) -> str:
     """The plan as an aligned table: steps, index patterns, costs, totals."""
     network = plan.network
     head = f"Contraction plan: {len(network.tensors)} tensors -> {pattern(network.output) or 'a scalar'}"
-    sizes = ", ".join(f"{show(label)}={size}" for label, size in list(plan.sizes.items())[:12])
-    if len(plan.sizes) > 12:
-        sizes += f", .. ({len(plan.sizes)} indices)"
+    sizes = ", ".join(f"{show(label)}={size}" for label, size in plan.sizes.items())
+    if len(sizes) > _WIDEST_SIZES:
+        sizes = f"{sizes[: sizes.rfind(', ', 0, _WIDEST_SIZES)]}, .. ({len(plan.sizes)} indices)"
     rows = [("step", "contracts", "pattern", "FLOPs", "size", "share")]
     hidden = max(0, len(plan.steps) - _MOST_ROWS)
     for number, step in enumerate(plan.steps, 1):

@@ -97,8 +97,10 @@ class Program:
         run_pair = _lower.run_pair
         gradients: list[Any] = [None] * len(values)
         gradients[-1] = cotangent
-        for out, target, other, op in back:
-            gradients[target] = run_pair(backend, op, gradients[out], values[other])
+        for out, target, first, second, op in back:
+            a = gradients[out] if first == out else values[first]
+            b = gradients[out] if second == out else values[second]
+            gradients[target] = run_pair(backend, op, a, b)
         for position, _ in self.unary:
             if position in constant:
                 continue
@@ -118,9 +120,12 @@ class Program:
             out = self.count + number
             for target, other in ((a, b), (b, a)):
                 if not fixed[target]:
-                    have = self.have[target]
-                    op, natural = _lower.lower_pair(self.have[out], self.have[other], have, self.sizes)
-                    back.append((out, target, other, _lower.with_final(op, natural, have)))
+                    # The operand with the first of the target's labels goes left: no transpose at the end.
+                    first, second, wanted = out, other, self.have[target]
+                    if wanted and wanted[0] not in self.have[out]:
+                        first, second = other, out
+                    op, natural = _lower.lower_pair(self.have[first], self.have[second], wanted, self.sizes)
+                    back.append((out, target, first, second, _lower.with_final(op, natural, wanted)))
         return back
 
 

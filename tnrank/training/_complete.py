@@ -89,6 +89,7 @@ def complete(
     stop: Stop | float | None = None,
     progress: bool | Callable[[str], None] = False,
     callback: Callable[[int, float], bool | None] | None = None,
+    on_record: Callable[[str, int, Any, int], None] | None = None,
 ) -> Any:
     """Fit a factorization to observed entries, or to rank-one measurements, by full-batch gradient descent.
 
@@ -105,6 +106,8 @@ def complete(
         stop: a :class:`tnrank.Stop`, or the loss below which to stop at once.
         progress: show a line with rate, loss and time left, or call a function with it.
         callback: ``callback(step, loss)`` about twice a second; ``True`` stops the run.
+        on_record: ``on_record(name, step, value, run)`` with every measurement as soon as it is on the host, before
+            the callback: what a killed run shall leave behind is written here.
 
     Returns:
         A CompletionResult; a list of them for a sequence.
@@ -130,10 +133,15 @@ def complete(
     stop = Stop(loss=stop) if isinstance(stop, (int, float)) else stop or Stop()
     options = dict(loss=loss, optimizer=optimizer, steps=steps, record=record, stop=stop, progress=progress)
     if several and "vmap" not in first.backend.capabilities:
-        return [complete(one, indices, values, callback=callback, **options) for one in given]
+        return [
+            complete(one, indices, values, callback=callback, on_record=_with_run(on_record, run), **options)
+            for run, one in enumerate(given)
+        ]
     if steps < 0 or not hasattr(steps, "__index__"):
         raise ValueError(f"steps is a whole number from 0 on, got {steps!r}")
-    objective, data = make_objective(first, indices, values, loss or SquaredLoss())
+    objective, data = make_objective(
+        first, indices, values, loss or SquaredLoss(), len(given) if several else None
+    )
     recorders = tuple(record)
     _check_recorders(recorders)
     problem = Problem(
@@ -146,8 +154,10 @@ def complete(
         recorders,
         several,
     )
-    run = _Run(runner(problem), given, recorders, data, steps, progress, callback)
-    results = run.go()
+    run = _Run(runner(problem), given, recorders, data, steps, progress, callback, on_record)
+    # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        results = run.go()
     return results if several else results[0]
 
 
@@ -192,11 +202,13 @@ class _Run:
         steps: int,
         progress: Any,
         callback: Callable[[int, float], bool | None] | None,
+        on_record: Callable[[str, int, Any, int], None] | None,
     ) -> None:
         self.runner, self.given, self.data, self.steps = runner, given, data, int(steps)
         self.backend: Backend = runner.backend
         self.recorders = recorders
         self.progress, self.callback = Progress(self.steps, progress), callback
+        self.on_record = on_record
         self.recorded = tuple(recorder.data(given[0]) for recorder in self.recorders)
         self.rows: list[list[list[tuple[int, Any]]]] = [[[] for _ in self.recorders] for _ in given]
 
@@ -291,7 +303,10 @@ class _Run:
                 value = pick(k, r)
                 for run in range(len(self.given)):
                     if counts[k, run] == mark:
-                        self.rows[run][r].append((mark, _map(lambda a, run=run: a[run], value) if self.batched else value))
+                        own = _map(lambda a, run=run: a[run], value) if self.batched else value
+                        self.rows[run][r].append((mark, own))
+                        if self.on_record is not None:
+                            self.on_record(self.recorders[r].name, mark, own, run)
 
     def _last_good(self, before: State, state: State) -> State:
         """Put runs whose loss is not finite back to their last values with a finite loss."""
@@ -360,6 +375,13 @@ class _Run:
 
     def _array(self, x: Any) -> np.ndarray[Any, Any]:
         return np.asarray(self.backend.to_numpy(x) if hasattr(x, "shape") else x)
+
+
+def _with_run(on_record: Callable[[str, int, Any, int], None] | None, run: int) -> Any:
+    """``on_record`` for one factorization of a sequence that trains one after the other."""
+    if on_record is None:
+        return None
+    return lambda name, step, value, _: on_record(name, step, value, run)
 
 
 def _map(fn: Callable[[Any], Any], value: Any) -> Any:

@@ -73,13 +73,7 @@ class Runner:
 
     def measure(self, values: Sequence[Any], data: Any) -> tuple[Any, tuple[Any, ...]]:
         """Loss and gradient."""
-        objective = self.problem.objective
-        if self.problem.batched:
-            loss, gradient = self.backend.vmap(
-                lambda given: _tuples(objective.value_and_gradient(self.backend, given, data))
-            )(tuple(values))
-        else:
-            loss, gradient = objective.value_and_gradient(self.backend, values, data)
+        loss, gradient = self.problem.objective.value_and_gradient(self.backend, values, data)
         return self.context.scalar(loss), tuple(gradient)
 
     def _start(self, values: tuple[Any, ...], data: Any) -> State:
@@ -191,10 +185,6 @@ def _number(x: Any) -> Any:
 
 def _same(x: Any) -> Any:
     return x
-
-
-def _tuples(pair: tuple[Any, list[Any]]) -> tuple[Any, tuple[Any, ...]]:
-    return pair[0], tuple(pair[1])
 
 
 @lru_cache(maxsize=64)

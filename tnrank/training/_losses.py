@@ -24,10 +24,10 @@ class Loss:
         """The factor before the sum over ``count`` observations."""
         return 1.0 / count
 
-    def weighted(self, residual: Array, weights: Array, xp: Any) -> tuple[Array, Array]:
-        """``sum(weights * loss(residual))`` and its derivative with respect to the residual."""
+    def weighted(self, residual: Array, weights: Array, xp: Any, axes: Any = None) -> tuple[Array, Array]:
+        """``sum(weights * loss(residual))`` over ``axes`` and its derivative with respect to the residual."""
         value, derivative = self.terms(residual, xp)
-        return xp.sum(weights * value), weights * derivative
+        return xp.sum(weights * value, axis=axes), weights * derivative
 
 
 def _check(name: str, given: str, known: tuple[str, ...]) -> None:
@@ -56,9 +56,9 @@ class SquaredLoss(Loss):
     def weight(self, count: int) -> float:
         return 1.0 / count if self.reduction == "mean" else 0.5
 
-    def weighted(self, residual: Array, weights: Array, xp: Any) -> tuple[Array, Array]:
+    def weighted(self, residual: Array, weights: Array, xp: Any, axes: Any = None) -> tuple[Array, Array]:
         half = weights * residual
-        return xp.sum(half * residual), 2 * half
+        return xp.sum(half * residual, axis=axes), 2 * half
 
 
 @dataclass(frozen=True)

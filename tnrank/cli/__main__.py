@@ -1,0 +1,5 @@
+"""``python -m tnrank.cli``."""
+
+from tnrank.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""All commands in one place. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tnrank.cli import _backends, _complete, _console, _demo, _ranks, _reproduce
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import tnrank
+
+        print(f"tnrank {tnrank.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Matrix, CP and hierarchical factorizations: train them, and measure every notion of their rank."""
+    _console.settings["debug"] = debug
+
+
+for command in (_reproduce.reproduce, _ranks.ranks, _complete.complete, _backends.backends, _demo.demo):
+    app.command()(_console.guarded(command))

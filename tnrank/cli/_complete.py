@@ -1,0 +1,130 @@
+"""``tnrank complete``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tnrank.cli import _console, _options
+from tnrank.cli._ranks import read_tree
+
+if TYPE_CHECKING:
+    from tnrank.experiments import Run
+
+
+def complete(
+    file: Annotated[Path, typer.Argument(help=".npy, .npz, .csv (matrix) or image.", show_default=False)],
+    missing: Annotated[
+        str,
+        typer.Option(
+            metavar="nan|MASK", help="nan: NaN entries are missing. Or a file of 0 and 1: 1 is missing."
+        ),
+    ] = "nan",
+    model: Annotated[
+        str, typer.Option(help="mf (matrices), cp or htf; auto: mf for matrices, else cp.")
+    ] = "auto",
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            "--rank",
+            "--width",
+            help="Hidden size of mf, components of cp, local components of htf; else chosen.",
+        ),
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Layers of mf.")] = 3,
+    tree: Annotated[
+        str | None,
+        typer.Option(
+            help="Of htf: balanced, linear, or nested modes such as '(0,(1,2))'.", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="The most steps.")] = 10_000,
+    std: Annotated[
+        float | None,
+        typer.Option(help="Of the initial weights; else such that the initial end tensor is small."),
+    ] = None,
+    backend: _options.Backend = None,
+    dtype: _options.Dtype = "float32",
+    seed: Annotated[int, typer.Option(help="Of the initial weights and of what is held out.")] = 0,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            help="Share of observed entries held out: half choose when to stop, half measure the error."
+        ),
+    ] = 0.1,
+    center: Annotated[
+        bool, typer.Option("--center", help="Subtract the mean of the observed entries first.")
+    ] = False,
+    key: _options.Key = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the completed tensor to this .npy file.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder that the run folder is written into.")] = Path("runs"),
+    overwrite: _options.Overwrite = False,
+    threads: _options.Threads = 1,
+) -> None:
+    """Fill in the missing entries of your own tensor by a factorization trained from small weights.
+
+    Observed entries stay as they are. The error is measured on entries held out, beside that of the mean
+    predictor, which puts the mean of the observed entries everywhere.
+    """
+    _console.limit_threads(threads)
+    fields = {
+        "rank": rank or 0,
+        "std": std or 0.0,
+        "depth": depth,
+        "steps": steps,
+        "seed": seed,
+        "hold_out": hold_out,
+        "center": center,
+        "model": model,
+        "missing": missing,
+        "key": key,
+        "dtype": dtype,
+    }
+    if out is not None:
+        _console.check_new_file(out, (".npy",), overwrite)
+    show_completion(complete_file(file, backend, tree, runs, out, fields), out)
+
+
+def complete_file(
+    file: Path, backend: str | None, tree: str | None, runs: Path, out: Path | None, fields: dict[str, Any]
+) -> Run:
+    """Run the completion under a progress line, and write ``out``."""
+    from tnrank._files import write_atomically
+    from tnrank.data import read_array
+    from tnrank.experiments import Completion, run
+
+    ready = _console.ready_backend(backend, fields["dtype"])
+    nested = None if tree is None else read_tree(tree, read_array(file, fields["key"]).ndim).nested
+    recipe = Completion(source=str(file), backend=ready, tree=nested, **fields)
+    with _console.progress_line() as progress:
+        done = run(recipe, runs, progress=progress)
+    if out is not None:
+        write_atomically(out, (done.folder / "completed.npy").read_bytes())
+    return done
+
+
+def show_completion(done: Run, out: Path | None) -> None:
+    """The error beside the mean predictor's, and where the files lie."""
+    console = _console.out()
+    facts = done.outcome.summary
+    console.print()
+    for table in done.outcome.tables:
+        _console.show_table(table, console)
+    shape = " x ".join(map(str, facts["shape"]))
+    console.print(
+        f"{facts['model']} factorization of {shape}, {facts['parameters']:,} parameters, "
+        f"{facts['steps']:,} steps ({facts['stopped']}), {done.seconds:.0f} s"
+    )
+    if "held_out_error" in facts and facts["held_out_error"] >= facts["mean_predictor_error"]:
+        console.print(
+            "[yellow]not better than the mean:[/] the tensor may not be of low rank, or too few entries are "
+            "observed; try another --model, a smaller --rank or --center"
+        )
+    console.print(f"completed tensor: [bold]{out or done.folder / 'completed.npy'}[/]", soft_wrap=True)
+    if out is not None:
+        console.print(f"run folder: {done.folder}", soft_wrap=True)
+    console.print(f"factorization: {done.folder / 'factorization.safetensors'}", soft_wrap=True)

@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", help="numpy, jax or torch; else the first of jax, torch, numpy installed."),
+]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64 (on JAX this turns x64 on).")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads", help="Threads of NumPy and PyTorch; 0: all cores. Small arrays are fastest on one."
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder that the run folder is written into.")]
+Key = Annotated[str | None, typer.Option("--key", help="Name of the array in an .npz file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output file that exists.")]

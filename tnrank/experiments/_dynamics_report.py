@@ -1,0 +1,171 @@
+"""The dynamics recipe's numbers: what was measured, beside what was published, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tnrank.experiments._onsets import onsets, separated
+from tnrank.experiments._outcome import Check, Outcome, Table
+from tnrank.linalg import matricize
+from tnrank.plots import Panel, dynamics
+from tnrank.ranks import effective_rank
+from tnrank.training import CompletionResult
+
+_TITLES = {
+    "mf": ("Matrix factorization: singular values", "singular value"),
+    "cp": ("CP factorization: component norms", "component norm"),
+    "htf": ("Hierarchical factorization: local component norms", "local component norm at the root"),
+}
+# (onsets, final values) read off the published figure
+_PUBLISHED = {
+    "mf": ((100, 1150, 2350, 3000, 4450), (36.4, 32.0, 28.3, 23.3, 20.2)),
+    "cp": ((150, 1200, 2300, 4750, 6100), (37.2, 36.3, 24.2, 21.6, 17.5)),
+    "htf": ((10100, 13100, 15300, 19900, 30000), (9.5, 5.5, 2.6, 1.5, 0.9)),
+}
+_RISEN = 0.01
+_ON_TREE = ((0,), (1,), (2,), (3,), (0, 1))
+_OFF_TREE = ((0, 2), (0, 3))
+_CLOSE = 0.1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model at the end of its run; ``ranks``: modes -> effective ranks of the model and of the target."""
+
+    model: str
+    result: CompletionResult
+    steps: Any
+    values: Any
+    onsets: list[int]
+    error: float
+    ranks: dict[tuple[int, ...], tuple[float, float]]
+
+    @classmethod
+    def of(cls, model: str, result: CompletionResult, target: Any, share: float) -> Measured:
+        """Measure the end of a run."""
+        trace = result.history["component_norms"]
+        values = trace.values
+        if isinstance(values, dict):
+            values = values[result.factorization.tree.root]
+        x = result.factorization
+        dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+        groups: dict[str, tuple[tuple[int, ...], ...]]
+        groups = {"mf": ((0,),), "cp": ((0,), (1,), (2,)), "htf": (*_ON_TREE, *_OFF_TREE)}[model]
+        ranks = {
+            modes: (
+                float(effective_rank(matricize(dense, modes))),
+                float(effective_rank(matricize(target, modes))),
+            )
+            for modes in groups
+        }
+        error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
+        return cls(model, result, trace.steps, values, onsets(trace.steps, values, share), error, ranks)
+
+    @property
+    def final(self) -> Any:
+        """The values at the end, descending."""
+        return self.values[-1]
+
+    @property
+    def risen(self) -> int:
+        """How many values end above 1 % of the largest."""
+        return int((self.final > _RISEN * self.final.max(initial=0.0)).sum())
+
+    def summary(self) -> dict[str, Any]:
+        """For ``summary.json``."""
+        return {
+            "status": self.result.status,
+            "steps": self.result.steps,
+            "seconds": round(self.result.seconds, 2),
+            "loss": self.result.loss,
+            "relative_error": self.error,
+            "onsets": self.onsets,
+            "final_values": self.final,
+            "above_one_percent": self.risen,
+            "effective_ranks": {modes: {"model": a, "target": b} for modes, (a, b) in self.ranks.items()},
+        }
+
+
+def outcome(found: Sequence[Measured], preset: str, share: float) -> Outcome:
+    """Figure, tables, checks and summary of the three models."""
+    panels = [Panel(_TITLES[m.model][0], m.steps, m.values, _TITLES[m.model][1], m.onsets) for m in found]
+    note = (
+        f"An onset is the first recorded step above {100 * share:g} % of the final largest value. "
+        "The published runs had other random targets: numbers and magnitudes compare, single steps do not."
+    )
+    if preset != "paper":
+        note += " The published HTF has width 512 and std 1e-2: its steps do not compare at all."
+    tables = [
+        Table("Onsets and final values", ("model", "quantity", "measured", "published"), _rows(found), note),
+        _rank_table(found[-1]),
+    ]
+    checks = [check for m in found for check in (_hierarchical(m) if m.model == "htf" else _incremental(m))]
+    return Outcome({m.model: m.summary() for m in found}, tables, checks, dynamics(panels))
+
+
+def _rows(found: Sequence[Measured]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for m in found:
+        steps, finals = _PUBLISHED[m.model]
+        shown = [v for v in m.final[: max(m.risen, 1)]]
+        rows.append((m.model.upper(), "onsets", _whole(m.onsets), _whole(steps)))
+        rows.append(("", "final values", _short(shown), _short(finals)))
+        rows.append(("", "steps, loss", f"{m.result.steps:,}  {m.result.loss:.1e}", ""))
+        rows.append(("", "relative error", f"{m.error:.1e}", ""))
+    return rows
+
+
+def _rank_table(m: Measured) -> Table:
+    rows = [
+        ("{" + ",".join(map(str, modes)) + "}", "on" if modes in _ON_TREE else "off", f"{a:.2f}", f"{b:.2f}")
+        for modes, (a, b) in m.ranks.items()
+    ]
+    title = "Effective ranks of the hierarchical factorization"
+    return Table(title, ("matricization", "tree", "measured", "target"), rows)
+
+
+def _incremental(m: Measured) -> list[Check]:
+    what = "singular values" if m.model == "mf" else "component norms"
+    name = m.model.upper()
+    ordered = len(m.onsets) >= 5 and all(a < b for a, b in pairwise(m.onsets[:5]))
+    return [
+        Check(f"{name}: exactly 5 {what} end above 1 % of the largest", f"{m.risen}", m.risen == 5),
+        Check(
+            f"{name}: the 5 appear strictly one after the other",
+            f"at {_whole(m.onsets) or 'no step'}",
+            ordered,
+        ),
+    ]
+
+
+def _hierarchical(m: Measured) -> list[Check]:
+    apart = separated(m.onsets)
+    gaps = {modes: abs(a / b - 1) for modes, (a, b) in m.ranks.items() if modes in _ON_TREE and b}
+    worst = max(gaps, key=lambda modes: gaps[modes])
+    a, b = m.ranks[worst]
+    largest = max(m.ranks[modes][0] for modes in _ON_TREE)
+    return [
+        Check(
+            "HTF: at least 3 onsets at the root, apart by 5 % of the last one or more",
+            f"{len(apart)}, at {_whole(apart) or 'no step'}",
+            len(apart) >= 3,
+        ),
+        Check(
+            "HTF: effective ranks on the tree are at most about 5, and within 10 % of the target's",
+            f"at most {largest:.2f}; worst {a:.2f} against {b:.2f}",
+            gaps[worst] <= _CLOSE and largest <= 5 * (1 + _CLOSE),
+        ),
+    ]
+
+
+def _whole(numbers: Sequence[int]) -> str:
+    return "  ".join(f"{n:,}" for n in numbers)
+
+
+def _short(numbers: Sequence[float]) -> str:
+    return "  ".join(f"{n:.1f}" if n >= 2 else f"{n:.2f}" if n >= 0.1 else f"{n:.1g}" for n in numbers)

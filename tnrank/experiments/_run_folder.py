@@ -1,0 +1,132 @@
+"""Run folders: hidden while they are written, renamed to their final name when complete."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnrank._files import write_atomically
+
+COLUMNS = ("model", "step", "quantity", "node", "index", "value")
+
+
+class RunFolder:
+    """A folder ``.NAME.partial`` that becomes ``NAME``.
+
+    Args:
+        parent: made if it is missing.
+        name: a time stamp is added, and a number where two runs start within one second.
+
+    Raises:
+        OSError: if ``parent`` cannot be made or written to.
+    """
+
+    def __init__(self, parent: str | os.PathLike[str], name: str) -> None:
+        self.parent = Path(parent)
+        try:
+            self.parent.mkdir(parents=True, exist_ok=True)
+            self.final, self.partial = self._reserve(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise type(error)(f"cannot write a run folder into {self.parent}: {reason}") from error
+        self.rows = 0
+        self._stream = (self.partial / "metrics.csv").open("w", newline="", encoding="utf-8")
+        self._stream.write(",".join(COLUMNS) + "\n")
+        self._stream.flush()
+
+    def _reserve(self, stem: str) -> tuple[Path, Path]:
+        number = 1
+        while True:
+            name = stem if number == 1 else f"{stem}-{number}"
+            final, partial = self.parent / name, self.parent / f".{name}.partial"
+            try:
+                if not final.exists():
+                    partial.mkdir()
+                    return final, partial
+            except FileExistsError:
+                pass
+            number += 1
+
+    def write(self, name: str, content: bytes) -> None:
+        """One file, whole or not at all."""
+        write_atomically(self.partial / name, content)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """``content`` as JSON; NumPy's numbers and arrays are understood."""
+        self.write(name, (json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n").encode())
+
+    def record(self, model: str, step: int, quantity: str, value: Any) -> None:
+        """One measurement: a number, array or ``{node: array}``; values that are not finite are left out."""
+        items = value.items() if isinstance(value, Mapping) else [("", value)]
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        for node, array in items:
+            flat = np.atleast_1d(np.asarray(array, np.float64)).ravel()
+            for k in np.flatnonzero(np.isfinite(flat)):
+                writer.writerow((model, step, quantity, _label(node), k, f"{flat[k]:.9g}"))
+                self.rows += 1
+        # Whole lines at a time: a killed run leaves no torn one.
+        self._stream.write(buffer.getvalue())
+
+    def flush(self) -> None:
+        """Give what was recorded to the system, so that it outlives this process."""
+        self._stream.flush()
+
+    def complete(self) -> Path:
+        """Close and rename to the final name."""
+        self._stream.close()
+        os.rename(self.partial, self.final)
+        return self.final
+
+    def abandon(self) -> Path | None:
+        """Close a run that did not end; its partial folder stays if anything was recorded."""
+        self._stream.close()
+        if self.rows:
+            return self.partial
+        shutil.rmtree(self.partial, ignore_errors=True)
+        return None
+
+
+def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows of ``metrics.csv`` of a run folder, complete or partial.
+
+    Returns:
+        One dictionary a row: model, step, quantity, node, index, value.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    with (Path(folder) / "metrics.csv").open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["value"]]
+    return [
+        {**row, "step": int(row["step"]), "index": int(row["index"]), "value": float(row["value"])}
+        for row in rows
+    ]
+
+
+def _label(node: Any) -> str:
+    # A Node is a tuple too, and shows itself.
+    return "{" + ",".join(map(str, node)) + "}" if type(node) is tuple else str(node)
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {_label(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    if isinstance(content, np.ndarray):
+        return _plain(content.tolist())
+    if isinstance(content, np.generic):
+        return _plain(content.item())
+    if isinstance(content, float) and not np.isfinite(content):
+        return None
+    return str(content) if isinstance(content, Path) else content

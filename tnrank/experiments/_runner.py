@@ -1,0 +1,205 @@
+"""The one runner: a recipe goes in, a run folder comes out."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tnrank._backend import get_backend
+from tnrank.experiments._outcome import Outcome
+from tnrank.experiments._recipe import Recipe
+from tnrank.experiments._run_folder import RunFolder
+from tnrank.training import CompletionResult, complete
+
+if TYPE_CHECKING:
+    from tnrank.factorizations import Factorization
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run ended by Ctrl-C.
+
+    Attributes:
+        kept: the folder with what it had recorded, or ``None``.
+    """
+
+    def __init__(self, kept: Path | None) -> None:
+        super().__init__(
+            f"interrupted; {f'what was recorded is in {kept}' if kept else 'nothing was recorded yet'}"
+        )
+        self.kept = kept
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its outcome, its wall-clock time with compilation."""
+
+    folder: Path
+    outcome: Outcome
+    seconds: float
+
+
+class Journal:
+    """What a recipe works with: trains models, and records and saves them on the way."""
+
+    def __init__(self, folder: RunFolder, progress: Callable[[str], None] | None) -> None:
+        self.folder, self.progress = folder, progress
+
+    def say(self, line: str) -> None:
+        """Show a line of progress."""
+        if self.progress is not None:
+            self.progress(line)
+
+    def train(
+        self,
+        model: str,
+        x: Factorization,
+        indices: Any,
+        values: Any,
+        *,
+        record: Iterable[Any] = (),
+        callback: Callable[[int, float], bool | None] | None = None,
+        on_record: Callable[[str, int, Any, int], None] | None = None,
+        save: bool = True,
+        **options: Any,
+    ) -> CompletionResult:
+        """:func:`tnrank.complete` whose measurements stream into ``metrics.csv`` under the name ``model``.
+
+        Args:
+            model: column of the metrics, and name of the saved factorization.
+            x: where to start.
+            indices: as for ``complete``; so are the values and the options.
+            values: observed values.
+            record: recorders.
+            callback: also called after what was recorded has been flushed.
+            on_record: also called with each measurement.
+            save: write ``model.safetensors`` at the end.
+
+        Raises:
+            KeyboardInterrupt: at Ctrl-C, after the factorization was saved.
+        """
+        written: dict[str, int] = {}
+
+        def keep(name: str, step: int, value: Any, run: int) -> None:
+            self.folder.record(model, step, name, value)
+            written[name] = step
+            if on_record is not None:
+                on_record(name, step, value, run)
+
+        def after_chunk(step: int, loss: float) -> bool | None:
+            self.folder.flush()
+            return callback(step, loss) if callback is not None else None
+
+        self.say(f"{model}: preparing")
+        result: CompletionResult = complete(
+            x,
+            indices,
+            values,
+            record=record,
+            on_record=keep,
+            callback=after_chunk,
+            progress=(lambda line: self.say(f"{model}: {line}")) if self.progress else False,
+            **options,
+        )
+        for name, trace in result.history.items():
+            # A run that stops between two marks measures its last step only when it is over.
+            if len(trace) and trace.steps[-1] > written.get(name, -1):
+                last = (
+                    {k: v[-1] for k, v in trace.values.items()}
+                    if isinstance(trace.values, Mapping)
+                    else trace.values[-1]
+                )
+                self.folder.record(model, int(trace.steps[-1]), name, last)
+        self.folder.flush()
+        if save or result.status == "interrupted":
+            result.factorization.save(self.folder.partial / f"{model}.safetensors")
+        if result.status == "interrupted":
+            raise KeyboardInterrupt
+        return result
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path = "runs",
+    *,
+    progress: Callable[[str], None] | None = None,
+    command: Sequence[str] | None = None,
+) -> Run:
+    """Carry out a recipe.
+
+    Args:
+        recipe: from :func:`tnrank.experiments.make_recipe`.
+        out: where run folders stand; made if missing. The new one appears there only when it is complete.
+        progress: called with a line about twice a second.
+        command: what was typed, kept in ``config.json``.
+
+    Raises:
+        Interrupted: at Ctrl-C; it says where what was recorded lies.
+        OSError: if ``out`` cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> from tnrank.experiments import make_recipe, run
+        >>> done = run(make_recipe("dynamics", backend="numpy").limited(20), out=tempfile.mkdtemp())
+        >>> sorted(path.name for path in done.folder.iterdir())[:4]
+        ['config.json', 'cp.safetensors', 'figure.png', 'figure.svg']
+    """
+    backend = get_backend(recipe.backend)
+    began = time.perf_counter()
+    folder = RunFolder(out, recipe.folder_name)
+    try:
+        folder.write_json("config.json", _config(recipe, backend, command))
+        outcome = recipe.execute(Journal(folder, progress))
+        summary = {
+            "recipe": recipe.name,
+            "status": "complete",
+            "seconds": round(time.perf_counter() - began, 2),
+            **outcome.summary,
+        }
+        if outcome.checks:
+            summary["verdict"] = "holds" if outcome.holds else "does not hold"
+            summary["checks"] = [asdict(check) for check in outcome.checks]
+        for name, content in outcome.files.items():
+            folder.write(name, content)
+        if outcome.figure is not None:
+            from tnrank.plots import image_bytes
+
+            for name in ("figure.png", "figure.svg"):
+                folder.write(name, image_bytes(outcome.figure, name))
+        folder.write_json("summary.json", summary)
+        return Run(folder.complete(), outcome, time.perf_counter() - began)
+    except KeyboardInterrupt:
+        if folder.rows:
+            folder.write_json("summary.json", {"recipe": recipe.name, "status": "interrupted"})
+        raise Interrupted(folder.abandon()) from None
+    except BaseException:
+        folder.abandon()
+        raise
+
+
+def _config(recipe: Recipe, backend: Any, command: Sequence[str] | None) -> dict[str, Any]:
+    import tnrank
+
+    versions = {"tnrank": tnrank.__version__, "python": platform.python_version(), "numpy": np.__version__}
+    versions[backend.name] = backend.version()
+    for package in ("scipy", "matplotlib", "opt_einsum"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "recipe": recipe.name,
+        "fields": asdict(recipe),
+        "versions": versions,
+        "devices": list(backend.devices()),
+        "platform": platform.platform(),
+        "command": list(command) if command is not None else sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
