@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import tnrank
+from tnrank.training import recorders
 
 # name: (how to make the factorization, entries observed, required ratio of torch, of JAX)
 CASES: dict[str, tuple[Callable[..., Any], int, float, float]] = {
@@ -103,3 +104,88 @@ def measure(name: str, seconds: float = 0.6, rounds: int = 5) -> tuple[float, fl
     medians = np.median(np.asarray(found), axis=0)
     ratios = np.median(np.asarray(found) / np.asarray(found)[:, :1], axis=0)
     return float(medians[0]), float(ratios[1]), float(ratios[2])
+
+
+def recording_cost(backend: str, x: Any, recorder: Callable[[int], recorders.Recorder], steps: int) -> tuple[float, float]:
+    """Seconds of a plain step, and of a step that records (every step records)."""
+    generator = np.random.default_rng(0)
+    size = int(np.prod(x.shape))
+    indices = np.stack(np.unravel_index(generator.permutation(size)[: size // 2], x.shape), axis=1)
+    y = generator.standard_normal(len(indices)).astype(np.float32)
+    there = x.to(backend)
+    chosen = recorder(1)
+
+    def run(record: bool) -> float:
+        began = time.process_time()
+        tnrank.complete(there, indices, y, steps=steps, record=[chosen] if record else [])
+        return (time.process_time() - began) / steps
+
+    for record in (False, True):
+        run(record)
+    found = np.asarray([[run(False), run(True)] for _ in range(7)])
+    plain, recorded = np.median(found, axis=0)
+    return float(plain), float(recorded)
+
+
+def decomposition_cost(backend: str, x: Any, groups: list[tuple[int, ...]], repeat: int = 200) -> float:
+    """Seconds that the singular values of the end tensor's matricizations take alone, compiled where possible."""
+    from tnrank.linalg import matricize
+
+    there = x.to(backend)
+    b = there.backend
+    matrices = tuple(matricize(there.to_dense(), modes) for modes in groups)
+
+    def all_of(given: Any, count: int) -> Any:
+        def body(state: Any) -> Any:
+            k, total = state
+            # The input depends on the loop, or a compiler would take the decomposition out of it.
+            values = [b.svdvals(m + 0 * total) for m in given]
+            return k + 1, total + 0 * sum(v[0] for v in values)
+
+        return b.while_loop(lambda s: s[0] < count, body, (0, 0.0 * given[0][0, 0]))[1]
+
+    fn = b.jit(all_of)
+    b.synchronize(fn(matrices, 3))
+    times = []
+    for _ in range(5):
+        began = time.process_time()
+        b.synchronize(fn(matrices, repeat))
+        times.append((time.process_time() - began) / repeat)
+    return float(np.median(times))
+
+
+def run(report: Any) -> None:
+    """Throughput against the yardstick, then what recording costs."""
+    rate = lambda value: f"{value:,.0f}/s"  # noqa: E731
+    for name, (_, _, torch_target, jax_target) in CASES.items():
+        yard, torch_ratio, jax_ratio = measure(name)
+        report.compare(name, "steps, torch", yard * torch_ratio, yard, at_least=torch_target, show=rate)
+        report.compare(name, "steps, JAX", yard * jax_ratio, yard, at_least=jax_target, show=rate)
+    shapes: dict[str, tuple[Any, int]] = {
+        "mf 64x64 depth 3": (tnrank.MatrixFactorization.random((64, 64), depth=3, std=1e-2, dtype="float32"), 1500),
+        "cp 16^3 R 256": (tnrank.CPFactorization.random((16,) * 3, std=1e-2, dtype="float32"), 1500),
+        "htf 8^4 width 64": (
+            tnrank.HierarchicalFactorization.random((8,) * 4, width=64, std=1e-2, dtype="float32"), 1500
+        ),
+    }
+    for backend in ("torch", "jax"):
+        for name, (x, steps) in shapes.items():
+            target = np.random.default_rng(1).standard_normal(x.shape)
+            kinds: dict[str, Callable[[int], recorders.Recorder]] = {
+                "loss": lambda every: recorders.Loss(every=every),
+                "error": lambda every, target=target: recorders.Error(target, every=every),  # type: ignore[misc]
+            }
+            if x.ndim > 2:
+                kinds["norms"] = lambda every: recorders.ComponentNorms(every=every)
+            for what, recorder in kinds.items():
+                plain, recorded = recording_cost(backend, x, recorder, steps)
+                report.compare(name, f"records {what}, {backend}", recorded, plain, at_most=2.0)
+            plain, recorded = recording_cost(backend, x, lambda every: recorders.SingularValues(every=every), 200)
+            tree = getattr(x, "tree", None) or tnrank.DimensionTree.balanced(x.ndim)
+            groups = sorted({n.modes for n in tree.nodes if len(n.modes) < tree.order}) if x.ndim > 2 else [(0,)]
+            whole = set(range(x.ndim))
+            groups = [g for k, g in enumerate(groups) if tuple(sorted(whole - set(g))) not in groups[:k]]
+            alone = decomposition_cost(backend, x, groups)
+            report.compare(
+                name, f"singular values, {backend}", recorded, plain + 1.2 * alone, at_most=1.0
+            )

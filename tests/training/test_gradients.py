@@ -151,6 +151,7 @@ def torch_functional(got, wanted, loss):
 @pytest.mark.parametrize("way", ["dense", "rows", "sensing"])
 @losses
 @starts
+@pytest.mark.parametrize("backend_name", ["numpy", "torch"])
 def test_against_torch_autograd(backend_name, way, loss, start, monkeypatch):
     torch = pytest.importorskip("torch")
 
@@ -160,13 +161,11 @@ def test_against_torch_autograd(backend_name, way, loss, start, monkeypatch):
         value.backward()
         return value.item(), [a.grad.numpy() for a in x.arrays.values()]
 
-    if backend_name == "jax" and way != "rows" and loss != LOSSES["huber"]:
-        pytest.skip("compiled once a way and structure: the others run in test_against_jax_grad")
     assert_gradient(start().to(backend_name), way, loss, wanted, monkeypatch)
 
 
 @pytest.mark.parametrize("way", ["dense", "rows", "sensing"])
-@starts
+@pytest.mark.parametrize("start", [STARTS["matrix"], STARTS["weighted"], STARTS["hierarchical"]])
 def test_against_jax_grad(way, start, monkeypatch):
     jax = pytest.importorskip("jax")
     optax = pytest.importorskip("optax")

@@ -41,7 +41,8 @@ def demo(
     console.print()
     console.rule("3 of 3: the same images with 40 % of their pixels missing", align="left")
     console.print(
-        f"[dim]$ tnrank complete {holed} --model htf --tree '{_TREE}' --steps 6000[/]", soft_wrap=True
+        f"[dim]$ tnrank complete {holed} --model htf --tree '{_TREE}' --steps 6000 --runs {out}[/]",
+        soft_wrap=True,
     )
     fields = {"model": "htf", "steps": 6000, "dtype": "float32", "key": None}
     done = complete_file(holed, backend, _TREE, out, None, fields)

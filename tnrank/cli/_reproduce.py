@@ -42,7 +42,7 @@ def reproduce(
 
     The verdict is computed from the data and printed; it does not change the exit code.
     """
-    _console.limit_threads((preset == "quick") if threads is None else threads)
+    _console.limit_threads(int(preset == "quick") if threads is None else threads)
     overrides = _overrides(set_ or [])
     show_run(reproduce_run(name, preset, backend, seed, dtype, steps, overrides, out))
 

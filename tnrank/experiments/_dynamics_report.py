@@ -30,6 +30,11 @@ _PUBLISHED = {
 _RISEN = 0.01
 _ON_TREE = ((0,), (1,), (2,), (3,), (0, 1))
 _OFF_TREE = ((0, 2), (0, 3))
+_GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "mf": ((0,),),
+    "cp": ((0,), (1,), (2,)),
+    "htf": (*_ON_TREE, *_OFF_TREE),
+}
 _CLOSE = 0.1
 
 
@@ -54,14 +59,12 @@ class Measured:
             values = values[result.factorization.tree.root]
         x = result.factorization
         dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
-        groups: dict[str, tuple[tuple[int, ...], ...]]
-        groups = {"mf": ((0,),), "cp": ((0,), (1,), (2,)), "htf": (*_ON_TREE, *_OFF_TREE)}[model]
         ranks = {
             modes: (
                 float(effective_rank(matricize(dense, modes))),
                 float(effective_rank(matricize(target, modes))),
             )
-            for modes in groups
+            for modes in _GROUPS[model]
         }
         error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
         return cls(model, result, trace.steps, values, onsets(trace.steps, values, share), error, ranks)

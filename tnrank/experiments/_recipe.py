@@ -86,7 +86,7 @@ def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
         overrides: field -> value; text is read as the field's type.
 
     Raises:
-        ValueError: for an unknown recipe, preset or field (nearest names are given), or a value of another type.
+        ValueError: for an unknown recipe, preset or field (nearest names are given), or a wrong value.
 
     Example:
         >>> from tnrank.experiments import make_recipe

@@ -11,8 +11,8 @@ class BestStep:
     """Watches the recorded validation error of a fit.
 
     A fit goes on until the error has not improved for as many steps as it took to reach the best one, and at
-    least a tenth of the budget. The rule is applied to recorded steps alone: the chosen step does not depend on
-    the machine.
+    least a tenth of the budget. The rule is applied to recorded steps alone, so the machine's speed
+    does not matter.
     """
 
     def __init__(self, budget: int) -> None:

@@ -116,12 +116,11 @@ class CPFactorization(Factorization):
 
     def component_norms(self) -> Array:
         """The norm of every component, ``|weight_r| prod_n ||w_r^n||``, shape ``(R,)``, in the order of components."""
-        xp = self.backend.xp
-        # A square root a factor: the product of the squares would underflow in single precision.
-        norms = None
-        for factor in self.factors:
-            length = xp.sqrt(xp.sum(abs(factor) ** 2, axis=0))
-            norms = length if norms is None else norms * length
+        norm = self.backend.xp.linalg.vector_norm
+        # Norms factor by factor: the product of their squares would underflow in single precision.
+        norms = norm(self.factors[0], axis=0)
+        for factor in self.factors[1:]:
+            norms = norms * norm(factor, axis=0)
         return norms if self.weights is None else norms * abs(self.weights)
 
     def balance(self) -> Self:

@@ -164,12 +164,12 @@ class HierarchicalFactorization(Factorization):
 
         Source: Razin, Maman & Cohen 2022, Def. 3.
         """
-        matrices, xp = self.matrices, self.backend.xp
+        matrices, norm = self.matrices, self.backend.xp.linalg.vector_norm
         found = {}
         for node in self.tree.interior:
-            norms = xp.sqrt(xp.sum(abs(matrices[node]) ** 2, axis=1))
+            norms = norm(matrices[node], axis=1)
             for child in self.tree.children(node):
-                norms = norms * xp.sqrt(xp.sum(abs(matrices[child]) ** 2, axis=0))
+                norms = norms * norm(matrices[child], axis=0)
             found[node] = norms
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -133,10 +133,20 @@ def complete(
     stop = Stop(loss=stop) if isinstance(stop, (int, float)) else stop or Stop()
     options = dict(loss=loss, optimizer=optimizer, steps=steps, record=record, stop=stop, progress=progress)
     if several and "vmap" not in first.backend.capabilities:
-        return [
-            complete(one, indices, values, callback=callback, on_record=_with_run(on_record, run), **options)
-            for run, one in enumerate(given)
-        ]
+        options["record"] = tuple(record)
+        done: list[CompletionResult] = []
+        ended: CompletionResult | None = None
+        for run, one in enumerate(given):
+            told = _with_run(on_record, run)
+            if ended is None:
+                result = complete(one, indices, values, callback=callback, on_record=told, **options)
+                ended = result if result.status in ("stopped", "interrupted") else None
+            else:
+                # What ends one run ends the sequence: the rest stays as it was given.
+                result = complete(one, indices, values, on_record=told, **{**options, "steps": 0})
+                result = replace(result, status=ended.status, message=ended.message)
+            done.append(result)
+        return done
     if steps < 0 or not hasattr(steps, "__index__"):
         raise ValueError(f"steps is a whole number from 0 on, got {steps!r}")
     objective, data = make_objective(
@@ -334,7 +344,7 @@ class _Run:
         problem = self.runner.problem
         failed: dict[int, int] = getattr(self, "_failed", {})
         if failed:
-            state = {**state, "loss": self.runner.measure(state["values"], self.data)[0]}
+            state = {**state, **self.runner.measure(state["values"], self.data)}
         counts = self._host(state["count"])
         losses, below = self._host(state["loss"]), self._host(state["below"])
         final = self.runner.record(state, self.recorded) if self.recorders else ()

@@ -71,20 +71,20 @@ class Runner:
         self.advance = self.backend.jit(self._advance)
         self.record = self.backend.jit(self._record_all)
 
-    def measure(self, values: Sequence[Any], data: Any) -> tuple[Any, tuple[Any, ...]]:
-        """Loss and gradient."""
-        loss, gradient = self.problem.objective.value_and_gradient(self.backend, values, data)
-        return self.context.scalar(loss), tuple(gradient)
+    def measure(self, values: Sequence[Any], data: Any) -> State:
+        """Loss, gradient and end tensor at ``values``."""
+        loss, gradient, end = self.problem.objective.value_and_gradient(self.backend, values, data)
+        return {"values": values, "loss": self.context.scalar(loss), "gradient": tuple(gradient), "end": end}
 
     def _start(self, values: tuple[Any, ...], data: Any) -> State:
         optimizer = self.problem.optimizer
-        loss, gradient = self.measure(values, data)
+        state = self.measure(values, data)
         if self.problem.batched and not is_stateful(optimizer):
             inner = self.backend.vmap(lambda given: optimizer.init(given, self.context))(values)
         else:
             inner = optimizer.init(values, self.context)
-        zero = 0 if self.on_host else self.backend.xp.asarray(0 * loss, dtype=self.backend.xp.int32)
-        state = {"values": values, "gradient": gradient, "loss": loss, "inner": inner, "count": zero, "below": zero}
+        zero = 0 if self.on_host else self.backend.xp.asarray(0 * state["loss"], dtype=self.backend.xp.int32)
+        state |= {"inner": inner, "count": zero, "below": zero}
         state["below"] = self._count_below(state)
         if self.keeps_previous:
             state["previous"] = values
@@ -114,9 +114,7 @@ class Runner:
                 return optimizer.update(gradients, inner, values, context)
 
         values, inner = update(state["gradient"], state["inner"], state["values"])
-        loss, gradient = self.measure(values, data)
-        new = {**state, "values": values, "gradient": gradient, "loss": loss, "inner": inner}
-        new["count"] = state["count"] + 1
+        new = {**state, **self.measure(values, data), "inner": inner, "count": state["count"] + 1}
         new["below"] = self._count_below(new)
         if self.keeps_previous:
             new["previous"] = state["values"]
@@ -168,6 +166,8 @@ class Runner:
     def _record(self, number: int, state: State, data: Any) -> Any:
         recorder, problem = self.problem.recorders[number], self.problem
         facts = {"loss": state["loss"], "rate": learning_rate(problem.optimizer, state["inner"])}
+        if state["end"]:
+            facts["end"] = state["end"][0]
 
         def one(values: Any, facts: Any) -> Any:
             return recorder.measure(problem.kind._make(problem.static, values, validate=False), facts, data)

@@ -38,8 +38,10 @@ class Objective:
     batched: bool
     entries: Any = field(default=None, compare=False)
 
-    def value_and_gradient(self, backend: Backend, values: Sequence[Array], data: Any) -> tuple[Array, list[Array]]:
-        """The loss and its gradient with respect to every array."""
+    def value_and_gradient(
+        self, backend: Backend, values: Sequence[Array], data: Any
+    ) -> tuple[Array, list[Array], tuple[Array, ...]]:
+        """The loss, its gradient with respect to every array, and the end tensor where it was formed (else nothing)."""
         program = self.plan._program
         given, constant = list(values), frozenset[int]()
         if self.way == "rows":
@@ -56,8 +58,8 @@ class Objective:
         loss, cotangent = self.loss.weighted(residual, data["weights"], backend.xp, axes)
         pulled = program.pull_back(backend, kept, backend.reshape(cotangent, shape), constant)
         if self.way == "rows":
-            return loss, self._scatter(backend, pulled, values, data["positions"])
-        return loss, pulled[: len(values)]
+            return loss, self._scatter(backend, pulled, values, data["positions"]), ()
+        return loss, pulled[: len(values)], (kept[-1],) if self.way == "dense" else ()
 
     def _gather(self, backend: Backend, values: Sequence[Array], positions: Any) -> list[Array]:
         def one(arrays: Any) -> tuple[Array, ...]:

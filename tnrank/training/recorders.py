@@ -56,7 +56,11 @@ class Recorder:
         return ()
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
-        """The recorded array of ``x``; ``facts`` has the ``loss`` at ``x`` and the ``rate`` of the last update."""
+        """The recorded array of ``x``.
+
+        ``facts`` has the ``loss`` at ``x``, the ``rate`` of the last update and, where the loop formed it to get the
+        loss, the ``end`` tensor.
+        """
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -117,7 +121,7 @@ class Error(Recorder):
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         target, factor = data
         xp = x.backend.xp
-        return xp.sqrt(xp.sum((x.to_dense() - target) ** 2)) * factor
+        return xp.sqrt(xp.sum((_end(x, facts) - target) ** 2)) * factor
 
 
 class HeldOutError(Recorder):
@@ -211,14 +215,17 @@ class SingularValues(Recorder):
         from tnrank.dimension_tree import DimensionTree
         from tnrank.linalg import matricize
 
-        dense = x.to_dense()
+        dense = _end(x, facts)
         if x.ndim == 2:
             return x.backend.svdvals(dense)[: self.top]
         tree = self.tree or getattr(x, "tree", None) or DimensionTree.balanced(x.ndim)
         groups = {node.modes for node in tree.nodes if len(node.modes) < tree.order}
-        return {
-            modes: x.backend.svdvals(matricize(dense, modes))[: self.top] for modes in sorted({*groups, *self.modes})
-        }
+        found: dict[tuple[int, ...], Any] = {}
+        for modes in sorted({*groups, *self.modes}):
+            # Both sides of a bipartition have the same singular values.
+            other = tuple(m for m in range(x.ndim) if m not in modes)
+            found[modes] = found[other] if other in found else x.backend.svdvals(matricize(dense, modes))[: self.top]
+        return found
 
 
 class Function(Recorder):
@@ -243,6 +250,10 @@ class Function(Recorder):
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return self.fn(x)
+
+
+def _end(x: Factorization, facts: dict[str, Any]) -> Array:
+    return facts["end"] if "end" in facts else x.to_dense()
 
 
 def _put(x: Factorization, array: Any) -> Array:

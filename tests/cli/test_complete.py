@@ -1,0 +1,87 @@
+"""``tnrank complete``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tnrank
+
+Call = Callable[..., Any]
+_QUICK = ("--backend", "numpy", "--steps", "60")
+
+
+def test_in_a_process_of_its_own(shell: Call, holed: Path, tensor: Path, tmp_path: Path) -> None:
+    done = shell("complete", holed, "--backend", "numpy", "--steps", 2500, "--out", "full.npy")
+    assert done.returncode == 0, done.stderr
+    assert "mean predictor" in done.stdout
+    assert "full.npy" in done.stdout
+    truth, found = np.load(tensor), np.load(tmp_path / "full.npy")
+    missing = np.isnan(np.load(holed))
+    assert (found[~missing] == truth[~missing]).all()
+    assert np.linalg.norm(found - truth) < 0.1 * np.linalg.norm(truth)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("complete-holed-numpy-")
+    assert tnrank.load(folder / "factorization.safetensors").shape == (10, 9, 8)
+
+
+@pytest.mark.parametrize("model", ["cp", "htf"])
+def test_models(call: Call, holed: Path, tmp_path: Path, model: str) -> None:
+    done = call("complete", holed, "--model", model, "--width", 6, *_QUICK)
+    assert done.exit_code == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    x = tnrank.load(folder / "factorization.safetensors")
+    assert x.kind == {"cp": "cp", "htf": "hierarchical"}[model]
+    assert 6 in {a.shape[1] for a in x.arrays.values()}
+
+
+def test_a_mask_file(call: Call, tensor: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.random.default_rng(0).random((10, 9, 8)) < 0.25)
+    done = call("complete", tensor, "--missing", "mask.npy", *_QUICK)
+    assert done.exit_code == 0, done.stderr
+
+
+def test_float64_on_every_backend(shell: Call, holed: Path, tmp_path: Path, backend_name: str) -> None:
+    done = shell("complete", holed, "--backend", backend_name, "--dtype", "float64", "--steps", 20)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert tnrank.load(folder / "factorization.safetensors").dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("holed.npy", "--model", "hft"), "did you mean 'htf'"),
+        (("holed.npy", "--model", "mf"), "use --model cp or htf"),
+        (("holed.npy", "--backend", "jacks"), "unknown backend 'jacks'"),
+        (("holed.npy", "--dtype", "float16"), "float32 or float64"),
+        (("holed.npy", "--missing", "mask.npy"), "no file mask.npy"),
+        (("holed.npy", "--missing", "matrix.npy"), "needed (10, 9, 8)"),
+        (("holed.npy", "--out", "matrix.npy"), "exists already"),
+        (("holed.npy", "--out", "full.csv"), "needed .npy"),
+        (("holed.npy", "--hold-out", "1.5"), "hold_out"),
+        (("holed.npy", "--tree", "(0,(1,2))"), "belongs to the model htf"),
+        (("tensor.npy",), "no entry of tensor.npy is NaN"),
+        (("all.npy",), "are missing"),
+        (("nothing.npy",), "no file nothing.npy"),
+        (("holed.npy", "--runs", "matrix.npy"), "cannot write a run folder"),
+    ],
+)
+def test_errors_are_one_line(
+    call: Call, tmp_path: Path, holed: Path, args: tuple[str, ...], said: str
+) -> None:
+    np.save(tmp_path / "matrix.npy", np.eye(3))
+    np.save(tmp_path / "all.npy", np.full((3, 3), np.nan))
+    before = (tmp_path / "matrix.npy").read_bytes()
+    options = () if "--backend" in args else ("--backend", "numpy")
+    done = call("complete", *args, "--steps", 5, *options)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("runs/*"))
+    assert (tmp_path / "matrix.npy").read_bytes() == before
