@@ -11,9 +11,7 @@ from benchmarks import _harness
 def main() -> None:
     names = sorted(p.stem for p in _harness.HERE.glob("*.py") if not p.stem.startswith("_"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument(
-        "--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names)
-    )
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     chosen = parser.parse_args().only
     _harness.one_thread()
     report = _harness.Report()

@@ -95,9 +95,7 @@ class Report:
         """Ours against a peer's: the target is on the ratio ours / peer. Rates take ``at_least``."""
         ratio = ours / peer
         met = (at_most is None or ratio <= at_most) and (at_least is None or ratio >= at_least)
-        target = (
-            f"<= {at_most:g}x" if at_most is not None else f">= {at_least:g}x" if at_least is not None else ""
-        )
+        target = f"<= {at_most:g}x" if at_most is not None else f">= {at_least:g}x" if at_least is not None else ""
         self._add(name, what, show(ours), show(peer), ratio, target, met)
 
     def limit(
@@ -106,9 +104,7 @@ class Report:
         """Ours against a fixed limit."""
         self._add(name, what, show(ours), "", None, f"<= {show(at_most)}", ours <= at_most)
 
-    def _add(
-        self, name: str, what: str, ours: str, peer: str, ratio: float | None, target: str, met: bool
-    ) -> None:
+    def _add(self, name: str, what: str, ours: str, peer: str, ratio: float | None, target: str, met: bool) -> None:
         row = {"module": self.module, "name": name, "what": what, "ours": ours, "peer": peer}
         row |= {"ratio": None if ratio is None else round(ratio, 3), "target": target, "met": bool(met)}
         self.rows.append(row)
@@ -150,9 +146,7 @@ def _machine() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [
-            line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
+        models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
         name = models[0] if models else name
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     return f"{name}, Python {platform.python_version()}, {versions}"

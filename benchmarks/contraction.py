@@ -20,9 +20,7 @@ PLANNED = {"numpy": 0.7, "torch": 0.6, "jax": 1.1}
 THERE = {"numpy": "numpy", "jax": "jax", "torch": "pytorch"}
 
 
-def hierarchical(
-    order: int, dim: int, rank: int, batch: int = 0
-) -> tuple[dict[str, Any], dict[Any, int], Any]:
+def hierarchical(order: int, dim: int, rank: int, batch: int = 0) -> tuple[dict[str, Any], dict[Any, int], Any]:
     """A balanced hierarchical Tucker network; with a batch, applied to that many tuples of vectors."""
     tensors: dict[str, Any] = {f"U{k}": (("i", k), ("r", 0, k)) for k in range(order)}
     below, height = [("r", 0, k) for k in range(order)], 0
@@ -72,9 +70,7 @@ def search(report: Report) -> None:
             flops.append(network.plan(sizes).flops)
         name = f"batched HT order {order}, shuffled"
         plain = leaves_to_root(order, 8, 8, 1000)
-        report.compare(
-            name, "FLOPs / leaves to root", max(flops), plain, at_most=1.0, show=lambda f: f"{f:.3g}"
-        )
+        report.compare(name, "FLOPs / leaves to root", max(flops), plain, at_most=1.0, show=lambda f: f"{f:.3g}")
         report.limit(name, "search, all candidates", max(times), seconds)
 
 
@@ -119,9 +115,7 @@ def one_call(backend: tnrank.Backend, network: tnrank.Network, sizes: Any, dtype
     arrays, plan = random_arrays(backend, network, sizes, dtype), network.plan(sizes)
     if backend.name == "jax":
         by_hand = jax.jit(pairwise(plan))
-        return alternate(
-            lambda: plan(arrays).block_until_ready(), lambda: by_hand(arrays).block_until_ready()
-        )
+        return alternate(lambda: plan(arrays).block_until_ready(), lambda: by_hand(arrays).block_until_ready())
     given = list(arrays.values())
     expression = opt_einsum.contract_expression(network.to_einsum(), *(a.shape for a in given))
     return alternate(lambda: plan(arrays), lambda: expression(*given))

@@ -19,8 +19,6 @@ def run(report: Report) -> None:
     for _ in range(21):
         for name, found in times.items():
             code = _CODE.format(path=sys.path, name=name)
-            found.append(
-                float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-            )
+            found.append(float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
     ours, peer = (statistics.median(found[1:]) for found in times.values())
     report.compare("import tnrank", "against import numpy", ours, peer, at_most=1.5)

@@ -14,25 +14,43 @@ from tnrank.training import recorders
 # name: (how to make the factorization, entries observed, required ratio of torch, of JAX)
 CASES: dict[str, tuple[Callable[..., Any], int, float, float]] = {
     "mf 64x64 depth 2": (
-        lambda **o: tnrank.MatrixFactorization.random((64, 64), depth=2, std=1e-2, **o), 2048, 0.95, 5.0
+        lambda **o: tnrank.MatrixFactorization.random((64, 64), depth=2, std=1e-2, **o),
+        2048,
+        0.95,
+        5.0,
     ),
     "mf 64x64 depth 3": (
-        lambda **o: tnrank.MatrixFactorization.random((64, 64), depth=3, std=1e-2, **o), 2048, 0.95, 5.0
+        lambda **o: tnrank.MatrixFactorization.random((64, 64), depth=3, std=1e-2, **o),
+        2048,
+        0.95,
+        5.0,
     ),
     "cp 16^3 R 256": (lambda **o: tnrank.CPFactorization.random((16,) * 3, std=1e-2, **o), 2048, 0.95, 3.0),
     "cp 8^4 R 512": (lambda **o: tnrank.CPFactorization.random((8,) * 4, std=1e-2, **o), 2048, 0.95, 3.0),
     "cp 10^4 R 1000": (lambda **o: tnrank.CPFactorization.random((10,) * 4, std=1e-2, **o), 2000, 0.95, 1.5),
     "htf 8^4 width 64": (
-        lambda **o: tnrank.HierarchicalFactorization.random((8,) * 4, width=64, std=1e-2, **o), 2048, 0.95, 5.0
+        lambda **o: tnrank.HierarchicalFactorization.random((8,) * 4, width=64, std=1e-2, **o),
+        2048,
+        0.95,
+        5.0,
     ),
     "htf 8^4 width 512": (
-        lambda **o: tnrank.HierarchicalFactorization.random((8,) * 4, width=512, std=1e-2, **o), 2048, 0.95, 1.8
+        lambda **o: tnrank.HierarchicalFactorization.random((8,) * 4, width=512, std=1e-2, **o),
+        2048,
+        0.95,
+        1.8,
     ),
     "htf 3^8 width 64": (
-        lambda **o: tnrank.HierarchicalFactorization.random((3,) * 8, width=64, std=1e-2, **o), 2048, 0.95, 5.0
+        lambda **o: tnrank.HierarchicalFactorization.random((3,) * 8, width=64, std=1e-2, **o),
+        2048,
+        0.95,
+        5.0,
     ),
     "htf 3^8 width 128": (
-        lambda **o: tnrank.HierarchicalFactorization.random((3,) * 8, width=128, std=1e-2, **o), 2048, 0.95, 3.0
+        lambda **o: tnrank.HierarchicalFactorization.random((3,) * 8, width=128, std=1e-2, **o),
+        2048,
+        0.95,
+        3.0,
     ),
 }
 
@@ -106,7 +124,9 @@ def measure(name: str, seconds: float = 0.6, rounds: int = 5) -> tuple[float, fl
     return float(medians[0]), float(ratios[1]), float(ratios[2])
 
 
-def recording_cost(backend: str, x: Any, recorder: Callable[[int], recorders.Recorder], steps: int) -> tuple[float, float]:
+def recording_cost(
+    backend: str, x: Any, recorder: Callable[[int], recorders.Recorder], steps: int
+) -> tuple[float, float]:
     """Seconds of a plain step, and of a step that records (every step records)."""
     generator = np.random.default_rng(0)
     size = int(np.prod(x.shape))
@@ -162,10 +182,14 @@ def run(report: Any) -> None:
         report.compare(name, "steps, torch", yard * torch_ratio, yard, at_least=torch_target, show=rate)
         report.compare(name, "steps, JAX", yard * jax_ratio, yard, at_least=jax_target, show=rate)
     shapes: dict[str, tuple[Any, int]] = {
-        "mf 64x64 depth 3": (tnrank.MatrixFactorization.random((64, 64), depth=3, std=1e-2, dtype="float32"), 1500),
+        "mf 64x64 depth 3": (
+            tnrank.MatrixFactorization.random((64, 64), depth=3, std=1e-2, dtype="float32"),
+            1500,
+        ),
         "cp 16^3 R 256": (tnrank.CPFactorization.random((16,) * 3, std=1e-2, dtype="float32"), 1500),
         "htf 8^4 width 64": (
-            tnrank.HierarchicalFactorization.random((8,) * 4, width=64, std=1e-2, dtype="float32"), 1500
+            tnrank.HierarchicalFactorization.random((8,) * 4, width=64, std=1e-2, dtype="float32"),
+            1500,
         ),
     }
     for backend in ("torch", "jax"):
@@ -186,6 +210,4 @@ def run(report: Any) -> None:
             whole = set(range(x.ndim))
             groups = [g for k, g in enumerate(groups) if tuple(sorted(whole - set(g))) not in groups[:k]]
             alone = decomposition_cost(backend, x, groups)
-            report.compare(
-                name, f"singular values, {backend}", recorded, plain + 1.2 * alone, at_most=1.0
-            )
+            report.compare(name, f"singular values, {backend}", recorded, plain + 1.2 * alone, at_most=1.0)

@@ -75,7 +75,12 @@ def test_parents_and_children_agree(nested):
 def test_value_semantics(nested):
     tree = DimensionTree(nested)
     assert tree.nested == nested
-    for same in (DimensionTree(tree), DimensionTree(nested), pickle.loads(pickle.dumps(tree)), copy.deepcopy(tree)):
+    for same in (
+        DimensionTree(tree),
+        DimensionTree(nested),
+        pickle.loads(pickle.dumps(tree)),
+        copy.deepcopy(tree),
+    ):
         assert same == tree
         assert hash(same) == hash(tree)
         assert same.nodes == tree.nodes
@@ -161,7 +166,12 @@ def test_order_1000():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("((0, 1)", "unbalanced"), ("0, 1", "unbalanced"), ("((0, x))", "unexpected 'x'"), ("(0))", r"unexpected '\)'")],
+    [
+        ("((0, 1)", "unbalanced"),
+        ("0, 1", "unbalanced"),
+        ("((0, x))", "unexpected 'x'"),
+        ("(0))", r"unexpected '\)'"),
+    ],
 )
 def test_malformed_texts(text, message):
     with pytest.raises(ValueError, match=message):

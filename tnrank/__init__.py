@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tnrank._backend import available_backends as available_backends
     from tnrank._backend import Backend as Backend
+    from tnrank._backend import available_backends as available_backends
     from tnrank._backend import backend_of as backend_of
     from tnrank._backend import get_backend as get_backend
     from tnrank._backend import register_backend as register_backend
@@ -16,25 +16,24 @@ if TYPE_CHECKING:
     from tnrank.factorizations import CPFactorization as CPFactorization
     from tnrank.factorizations import Factorization as Factorization
     from tnrank.factorizations import HierarchicalFactorization as HierarchicalFactorization
-    from tnrank.factorizations import load as load
     from tnrank.factorizations import MatrixFactorization as MatrixFactorization
-    from tnrank.network import contract as contract
+    from tnrank.factorizations import load as load
     from tnrank.network import ContractionPlan as ContractionPlan
-    from tnrank.network import environment as environment
     from tnrank.network import Network as Network
+    from tnrank.network import contract as contract
+    from tnrank.network import environment as environment
+    from tnrank.ranks import RankReport as RankReport
     from tnrank.ranks import effective_rank as effective_rank
     from tnrank.ranks import hierarchical_rank as hierarchical_rank
     from tnrank.ranks import hierarchical_singular_values as hierarchical_singular_values
     from tnrank.ranks import matrix_rank as matrix_rank
     from tnrank.ranks import multilinear_rank as multilinear_rank
     from tnrank.ranks import rank_report as rank_report
-    from tnrank.ranks import RankReport as RankReport
     from tnrank.ranks import schatten_norm as schatten_norm
     from tnrank.ranks import separation_rank as separation_rank
     from tnrank.ranks import singular_values as singular_values
     from tnrank.ranks import stable_rank as stable_rank
     from tnrank.training import Adam as Adam
-    from tnrank.training import complete as complete
     from tnrank.training import CompletionResult as CompletionResult
     from tnrank.training import GradientDescent as GradientDescent
     from tnrank.training import GroupRMSProp as GroupRMSProp
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from tnrank.training import SmoothL1Loss as SmoothL1Loss
     from tnrank.training import SquaredLoss as SquaredLoss
     from tnrank.training import Stop as Stop
+    from tnrank.training import complete as complete
 
 # name -> the module that defines it; imported when the name is first used (PEP 562)
 _HOME = {
@@ -86,7 +86,19 @@ _HOME = {
     "SquaredLoss": "tnrank.training",
     "Stop": "tnrank.training",
 }
-_ROOMS = frozenset({"circuits", "data", "experiments", "factorizations", "linalg", "network", "plots", "ranks", "testing", "theory", "training"})
+_ROOMS = frozenset(
+    {
+        "data",
+        "experiments",
+        "factorizations",
+        "linalg",
+        "network",
+        "plots",
+        "ranks",
+        "testing",
+        "training",
+    }
+)
 
 __version__ = "0.1.0.dev0"
 __all__ = sorted(_HOME)

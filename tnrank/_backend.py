@@ -220,7 +220,8 @@ def unsupported(backend: Backend, capability: str) -> NotImplementedError:
     """The error of a backend that lacks ``capability``."""
     return NotImplementedError(
         f"the {backend.name} backend has no {capability}; it offers "
-        f"{', '.join(sorted(backend.capabilities)) or 'no transformations'}. Convert first: x.to('jax') or x.to('torch')."
+        f"{', '.join(sorted(backend.capabilities)) or 'no transformations'}. "
+        "Convert first: x.to('jax') or x.to('torch')."
     )
 
 
@@ -233,7 +234,11 @@ def _third_party() -> dict[str, Any]:
 
 def known_backends() -> tuple[str, ...]:
     """Names of all backends, installed or not: the built-in table, then entry points."""
-    return (*_BUILT_IN, *_third_party(), *(n for n in _LOADED if n not in _BUILT_IN and n not in _third_party()))
+    return (
+        *_BUILT_IN,
+        *_third_party(),
+        *(n for n in _LOADED if n not in _BUILT_IN and n not in _third_party()),
+    )
 
 
 def available_backends() -> tuple[str, ...]:

@@ -58,7 +58,8 @@ class DimensionTree:
         missing = sorted(set(range(len(modes))) - set(modes))
         if missing:
             raise ValueError(
-                f"mode {missing[0]} is missing from {self._nested!r}: {len(modes)} modes are numbered 0 .. {len(modes) - 1}"
+                f"mode {missing[0]} is missing from {self._nested!r}: "
+                f"{len(modes)} modes are numbered 0 .. {len(modes) - 1}"
             )
 
     @classmethod
@@ -204,9 +205,7 @@ class DimensionTree:
             elif ready:
                 below = tuple(done[len(done) - len(entry) :])
                 del done[len(done) - len(entry) :]
-                node = Node(
-                    tuple(sorted(m for child in below for m in child.modes)), 1 + max(c.height for c in below)
-                )
+                node = Node(tuple(sorted(m for child in below for m in child.modes)), 1 + max(c.height for c in below))
                 children[node] = below
                 done.append(node)
             else:

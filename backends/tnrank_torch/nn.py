@@ -79,9 +79,9 @@ class Factorization(torch.nn.Module):
         """
         if indices is None:
             named = zip(self._tensors, self._names, strict=True)
-            dense: torch.Tensor = self._plan({tensor: self.arrays[name] for tensor, name in named})
-            return dense
-        found: torch.Tensor = self._entries(indices)
+            found: torch.Tensor = self._plan({tensor: self.arrays[name] for tensor, name in named})
+            return found
+        found = self._entries(indices)
         return found
 
     # Indices are checked on the host, which a compiled program must leave for that.

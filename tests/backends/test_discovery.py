@@ -48,9 +48,7 @@ def test_backends_are_made_once(backend_name):
 
 
 def test_unknown_backend():
-    with pytest.raises(
-        ValueError, match=r"unknown backend 'tensorflow'.*'jax' \(pip install \"tnrank\[jax\]\"\)"
-    ):
+    with pytest.raises(ValueError, match=r"unknown backend 'tensorflow'.*'jax' \(pip install \"tnrank\[jax\]\"\)"):
         tnrank.get_backend("tensorflow")
 
 

@@ -22,8 +22,7 @@ def test_contraction_keeps_dtype(backend_name, dtype):
         return
     network = tnrank.Network({"A": "iir", "B": "jrx", "C": "kr"}, "kij")
     arrays = {
-        name: backend.asarray(np.ones((2,) * len(labels)), dtype=dtype)
-        for name, labels in network.tensors.items()
+        name: backend.asarray(np.ones((2,) * len(labels)), dtype=dtype) for name, labels in network.tensors.items()
     }
     for result in (
         tnrank.contract(network, arrays),

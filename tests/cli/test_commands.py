@@ -44,9 +44,7 @@ def test_a_missing_backend_shows_its_pip_command(call: Call, monkeypatch: pytest
 
 
 def test_reproduce_writes_a_run_folder(call: Call, tmp_path: Path) -> None:
-    done = call(
-        "reproduce", "dynamics", "--backend", "numpy", "--steps", 30, "--seed", 5, "--set", "htf_width=8"
-    )
+    done = call("reproduce", "dynamics", "--backend", "numpy", "--steps", 30, "--seed", 5, "--set", "htf_width=8")
     assert done.exit_code == 0, done.stderr
     assert "verdict: does not hold" in done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
@@ -56,9 +54,7 @@ def test_reproduce_writes_a_run_folder(call: Call, tmp_path: Path) -> None:
 
 
 def test_float64_by_the_recipe(call: Call, tmp_path: Path) -> None:
-    done = call(
-        "reproduce", "dynamics", "--backend", "numpy", "--steps", 3, "--dtype", "float64", "--out", "here"
-    )
+    done = call("reproduce", "dynamics", "--backend", "numpy", "--steps", 3, "--dtype", "float64", "--out", "here")
     assert done.exit_code == 0, done.stderr
     (folder,) = (tmp_path / "here").iterdir()
     assert tnrank.load(folder / "mf.safetensors").dtype == "float64"
@@ -111,9 +107,7 @@ def test_ctrl_c_exits_with_130_and_says_what_was_kept(tmp_path: Path) -> None:
         "--out",
         str(tmp_path),
     ]
-    process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         metrics = list(tmp_path.glob(".*.partial/metrics.csv"))
@@ -131,9 +125,7 @@ def test_ctrl_c_exits_with_130_and_says_what_was_kept(tmp_path: Path) -> None:
 def test_without_typer_one_line_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['typer'] = None; from tnrank.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert 'pip install "tnrank[cli]"' in done.stderr
     assert done.stderr.count("\n") == 1
@@ -171,7 +163,5 @@ def test_small_arrays_get_one_thread() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     environment.pop("OMP_NUM_THREADS", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"

@@ -71,9 +71,7 @@ def test_float64_on_every_backend(shell: Call, holed: Path, tmp_path: Path, back
         (("holed.npy", "--runs", "matrix.npy"), "cannot write a run folder"),
     ],
 )
-def test_errors_are_one_line(
-    call: Call, tmp_path: Path, holed: Path, args: tuple[str, ...], said: str
-) -> None:
+def test_errors_are_one_line(call: Call, tmp_path: Path, holed: Path, args: tuple[str, ...], said: str) -> None:
     np.save(tmp_path / "matrix.npy", np.eye(3))
     np.save(tmp_path / "all.npy", np.full((3, 3), np.nan))
     before = (tmp_path / "matrix.npy").read_bytes()

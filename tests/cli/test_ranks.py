@@ -85,9 +85,7 @@ def test_picture(call: Call, tensor: Path, tmp_path: Path) -> None:
         (("vector.npy",), "a matrix or a tensor"),
     ],
 )
-def test_errors_are_one_line(
-    call: Call, tmp_path: Path, holed: Path, args: tuple[str, ...], said: str
-) -> None:
+def test_errors_are_one_line(call: Call, tmp_path: Path, holed: Path, args: tuple[str, ...], said: str) -> None:
     (tmp_path / "words.csv").write_text("a,b\nc,d\n")
     np.save(tmp_path / "vector.npy", np.ones(3))
     np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)

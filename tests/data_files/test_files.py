@@ -133,17 +133,13 @@ def test_other_images(tmp_path: Path) -> None:
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     (tmp_path / "x.png").write_bytes(b"")
-    with pytest.raises(
-        ImportError, match=r'reading .png files needs pillow, .* pip install "tnrank\[data\]"'
-    ):
+    with pytest.raises(ImportError, match=r'reading .png files needs pillow, .* pip install "tnrank\[data\]"'):
         read_array(tmp_path / "x.png")
 
 
 def test_files_that_are_not_what_they_seem(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([[1, 2], [3]], dtype=object))
-    with pytest.raises(
-        ValueError, match=r"pickled Python objects, which could run code .* rows of equal length"
-    ):
+    with pytest.raises(ValueError, match=r"pickled Python objects, which could run code .* rows of equal length"):
         read_array(tmp_path / "objects.npy")
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="pickled Python objects"):

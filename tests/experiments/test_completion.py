@@ -26,9 +26,7 @@ def holed(
 
 
 @pytest.mark.parametrize(("shape", "model"), [((30, 20), "mf"), ((12, 10, 8), "cp"), ((8, 7, 6), "htf")])
-def test_a_low_rank_tensor_of_any_scale_is_recovered(
-    tmp_path: Path, shape: tuple[int, ...], model: str
-) -> None:
+def test_a_low_rank_tensor_of_any_scale_is_recovered(tmp_path: Path, shape: tuple[int, ...], model: str) -> None:
     tensor, missing = holed(shape, tmp_path / "t.npy")
     recipe = Completion(source=str(tmp_path / "t.npy"), model=model, backend="numpy", steps=4000)
     done = run(recipe, out=tmp_path / "runs")
@@ -66,9 +64,7 @@ def test_a_mask_says_what_is_missing(tmp_path: Path) -> None:
     tensor, missing = holed((9, 9), tmp_path / "t.npy")
     np.save(tmp_path / "t.npy", tensor)
     np.save(tmp_path / "m.npy", missing)
-    recipe = Completion(
-        source=str(tmp_path / "t.npy"), missing=str(tmp_path / "m.npy"), backend="numpy", steps=20
-    )
+    recipe = Completion(source=str(tmp_path / "t.npy"), missing=str(tmp_path / "m.npy"), backend="numpy", steps=20)
     assert run(recipe, out=tmp_path / "runs").outcome.summary["missing"] == missing.sum()
 
 

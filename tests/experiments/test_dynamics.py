@@ -61,9 +61,7 @@ def test_a_seed_means_the_same_on_every_backend(short: Path, tmp_path: Path, bac
     recipe = make_recipe("dynamics", backend=backend_name, seed=3).limited(20)
     rows = read_metrics(run(recipe, out=tmp_path).folder)
     losses = {r["model"]: r["value"] for r in rows if r["quantity"] == "loss" and r["step"] == 0}
-    expected = {
-        r["model"]: r["value"] for r in read_metrics(short) if r["quantity"] == "loss" and r["step"] == 0
-    }
+    expected = {r["model"]: r["value"] for r in read_metrics(short) if r["quantity"] == "loss" and r["step"] == 0}
     assert losses == pytest.approx(expected, rel=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -29,7 +31,7 @@ def matrix_factorizations(draw, dtype="float64", shape=None):
     ends = shape or (draw(sizes), draw(sizes))
     hidden = draw(st.lists(sizes, max_size=3))
     chain = [ends[0], *hidden, ends[1]]
-    return tnrank.MatrixFactorization([numbers(draw, pair, dtype) for pair in zip(chain[:-1], chain[1:], strict=True)])
+    return tnrank.MatrixFactorization([numbers(draw, pair, dtype) for pair in pairwise(chain)])
 
 
 @st.composite
@@ -66,7 +68,10 @@ def hierarchical_factorizations(draw, dtype="float64", shape=None, classes=True)
 
 
 def factorizations(dtype="float64", shape=None):
-    kinds = [cp_factorizations(dtype, shape), hierarchical_factorizations(dtype, shape, classes=shape is None)]
+    kinds = [
+        cp_factorizations(dtype, shape),
+        hierarchical_factorizations(dtype, shape, classes=shape is None),
+    ]
     if shape is None or len(shape) == 2:
         kinds.append(matrix_factorizations(dtype, shape))
     return st.one_of(kinds)
@@ -106,7 +111,9 @@ def dense_hierarchy(tree, matrices):
             for child in below:
                 outer = np.multiply.outer(outer, child[k])
             components.append(np.transpose(outer, order))
-        return [sum(matrix[k, r] * components[k] for k in range(matrix.shape[0])) for r in range(matrix.shape[1])]
+        return [
+            sum(matrix[k, r] * components[k] for k in range(matrix.shape[0])) for r in range(matrix.shape[1])
+        ]
 
     found = tensors(tree.root)
     return found[0] if len(found) == 1 else np.stack(found, axis=-1)

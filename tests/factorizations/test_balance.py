@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,7 @@ from tests.factorizations.strategies import (
     matrix_factorizations,
 )
 
-law = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+law = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 dtypes = st.sampled_from(["float64", "complex128"])
 
 
@@ -40,7 +42,7 @@ def squared_norms(x):
 def unbalancedness(x):
     if isinstance(x, tnrank.MatrixFactorization):
         layers = [np.asarray(a) for a in x.layers]
-        pairs = [(a.conj().T @ a, b @ b.conj().T) for a, b in zip(layers[:-1], layers[1:], strict=True)]
+        pairs = [(a.conj().T @ a, b @ b.conj().T) for a, b in pairwise(layers)]
         scale = max((max(abs(a).max(), abs(b).max()) for a, b in pairs), default=0.0)
         return max((abs(a - b).max() for a, b in pairs), default=0.0) / scale if scale else 0.0
     families = squared_norms(x)

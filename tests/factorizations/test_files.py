@@ -97,7 +97,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=r"disk full"):
         y.save(tmp_path / "x")
     assert_same(tnrank.load(tmp_path / "x"), x)
     assert os.listdir(tmp_path) == ["x"]
@@ -185,7 +185,7 @@ def test_bad_files(name, tmp_path, monkeypatch):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing"):
+    with pytest.raises(FileNotFoundError, match=r"nothing"):
         tnrank.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
         tnrank.load(tmp_path)
@@ -193,9 +193,9 @@ def test_no_file(tmp_path):
 
 def test_wishes_that_cannot_be_fulfilled_are_not_the_files_fault(tmp_path):
     MAKE["cp"](seed=1).save(tmp_path / "x")
-    with pytest.raises(ValueError, match="^unknown backend 'tensorflow'"):
+    with pytest.raises(ValueError, match=r"^unknown backend 'tensorflow'"):
         tnrank.load(tmp_path / "x", backend="tensorflow")
-    with pytest.raises(ValueError, match="^the numpy backend has no dtype 'float8'"):
+    with pytest.raises(ValueError, match=r"^the numpy backend has no dtype 'float8'"):
         tnrank.load(tmp_path / "x", dtype="float8")
-    with pytest.raises(ValueError, match="^the numpy backend has the device 'cpu' alone"):
+    with pytest.raises(ValueError, match=r"^the numpy backend has the device 'cpu' alone"):
         tnrank.load(tmp_path / "x", device="cuda")

@@ -15,7 +15,9 @@ from tests.factorizations.strategies import factorizations
 MAKE = {
     "matrix": lambda **k: tnrank.MatrixFactorization.random((3, 5), depth=3, **k),
     "cp": lambda **k: tnrank.CPFactorization.random((3, 5, 2), rank=4, weighted=True, **k),
-    "hierarchical": lambda **k: tnrank.HierarchicalFactorization.random((3, 5, 2), tree=((0, (1,)), 2), width=4, **k),
+    "hierarchical": lambda **k: tnrank.HierarchicalFactorization.random(
+        (3, 5, 2), tree=((0, (1,)), 2), width=4, **k
+    ),
 }
 kinds = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 DTYPES = {
@@ -80,13 +82,17 @@ def test_arrays_are_independent(make):
 
 
 def test_identity(backend_name):
-    x = tnrank.MatrixFactorization.random((4, 3), depth=3, hidden=5, std=0.5, init="identity", backend=backend_name)
+    x = tnrank.MatrixFactorization.random(
+        (4, 3), depth=3, hidden=5, std=0.5, init="identity", backend=backend_name
+    )
     np.testing.assert_allclose(x.backend.to_numpy(x.to_dense()), 0.125 * np.eye(4, 3), rtol=1e-6)
     y = tnrank.CPFactorization.random((3, 3, 3), init="identity", rank=3, backend=backend_name, weighted=True)
     delta = np.zeros((3, 3, 3))
     delta[range(3), range(3), range(3)] = 1
     np.testing.assert_array_equal(y.backend.to_numpy(y.to_dense()), delta)
-    z = tnrank.HierarchicalFactorization.random((3,) * 4, width=3, init="identity", mean=0.0, backend=backend_name)
+    z = tnrank.HierarchicalFactorization.random(
+        (3,) * 4, width=3, init="identity", mean=0.0, backend=backend_name
+    )
     dense = z.backend.to_numpy(z.to_dense())
     assert dense[0, 0, 0, 0] == 1
     assert dense.sum() == 1
@@ -95,7 +101,11 @@ def test_identity(backend_name):
 def test_shapes_of_random():
     x = tnrank.MatrixFactorization.random((3, 5), depth=4, hidden=(2, 7, 4))
     assert [a.shape for a in x.layers] == [(3, 2), (2, 7), (7, 4), (4, 5)]
-    assert [a.shape for a in tnrank.MatrixFactorization.random((6, 5), depth=3).layers] == [(6, 5), (5, 5), (5, 5)]
+    assert [a.shape for a in tnrank.MatrixFactorization.random((6, 5), depth=3).layers] == [
+        (6, 5),
+        (5, 5),
+        (5, 5),
+    ]
     assert tnrank.CPFactorization.random((8, 8, 8)).rank == 64
     assert tnrank.CPFactorization.random((3, 5, 2)).rank == 6
     tree = tnrank.DimensionTree(((0, (1,)), 2))
@@ -143,11 +153,13 @@ def test_every_dtype(backend_name, make):
 
 def test_dtypes_and_devices_that_are_not_there(backend_name):
     x = MAKE["cp"]()
-    with pytest.raises(ValueError, match=rf"the {backend_name} backend has no dtype 'float8'; it has .*float64"):
+    with pytest.raises(
+        ValueError, match=rf"the {backend_name} backend has no dtype 'float8'; it has .*float64"
+    ):
         x.to(backend_name, dtype="float8")
-    with pytest.raises(ValueError, match="the numpy backend has no dtype 'bfloat16'"):
+    with pytest.raises(ValueError, match=r"the numpy backend has no dtype 'bfloat16'"):
         x.to("numpy", dtype="bfloat16")
-    with pytest.raises((ValueError, RuntimeError), match="tpu"):
+    with pytest.raises((ValueError, RuntimeError), match=r"tpu"):
         x.to(backend_name, device="tpu:3")
     with pytest.raises(ValueError, match=r"unknown backend 'tensorflow'; known: .*pip install"):
         x.to("tensorflow")
@@ -176,7 +188,7 @@ def test_replace_and_map(backend_name, make):
     with pytest.raises(ValueError, match=f"got 1 arrays, needed {len(x.arrays)}: {first}"):
         x.replace([x.arrays[first]])
     wrong = x.backend.asarray(np.zeros((11, 13)), x.dtype)
-    with pytest.raises(ValueError, match="11|13"):
+    with pytest.raises(ValueError, match=r"11|13"):
         x.replace({first: wrong})
 
 
@@ -210,7 +222,7 @@ def test_immutable(make):
     for name in ("tree", "_values", "_static", "anything", "layers"):
         with pytest.raises(AttributeError, match=r"immutable: use \.replace"):
             setattr(x, name, 1)
-    with pytest.raises(TypeError, match="not a sequence"):
+    with pytest.raises(TypeError, match=r"not a sequence"):
         iter(x)
     given = x.arrays
     given.clear()
@@ -218,7 +230,9 @@ def test_immutable(make):
 
 
 def test_repr():
-    x = tnrank.HierarchicalFactorization.random((8, 3, 2), tree=((0, (1,)), 2), width=5, dtype="float32", classes=4)
+    x = tnrank.HierarchicalFactorization.random(
+        (8, 3, 2), tree=((0, (1,)), 2), width=5, dtype="float32", classes=4
+    )
     assert repr(x).splitlines() == [
         "HierarchicalFactorization of order 4: 8 x 3 x 2 x 4, 135 parameters, float32, numpy",
         "  {0,1,2}  5 x 4",

@@ -59,9 +59,7 @@ def test_accuracy_floors(backend_name: str, dtype: str, method: str, sides: tupl
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_gram_neither_overflows_nor_vanishes(scale: float) -> None:
     x = _dense((4, 30), "float64")
-    np.testing.assert_allclose(
-        singular_values(x * scale, "gram") / scale, scipy.linalg.svdvals(x), rtol=1e-10
-    )
+    np.testing.assert_allclose(singular_values(x * scale, "gram") / scale, scipy.linalg.svdvals(x), rtol=1e-10)
 
 
 def test_choice_of_the_method() -> None:

@@ -52,9 +52,7 @@ def test_a_size_of_zero(backend_name):
     result = tnrank.contract(network, on(backend, arrays))
     assert backend.to_numpy(result).shape == (2, 2, 0, 3)
     network = tnrank.Network(network.tensors, "bik")
-    np.testing.assert_array_equal(
-        backend.to_numpy(tnrank.contract(network, on(backend, arrays))), np.zeros((2, 2, 3))
-    )
+    np.testing.assert_array_equal(backend.to_numpy(tnrank.contract(network, on(backend, arrays))), np.zeros((2, 2, 3)))
 
 
 @settings(max_examples=60, **QUIET)
@@ -122,9 +120,7 @@ def test_one_tensor_with_many_axes(backend_name):
     network = tnrank.Network({"A": labels, "B": labels}, labels[::-1][:25])
     arrays = numpy_arrays(network, sizes)
     wanted = (arrays["A"] * arrays["B"]).sum((0, 1, 2, 3, 4)).transpose()
-    np.testing.assert_allclose(
-        backend.to_numpy(tnrank.contract(network, on(backend, arrays))), wanted, rtol=1e-12
-    )
+    np.testing.assert_allclose(backend.to_numpy(tnrank.contract(network, on(backend, arrays))), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])

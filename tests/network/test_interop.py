@@ -29,9 +29,7 @@ def cp_graph(backend_name="numpy", rank=4, dtype="float64", dims=(2, 3, 5)):
     backend = tnrank.get_backend(backend_name)
     rng = np.random.default_rng(0)
     arrays = [backend.asarray(rng.standard_normal((dim, rank)), dtype=dtype) for dim in dims]
-    nodes = [
-        tn.Node(a, name=name, backend=THERE[backend_name]) for a, name in zip(arrays, "ABC", strict=False)
-    ]
+    nodes = [tn.Node(a, name=name, backend=THERE[backend_name]) for a, name in zip(arrays, "ABC", strict=False)]
     copy = tn.CopyNode(len(nodes), rank, name="r", backend=THERE[backend_name])
     for k, node in enumerate(nodes):
         node[1] ^ copy[k]
@@ -66,9 +64,7 @@ def test_copy_nodes_become_hyperindices(backend_name, dtype):
     assert {labels[1] for labels in network.tensors.values()} == {hyperindex}
     result = tnrank.contract(network, found)
     assert (tnrank.backend_of(result).name, backend.dtype_of(result)) == (backend_name, dtype)
-    wanted = np.einsum(
-        "ir,jr,kr->ijk", *(np.asarray(backend.to_numpy(a), dtype="complex128") for a in arrays)
-    )
+    wanted = np.einsum("ir,jr,kr->ijk", *(np.asarray(backend.to_numpy(a), dtype="complex128") for a in arrays))
     rtol = {"bfloat16": 0.1, "float32": 1e-5, "complex64": 1e-5}.get(dtype, 1e-12)
     np.testing.assert_allclose(backend.to_numpy(result), wanted, rtol=rtol, atol=rtol)
     again = tnrank.contract(*Network.from_nodes([*nodes, copy]))
@@ -172,9 +168,7 @@ def test_output_by_edge_and_by_name():
     assert Network.from_nodes([b, a])[0].output == ("k", "j")
     with pytest.raises(ValueError, match="'i' is no dangling edge of these nodes: 2 dangle, named j, k"):
         Network.from_nodes([a, b], output=[a["i"], a["j"], b["k"]])
-    with pytest.raises(
-        ValueError, match=r"the output has 1 edges, needed each of the 2 dangling.*left out: b\[1\]"
-    ):
+    with pytest.raises(ValueError, match=r"the output has 1 edges, needed each of the 2 dangling.*left out: b\[1\]"):
         Network.from_nodes([a, b], output=[a["j"]])
     with pytest.raises(ValueError, match="the output has 3 edges"):
         Network.from_nodes([a, b], output=[a["j"], b["k"], "k"])

@@ -71,14 +71,11 @@ def test_repr():
     assert repr(Network({f"A{k}": "r" for k in range(30)}, "")).endswith(", .. 30 tensors} -> )")
 
 
-@pytest.mark.parametrize(
-    "equation", ["ir,jr,kr->ijk", " ab , bc -> ac", "ii->", ",a->a", "ba", "ab,bc", "->", ""]
-)
+@pytest.mark.parametrize("equation", ["ir,jr,kr->ijk", " ab , bc -> ac", "ii->", ",a->a", "ba", "ab,bc", "->", ""])
 def test_from_einsum(equation):
     network = Network.from_einsum(equation)
     shapes = [
-        [{"i": 2, "j": 3, "k": 4, "r": 5, "a": 2, "b": 3, "c": 4}[x] for x in t]
-        for t in network.tensors.values()
+        [{"i": 2, "j": 3, "k": 4, "r": 5, "a": 2, "b": 3, "c": 4}[x] for x in t] for t in network.tensors.values()
     ]
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal(shape) for name, shape in zip(network.tensors, shapes, strict=True)}

@@ -133,9 +133,7 @@ class TestTorch:
         _, pulled = NETWORK.plan(SIZES).pull_back(self.arrays, lambda x: x)
         for name, gradient in self.torch.func.grad(self.loss)(self.arrays).items():
             np.testing.assert_allclose(gradient, pulled[name], rtol=1e-12)
-        jacobian = self.torch.func.jacrev(lambda a: tnrank.contract(NETWORK, {**self.arrays, "A": a}))(
-            self.arrays["A"]
-        )
+        jacobian = self.torch.func.jacrev(lambda a: tnrank.contract(NETWORK, {**self.arrays, "A": a}))(self.arrays["A"])
         assert jacobian.shape == (2, 3, 2, 2, 5)
         wanted = self.torch.einsum("ijlmr,mr->ijl", jacobian, self.arrays["A"])
         np.testing.assert_allclose(wanted, dense(NETWORK, ARRAYS), rtol=1e-12)
@@ -172,9 +170,7 @@ class TestTorch:
         assert len(graphs) == 1
         if call == "contract":  # another size, another plan
             short = {**ARRAYS, "A": ARRAYS["A"][:1]}
-            np.testing.assert_allclose(
-                compiled(on(tnrank.get_backend("torch"), short)), wanted[:1], rtol=1e-12
-            )
+            np.testing.assert_allclose(compiled(on(tnrank.get_backend("torch"), short)), wanted[:1], rtol=1e-12)
             assert len(graphs) == 2
 
     @pytest.mark.slow

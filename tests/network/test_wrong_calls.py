@@ -68,9 +68,7 @@ def test_extra_array(call):
 @CALLS
 def test_two_dtypes(call):
     given = arrays() | {"C": np.ones((4, 5), dtype="float32")}
-    with pytest.raises(
-        TypeError, match="two dtypes in one call: tensor 'A' is float64 and 'C' is float32; convert"
-    ):
+    with pytest.raises(TypeError, match="two dtypes in one call: tensor 'A' is float64 and 'C' is float32; convert"):
         call(CP, given)
 
 
@@ -133,9 +131,7 @@ def test_wrong_outputs(output, told):
 
 @pytest.mark.parametrize("labels", ["i1", "i j", "i,j"])
 def test_strings_that_are_not_letters(labels):
-    with pytest.raises(
-        ValueError, match=r"tensor 'A' has labels .* one label per letter.* write a tuple, such as"
-    ):
+    with pytest.raises(ValueError, match=r"tensor 'A' has labels .* one label per letter.* write a tuple, such as"):
         Network({"A": labels})
 
 

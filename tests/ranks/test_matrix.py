@@ -33,9 +33,7 @@ def test_stacks_of_matrices(backend_name: str) -> None:
     np.testing.assert_allclose(backend.to_numpy(singular_values(x)), s, **close)
     np.testing.assert_allclose(backend.to_numpy(effective_rank(x)), np.exp(-(p * np.log(p)).sum(-1)), **close)
     np.testing.assert_allclose(backend.to_numpy(stable_rank(x)), (s**2).sum(-1) / s[..., 0] ** 2, **close)
-    np.testing.assert_allclose(
-        backend.to_numpy(schatten_norm(x, 2)), np.linalg.norm(stack, axis=(-2, -1)), **close
-    )
+    np.testing.assert_allclose(backend.to_numpy(schatten_norm(x, 2)), np.linalg.norm(stack, axis=(-2, -1)), **close)
     np.testing.assert_allclose(
         backend.to_numpy(schatten_norm(x, 1)), np.linalg.norm(stack, "nuc", axis=(-2, -1)), **close
     )
@@ -75,9 +73,7 @@ def test_tolerances() -> None:
     assert int(matrix_rank(x, rtol=1e-2, atol=1e-7)) == 1
     with pytest.raises(ValueError, match="rtol 1e-17 is below the accuracy floor"):
         matrix_rank(x, rtol=1e-17)
-    with pytest.raises(
-        ValueError, match=r"atol 1e-15 is below the accuracy of the singular values, 2\.22e-14"
-    ):
+    with pytest.raises(ValueError, match=r"atol 1e-15 is below the accuracy of the singular values, 2\.22e-14"):
         matrix_rank(100 * x, atol=1e-15)
     with pytest.raises(ValueError, match=r"below the accuracy floor 1\.49e-08 of 'gram'"):
         singular_values(x, method="gram", rtol=1e-9)
@@ -92,9 +88,7 @@ def test_factorizations() -> None:
     with pytest.raises(ValueError, match=r"a Product of order 2 and shape \(1048576, 1048576\)"):
         effective_rank(x)
     x.shape = (10,) * 1000
-    with pytest.raises(
-        ValueError, match=r"of order 1000 and shape \(10, 10, 10, .., 10\) has 10\^1000.0 ent"
-    ):
+    with pytest.raises(ValueError, match=r"of order 1000 and shape \(10, 10, 10, .., 10\) has 10\^1000.0 ent"):
         effective_rank(x)
 
 

@@ -47,9 +47,9 @@ def test_against_closed_forms(backend_name: str, name: str, arguments: tuple, ex
         assert one.shape == ()
 
 
-spectra = hnp.arrays(
-    np.float64, st.integers(1, 8), elements=st.one_of(st.just(0.0), st.floats(1e-120, 1e120))
-).map(lambda s: np.sort(s)[::-1].copy())
+spectra = hnp.arrays(np.float64, st.integers(1, 8), elements=st.one_of(st.just(0.0), st.floats(1e-120, 1e120))).map(
+    lambda s: np.sort(s)[::-1].copy()
+)
 
 
 @given(spectra)
@@ -61,9 +61,7 @@ def test_laws(s: np.ndarray) -> None:
         assert (value == 0) if zero else (1 - 1e-12 <= value <= rank * (1 + 1e-12))
     assert float(ranks.stable_rank_of(s)) <= float(ranks.participation_ratio_of(s)) ** 2 * (1 + 1e-12)
     if not zero:
-        assert float(ranks.effective_rank_of(s)) == pytest.approx(
-            math.exp(float(ranks.spectral_entropy_of(s)))
-        )
+        assert float(ranks.effective_rank_of(s)) == pytest.approx(math.exp(float(ranks.spectral_entropy_of(s))))
     assert float(ranks.ky_fan_norm_of(s, len(s))) == pytest.approx(float(ranks.nuclear_norm_of(s)))
     assert float(ranks.schatten_norm_of(s, 1)) == pytest.approx(float(ranks.nuclear_norm_of(s)))
     norms = [float(ranks.schatten_norm_of(s, p)) for p in (0.5, 1, 2, 3.5, math.inf)]

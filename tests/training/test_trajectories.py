@@ -85,7 +85,10 @@ def measured(run: SimpleNamespace, result: tnrank.CompletionResult) -> dict[str,
         found |= {"sing_vals": history["singular_values"][:, :10], "eff_rank": effective_ranks(s)}
         found |= {"fro": np.sqrt((end**2).sum(axis=(1, 2))), "nuc": s.sum(axis=1)}
         if run.spec["kind"] == "mf22":
-            found |= {"entry00": end[:, 0, 0], "det": end[:, 0, 0] * end[:, 1, 1] - end[:, 0, 1] * end[:, 1, 0]}
+            found |= {
+                "entry00": end[:, 0, 0],
+                "det": end[:, 0, 0] * end[:, 1, 1] - end[:, 0, 1] * end[:, 1, 0],
+            }
     return {name: values for name, values in found.items() if f"m__{name}" in run.fields}
 
 

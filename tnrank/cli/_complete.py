@@ -18,13 +18,9 @@ def complete(
     file: Annotated[Path, typer.Argument(help=".npy, .npz, .csv (matrix) or image.", show_default=False)],
     missing: Annotated[
         str,
-        typer.Option(
-            metavar="nan|MASK", help="nan: NaN entries are missing. Or a file of 0 and 1: 1 is missing."
-        ),
+        typer.Option(metavar="nan|MASK", help="nan: NaN entries are missing. Or a file of 0 and 1: 1 is missing."),
     ] = "nan",
-    model: Annotated[
-        str, typer.Option(help="mf (matrices), cp or htf; auto: mf for matrices, else cp.")
-    ] = "auto",
+    model: Annotated[str, typer.Option(help="mf (matrices), cp or htf; auto: mf for matrices, else cp.")] = "auto",
     rank: Annotated[
         int | None,
         typer.Option(
@@ -36,9 +32,7 @@ def complete(
     depth: Annotated[int, typer.Option(help="Layers of mf.")] = 3,
     tree: Annotated[
         str | None,
-        typer.Option(
-            help="Of htf: balanced, linear, or nested modes such as '(0,(1,2))'.", show_default=False
-        ),
+        typer.Option(help="Of htf: balanced, linear, or nested modes such as '(0,(1,2))'.", show_default=False),
     ] = None,
     steps: Annotated[int, typer.Option(help="The most steps.")] = 10_000,
     std: Annotated[
@@ -50,17 +44,11 @@ def complete(
     seed: Annotated[int, typer.Option(help="Of the initial weights and of what is held out.")] = 0,
     hold_out: Annotated[
         float,
-        typer.Option(
-            help="Share of observed entries held out: half choose when to stop, half measure the error."
-        ),
+        typer.Option(help="Share of observed entries held out: half choose when to stop, half measure the error."),
     ] = 0.1,
-    center: Annotated[
-        bool, typer.Option("--center", help="Subtract the mean of the observed entries first.")
-    ] = False,
+    center: Annotated[bool, typer.Option("--center", help="Subtract the mean of the observed entries first.")] = False,
     key: _options.Key = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write the completed tensor to this .npy file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the completed tensor to this .npy file.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder that the run folder is written into.")] = Path("runs"),
     overwrite: _options.Overwrite = False,
     threads: _options.Threads = 1,

@@ -11,9 +11,7 @@ _MISSING = 0.4
 _TREE = "(0,(1,2))"
 
 
-def demo(
-    backend: _options.Backend = None, out: _options.Out = Path("runs"), threads: _options.Threads = 1
-) -> None:
+def demo(backend: _options.Backend = None, out: _options.Out = Path("runs"), threads: _options.Threads = 1) -> None:
     """The main job in a minute: the quick dynamics figure, then ranks and completion of real digit images."""
     _console.limit_threads(threads)
     from tnrank.cli._complete import complete_file, show_completion

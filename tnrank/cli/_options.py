@@ -14,9 +14,7 @@ Backend = Annotated[
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64 (on JAX this turns x64 on).")]
 Threads = Annotated[
     int,
-    typer.Option(
-        "--threads", help="Threads of NumPy and PyTorch; 0: all cores. Small arrays are fastest on one."
-    ),
+    typer.Option("--threads", help="Threads of NumPy and PyTorch; 0: all cores. Small arrays are fastest on one."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder that the run folder is written into.")]
 Key = Annotated[str | None, typer.Option("--key", help="Name of the array in an .npz file.")]

@@ -13,9 +13,7 @@ from tnrank.cli import _console, _options
 def ranks(
     file: Annotated[
         Path,
-        typer.Argument(
-            help=".npy, .npz, .csv, image, or .safetensors of a factorization.", show_default=False
-        ),
+        typer.Argument(help=".npy, .npz, .csv, image, or .safetensors of a factorization.", show_default=False),
     ],
     tree: Annotated[
         str | None,
@@ -23,15 +21,11 @@ def ranks(
     ] = None,
     rtol: Annotated[
         float | None,
-        typer.Option(
-            help="Singular values up to this share of the largest count as zero; else larger side * eps."
-        ),
+        typer.Option(help="Singular values up to this share of the largest count as zero; else larger side * eps."),
     ] = None,
     key: _options.Key = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the singular values into a .png, .svg or .pdf.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the singular values into a .png, .svg or .pdf.")] = None,
     overwrite: _options.Overwrite = False,
 ) -> None:
     """Report the matrix, multilinear and hierarchical ranks of a tensor in a file."""

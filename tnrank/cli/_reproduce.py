@@ -15,17 +15,13 @@ if TYPE_CHECKING:
 
 def reproduce(
     name: Annotated[str, typer.Argument(help="The recipe, such as dynamics.", show_default=False)],
-    preset: Annotated[
-        str, typer.Option(help="quick (under a minute) or paper (the published settings).")
-    ] = "quick",
+    preset: Annotated[str, typer.Option(help="quick (under a minute) or paper (the published settings).")] = "quick",
     backend: _options.Backend = None,
     seed: Annotated[
         int | None, typer.Option(help="Of targets, observations and initial weights; else the recipe's own.")
     ] = None,
     dtype: _options.Dtype = "float32",
-    steps: Annotated[
-        int | None, typer.Option(help="The most steps of each model; else the preset's.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="The most steps of each model; else the preset's.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the recipe; repeatable."),
@@ -67,9 +63,7 @@ def reproduce_run(
     recipe = make_recipe(name, preset, **overrides)
     from dataclasses import replace
 
-    recipe = replace(
-        recipe, backend=_console.ready_backend(overrides.get("backend", backend), dtype), dtype=dtype
-    )
+    recipe = replace(recipe, backend=_console.ready_backend(overrides.get("backend", backend), dtype), dtype=dtype)
     if steps is not None:
         recipe = recipe.limited(steps)
     with _console.progress_line() as progress:

@@ -28,9 +28,7 @@ def read_csv(path: Path) -> np.ndarray[Any, Any]:
             lines = file.read().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    kept = [
-        (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")
-    ]
+    kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not kept:
         raise ValueError(f"{path} has no rows")
     delimiter = next((d for d in _DELIMITERS if d in kept[0][1]), ",")

@@ -15,6 +15,4 @@ def require(module: str, package: str, purpose: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f'{purpose} needs {package}, which is not installed: pip install "tnrank[data]"'
-        ) from error
+        raise ImportError(f'{purpose} needs {package}, which is not installed: pip install "tnrank[data]"') from error

@@ -62,8 +62,7 @@ def read_array(path: str | Path, key: str | None = None) -> NDArray:
     array = _read_npy(path) if suffix == ".npy" else _read_npz(path, key)
     if array.dtype.kind not in "biufc":
         raise ValueError(
-            f"{path} holds entries of dtype {array.dtype}, needed numbers: save array.astype('float64') "
-            "instead"
+            f"{path} holds entries of dtype {array.dtype}, needed numbers: save array.astype('float64') instead"
         )
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
@@ -92,9 +91,7 @@ def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) 
     """
     array = read_array(path, key)
     if array.shape != tuple(shape):
-        raise ValueError(
-            f"the mask {path} has shape {array.shape}, needed {tuple(shape)}, that of the tensor"
-        )
+        raise ValueError(f"the mask {path} has shape {array.shape}, needed {tuple(shape)}, that of the tensor")
     if array.dtype.kind != "b":
         wrong = (array != 0) & (array != 1)
         if wrong.any():
@@ -136,9 +133,7 @@ def _read_npy(path: Path) -> NDArray:
 
 def _read_npz(path: Path, key: str | None) -> NDArray:
     if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path} is no .npz file (not a zip archive): write it by numpy.savez(path, name=array)"
-        )
+        raise ValueError(f"{path} is no .npz file (not a zip archive): write it by numpy.savez(path, name=array)")
     try:
         with np.load(path, allow_pickle=False) as found:
             names = found.files

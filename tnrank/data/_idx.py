@@ -47,9 +47,7 @@ def read_idx(path: str | Path) -> NDArray:
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path} is a damaged gzip file ({error}): fetch it again") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
-        raise ValueError(
-            f"{path} is no IDX file: it starts with {data[:4].hex(' ')!r}, needed 00 00 dtype order"
-        )
+        raise ValueError(f"{path} is no IDX file: it starts with {data[:4].hex(' ')!r}, needed 00 00 dtype order")
     order = data[3]
     start = 4 + 4 * order
     if len(data) < start:
@@ -58,9 +56,7 @@ def read_idx(path: str | Path) -> NDArray:
     dtype = np.dtype(_DTYPES[data[2]])
     needed = start + math.prod(shape) * dtype.itemsize
     if len(data) != needed:
-        raise ValueError(
-            f"{path} has {len(data)} bytes, shape {shape} of {dtype.name} needs {needed}: fetch it again"
-        )
+        raise ValueError(f"{path} has {len(data)} bytes, shape {shape} of {dtype.name} needs {needed}: fetch it again")
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -152,9 +148,7 @@ def cifar10(split: Split = "train", data_dir: str | Path | None = None) -> tuple
     return images, labels
 
 
-def _images_and_labels(
-    name: str, split: str, data_dir: str | Path | None, source: str
-) -> tuple[NDArray, NDArray]:
+def _images_and_labels(name: str, split: str, data_dir: str | Path | None, source: str) -> tuple[NDArray, NDArray]:
     _check_split(split)
     folder = _folder(data_dir, name)
     found = []
@@ -181,7 +175,5 @@ def _folder(data_dir: str | Path | None, name: str) -> Path:
     if data_dir is None:
         data_dir = os.environ.get(_VARIABLE) or None
     if data_dir is None:
-        raise ValueError(
-            f"where is {name}? Pass data_dir=DIR, or set {_VARIABLE}=DIR, with the files in DIR/{name}/"
-        )
+        raise ValueError(f"where is {name}? Pass data_dir=DIR, or set {_VARIABLE}=DIR, with the files in DIR/{name}/")
     return Path(data_dir) / name

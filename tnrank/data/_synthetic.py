@@ -42,9 +42,7 @@ def low_rank_matrix(shape: Sequence[int], rank: int, norm: float | None = None, 
     """
     sizes = _checked(shape, rank)
     if len(sizes) != 2:
-        raise ValueError(
-            f"a matrix has two sides, got shape {sizes}: use low_rank_tensor for order {len(sizes)}"
-        )
+        raise ValueError(f"a matrix has two sides, got shape {sizes}: use low_rank_tensor for order {len(sizes)}")
     if rank > min(sizes):
         raise ValueError(f"a matrix of shape {sizes} has rank at most {min(sizes)}, got rank {rank}")
     return low_rank_tensor(sizes, rank, norm, seed)
@@ -121,9 +119,7 @@ def observe(tensor: Array, count: int, seed: int = 0) -> tuple[NDArray, Array]:
     if not hasattr(count, "__index__") or isinstance(count, bool):
         raise TypeError(f"count is an integer, got {count!r}")
     if not 1 <= count <= size:
-        raise ValueError(
-            f"a tensor of shape {shape} has {size} entries: count lies in 1 .. {size}, got {count}"
-        )
+        raise ValueError(f"a tensor of shape {shape} has {size} entries: count lies in 1 .. {size}, got {count}")
     flat = np.random.default_rng(seed).permutation(size)[:count].astype(np.int64)
     indices = np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int64)
     # Positions fit into int32 except in huge tensors, and JAX without x64 has nothing else.

@@ -145,9 +145,7 @@ class Completion(Recipe):
         wrong = ~np.isfinite(array) & ~missing
         if wrong.any():
             where = tuple(int(k) for k in np.argwhere(wrong)[0])
-            raise ValueError(
-                f"{self.source} has {array[where]} at index {where}, which is not marked as missing"
-            )
+            raise ValueError(f"{self.source} has {array[where]} at index {where}, which is not marked as missing")
         return array, missing
 
     def start(self, shape: tuple[int, ...]) -> Factorization:
@@ -155,9 +153,7 @@ class Completion(Recipe):
         model = self.model if self.model != "auto" else "mf" if len(shape) == 2 else "cp"
         options: dict[str, Any] = {"seed": self.seed, "std": self.std or 1.0}
         if model == "mf" and len(shape) != 2:
-            raise ValueError(
-                f"mf is for matrices, {self.source} has order {len(shape)}: use --model cp or htf"
-            )
+            raise ValueError(f"mf is for matrices, {self.source} has order {len(shape)}: use --model cp or htf")
         if model != "htf" and self.tree is not None:
             raise ValueError(f"a tree belongs to the model htf, got model {model}")
         x: Factorization

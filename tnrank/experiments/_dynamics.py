@@ -112,6 +112,4 @@ class Dynamics(Recipe):
             return low_rank_tensor((16, 16, 16), rank=5, norm=_NORM, seed=seed), cp
         drawn = HierarchicalFactorization.random((8,) * 4, width=5, seed=seed).to_dense()
         target = np.asarray(drawn) * (_NORM / float(np.linalg.norm(drawn)))
-        return target, HierarchicalFactorization.random(
-            (8,) * 4, width=self.htf_width, std=self.htf_std, **options
-        )
+        return target, HierarchicalFactorization.random((8,) * 4, width=self.htf_width, std=self.htf_std, **options)

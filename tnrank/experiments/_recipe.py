@@ -118,9 +118,7 @@ def _read(field: str, value: Any, kind: Any) -> Any:
     """``value`` as a field's type; numbers and booleans may come as text."""
     try:
         if kind is bool and isinstance(value, str):
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                value.lower()
-            ]
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
         if kind is int:
             number = float(value)
             if isinstance(value, bool) or number != int(number):

@@ -107,10 +107,7 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     with (Path(folder) / "metrics.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["value"]]
-    return [
-        {**row, "step": int(row["step"]), "index": int(row["index"]), "value": float(row["value"])}
-        for row in rows
-    ]
+    return [{**row, "step": int(row["step"]), "index": int(row["index"]), "value": float(row["value"])} for row in rows]
 
 
 def _label(node: Any) -> str:

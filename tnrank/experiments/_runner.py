@@ -31,9 +31,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, kept: Path | None) -> None:
-        super().__init__(
-            f"interrupted; {f'what was recorded is in {kept}' if kept else 'nothing was recorded yet'}"
-        )
+        super().__init__(f"interrupted; {f'what was recorded is in {kept}' if kept else 'nothing was recorded yet'}")
         self.kept = kept
 
 

@@ -41,9 +41,7 @@ class Split:
             found["held_out_error"] = _rms(dense[tuple(self.test.T)] - values)
             found["mean_predictor_error"] = _rms(values - self.train_values.mean())
             if found["mean_predictor_error"] > 0:
-                found["variance_explained"] = (
-                    1 - (found["held_out_error"] / found["mean_predictor_error"]) ** 2
-                )
+                found["variance_explained"] = 1 - (found["held_out_error"] / found["mean_predictor_error"]) ** 2
             else:
                 found["variance_explained"] = 0.0
         return found

@@ -19,11 +19,14 @@ HostArray = np.ndarray[Any, Any]
 
 
 def family_norms(tree: DimensionTree, arrays: Sequence[Array]) -> dict[Node, HostArray]:
-    """For every interior node, the norms of the vectors of its local components: shape (K, R_v), row of the node first."""
+    """Interior node -> norms of the vectors of its local components, (K, R_v), the node's own row first."""
     host = dict(zip(tree.nodes, (_host(a) for a in arrays), strict=True))
     return {
         node: np.stack(
-            [np.linalg.norm(host[node], axis=1), *(np.linalg.norm(host[c], axis=0) for c in tree.children(node))]
+            [
+                np.linalg.norm(host[node], axis=1),
+                *(np.linalg.norm(host[c], axis=0) for c in tree.children(node)),
+            ]
         )
         for node in tree.interior
     }

@@ -122,7 +122,9 @@ class Factorization(Structure):
             array([1., 0.])
         """
         plan = EntryPlan.of(self.network, self._sizes, indices)
-        return plan.evaluate(self.backend, self._values, plan.positions(self.backend, default_or_named_device(self._values[0])))
+        return plan.evaluate(
+            self.backend, self._values, plan.positions(self.backend, default_or_named_device(self._values[0]))
+        )
 
     def inner(self, other: Factorization) -> Array:
         """The inner product ``sum(conj(self) * other)``, a scalar array; the end tensors are not formed.
@@ -177,7 +179,7 @@ class Factorization(Structure):
         raise NotImplementedError
 
     def unbalancedness(self) -> float:
-        """The largest difference of squared norms within a component, relative to the largest squared norm; 0 if all are 0."""
+        """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0."""
         raise NotImplementedError
 
     def to(self, backend: str | Backend | None = None, dtype: str | None = None, device: Any = None) -> Self:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
 from tnrank.factorizations._draw import check_dimensions, draw
@@ -40,9 +41,10 @@ class CPFactorization(Factorization):
     def __init__(self, factors: Iterable[Array], weights: Array | None = None) -> None:
         arrays = as_arrays(factors, "factors")
         for mode, factor in enumerate(arrays):
-            if len(getattr(factor, "shape", (0, 0))) != 2:
+            backend_of(factor)
+            if len(factor.shape) != 2:
                 raise ValueError(f"factor {mode} has shape {tuple(factor.shape)}: needed (d_{mode + 1}, R)")
-            if hasattr(factor, "shape") and factor.shape[1] != arrays[0].shape[1]:
+            if factor.shape[1] != arrays[0].shape[1]:
                 raise ValueError(
                     f"factor {mode} has {factor.shape[1]} components (columns) and factor 0 has "
                     f"{arrays[0].shape[1]}: needed the same number"
@@ -140,13 +142,11 @@ class CPFactorization(Factorization):
             scales = np.where(lengths > 0, common / lengths, 0.0)
         # A component with a zero vector adds nothing to the tensor, and is balanced only as zero throughout.
         backend, where = self.backend, default_or_named_device(self._values[0])
-        scaled = [
-            a * backend.asarray(s, _real(self.dtype), where) for a, s in zip(self._values, scales, strict=True)
-        ]
+        scaled = [a * backend.asarray(s, _real(self.dtype), where) for a, s in zip(self._values, scales, strict=True)]
         return self._make(self._static, scaled)
 
     def unbalancedness(self) -> float:
-        """The largest difference of squared norms within a component, relative to the largest squared norm; 0 if all are 0."""
+        """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0."""
         squared = self._lengths() ** 2
         scale = float(squared.max())
         return float((squared.max(axis=0) - squared.min(axis=0)).max()) / scale if scale else 0.0

@@ -54,11 +54,10 @@ class HierarchicalFactorization(Factorization):
         tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
         found = {}
         for key, matrix in matrices.items():
-            try:
-                node = tree.node(key)
-            except KeyError as error:
-                raise ValueError(error.args[0]) from None
+            node = _named(tree, key)
             backend_of(matrix)
+            if node in found:
+                raise ValueError(f"got two matrices for the node {node}: needed one")
             if len(matrix.shape) != 2:
                 raise ValueError(f"the matrix of node {node} has shape {tuple(matrix.shape)}: needed two axes")
             found[node] = matrix
@@ -129,7 +128,10 @@ class HierarchicalFactorization(Factorization):
         if tree.order != len(d):
             raise ValueError(f"the tree has {tree.order} modes and the shape {d} has {len(d)}")
         if isinstance(width, Mapping):
-            widths = {tree.node(key): int(value) for key, value in width.items()}
+            widths = {_named(tree, key): int(value) for key, value in width.items()}
+            for node in widths:
+                if not node.height:
+                    raise ValueError(f"got a width for {node}, but {node} is a leaf: its rows are its mode's dimension")
         else:
             widths = dict.fromkeys(tree.interior, int(width))
         for node in tree.interior:
@@ -210,6 +212,13 @@ class HierarchicalFactorization(Factorization):
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
         return DimensionTree.from_text(content[0]), bool(content[1])
+
+
+def _named(tree: DimensionTree, key: Any) -> Node:
+    try:
+        return tree.node(key)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
 
 
 @lru_cache(maxsize=256)

@@ -42,9 +42,7 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
     write_atomically(path, to_bytes(stored, header))
 
 
-def load(
-    path: str | os.PathLike[str], backend: str | None = None, dtype: str | None = None, device: Any = None
-) -> Any:
+def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | None = None, device: Any = None) -> Any:
     """Read a factorization that ``save`` wrote.
 
     Args:

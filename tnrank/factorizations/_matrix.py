@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -89,7 +90,7 @@ class MatrixFactorization(Factorization):
         if len(sizes) != depth - 1:
             raise ValueError(f"depth {depth} has {depth - 1} hidden sizes, got {len(sizes)}: {sizes}")
         chain = check_dimensions([d[0], *sizes, d[1]])
-        shapes = [d] if balanced else list(zip(chain[:-1], chain[1:], strict=True))
+        shapes = [d] if balanced else list(pairwise(chain))
         layers = draw(shapes, std, mean, init, seed, backend, dtype, device)
         return cls(split_evenly(layers[0], chain)) if balanced else cls(layers)
 
@@ -122,10 +123,10 @@ class MatrixFactorization(Factorization):
         return self._make(self._static, split_evenly(self.to_dense(), chain))
 
     def unbalancedness(self) -> float:
-        """The largest entry of ``W_j^H W_j - W_{j+1} W_{j+1}^H``, relative to the largest entry of either; 0 if all are 0."""
+        """The largest entry of ``W_j^H W_j - W_{j+1} W_{j+1}^H``, relative to that of either; 0 if all are 0."""
         arrays = [np.asarray(self.backend.to_numpy(a)) for a in self._values]
         worst, scale = 0.0, 0.0
-        for a, b in zip(arrays[:-1], arrays[1:], strict=True):
+        for a, b in pairwise(arrays):
             left, right = a.conj().T @ a, b @ b.conj().T
             worst = max(worst, float(abs(left - right).max()))
             scale = max(scale, float(abs(left).max()), float(abs(right).max()))
@@ -161,7 +162,7 @@ def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
     kept = min(len(s), *chain)
     root = s[:kept] ** (1 / depth)
     layers = []
-    for k, (rows, columns) in enumerate(zip(chain[:-1], chain[1:], strict=True)):
+    for k, (rows, columns) in enumerate(pairwise(chain)):
         layer = np.zeros((rows, columns), wide)
         if k == 0:
             layer[:, :kept] = u[:, :kept] * root

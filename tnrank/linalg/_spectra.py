@@ -40,9 +40,7 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
         array([4., 3.])
     """
     if len(x.shape) < 2:
-        raise ValueError(
-            f"singular values belong to matrices (.., m, n), got an array of shape {tuple(x.shape)}"
-        )
+        raise ValueError(f"singular values belong to matrices (.., m, n), got an array of shape {tuple(x.shape)}")
     backend = backend_of(x)
     if choose_method(method, rtol, backend.dtype_of(x)) == "gram":
         return _by_gram(x, backend)
@@ -77,7 +75,5 @@ def _by_gram(x: Array, backend: Backend) -> Array:
     squares = xp.linalg.eigvalsh(x @ xp.conj(xp.matrix_transpose(x)))
     positive = squares > 0
     # The root has an infinite slope at zero: values there get a zero gradient instead.
-    roots = xp.where(
-        positive, xp.sqrt(xp.where(positive, squares, xp.ones_like(squares))), xp.zeros_like(squares)
-    )
+    roots = xp.where(positive, xp.sqrt(xp.where(positive, squares, xp.ones_like(squares))), xp.zeros_like(squares))
     return xp.flip(roots, axis=-1) * scale[..., 0]

@@ -112,14 +112,8 @@ def choose_method(method: str, rtol: float | None, dtype: str) -> Method:
         method = "gram" if loose else "qr"
     floor = accuracy_floor(method, dtype)
     if rtol is not None and rtol < floor:
-        fix = (
-            "use method='qr'"
-            if method == "gram" and rtol >= eps_of(dtype)
-            else "raise rtol, or leave it None"
-        )
+        fix = "use method='qr'" if method == "gram" and rtol >= eps_of(dtype) else "raise rtol, or leave it None"
         if method == "qr" and dtype in ("float32", "complex64", "float16", "bfloat16"):
             fix += ", or convert to float64"
-        raise ValueError(
-            f"rtol {rtol:.3g} is below the accuracy floor {floor:.3g} of {method!r} in {dtype}: {fix}"
-        )
+        raise ValueError(f"rtol {rtol:.3g} is below the accuracy floor {floor:.3g} of {method!r} in {dtype}: {fix}")
     return "gram" if method == "gram" else "qr"

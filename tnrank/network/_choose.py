@@ -51,8 +51,7 @@ def make_plan(
     for label in network.indices:
         if label not in sizes:
             raise ValueError(
-                f"no size for the index {label!r}: got {listed(sizes) or 'none'}, "
-                f"needed {listed(network.indices)}"
+                f"no size for the index {label!r}: got {listed(sizes) or 'none'}, needed {listed(network.indices)}"
             )
         size = sizes[label]
         if not hasattr(size, "__index__") or size < 0 or isinstance(size, bool):

@@ -8,9 +8,7 @@ from tnrank._typing import Array, Arrays, Label
 from tnrank.network._network import Network
 
 
-def contract(
-    network: Network, arrays: Arrays, optimize: Any = "auto", memory_limit: int | str | None = None
-) -> Array:
+def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_limit: int | str | None = None) -> Array:
     """Contract ``arrays`` as ``network`` says, with a plan that is made once for the same network and sizes.
 
     Args:
@@ -87,8 +85,7 @@ def environment(network: Network, arrays: Arrays, name: str, cotangent: Array | 
     alone = [label for label in distinct if label not in present]
     if alone and name not in arrays:
         raise ValueError(
-            f"the index {alone[0]!r} is on tensor {name!r} alone, so its size is not known: "
-            "give its array as well"
+            f"the index {alone[0]!r} is on tensor {name!r} alone, so its size is not known: give its array as well"
         )
     sizes = dict(zip(labels, arrays[name].shape, strict=True)) if name in arrays else {}
     sizes.update(zip(kept, pulled.shape, strict=True))

@@ -35,9 +35,7 @@ def to_einsum(network: Network) -> str:
     """See :meth:`tnrank.Network.to_einsum`."""
     if not network.tensors:
         raise ValueError("an empty network has no einsum equation: it is the scalar 1")
-    letters: dict[Label, str] = {
-        x: x for x in network.indices if isinstance(x, str) and len(x) == 1 and x.isalpha()
-    }
+    letters: dict[Label, str] = {x: x for x in network.indices if isinstance(x, str) and len(x) == 1 and x.isalpha()}
     fresh = _symbols(set(letters.values()))
     for label in network.indices:
         if label not in letters:

@@ -49,8 +49,7 @@ def from_nodes(
     order = dangling if output is None else _ordered(output, dangling)
     if output is None and isinstance(nodes, AbstractSet) and len(dangling) > 1:
         raise ValueError(
-            f"a set of nodes has no order, and {len(dangling)} edges dangle: give output=[edge, ..], "
-            "or a list of nodes"
+            f"a set of nodes has no order, and {len(dangling)} edges dangle: give output=[edge, ..], or a list of nodes"
         )
     names = _unique_names([node.name for node in tensors])
     labels = _label_groups(groups, given, dict(zip(map(id, tensors), names, strict=True)))
@@ -200,8 +199,7 @@ def to_nodes(network: Network, arrays: Arrays) -> list[Any]:
     backend = network.check_uniform(arrays)
     if backend.name not in _NODE_BACKENDS:
         raise ValueError(
-            f"tensornetwork knows the backends {listed(_NODE_BACKENDS)}, got arrays of {backend.name!r}: "
-            "convert them"
+            f"tensornetwork knows the backends {listed(_NODE_BACKENDS)}, got arrays of {backend.name!r}: convert them"
         )
     there = _NODE_BACKENDS[backend.name]
     nodes = {name: Node(arrays[name], name=name, backend=there) for name in network.tensors}
@@ -223,9 +221,7 @@ def to_nodes(network: Network, arrays: Arrays) -> list[Any]:
         elif len(edges) == 2 and label not in opened:
             connect(*edges, name=title)
         else:
-            node = CopyNode(
-                len(edges) + (label in opened), sizes[label], name=title, backend=there, dtype=dtype
-            )
+            node = CopyNode(len(edges) + (label in opened), sizes[label], name=title, backend=there, dtype=dtype)
             for axis, edge in enumerate(edges):
                 connect(edge, node[axis], name=title)
             if label in opened:

@@ -32,9 +32,7 @@ def as_labels(given: str | Sequence[Label], what: str) -> tuple[Label, ...]:
         try:
             hash(label)
         except TypeError:
-            raise TypeError(
-                f"{what} has the label {label!r}, which is not hashable: use a string or a tuple"
-            ) from None
+            raise TypeError(f"{what} has the label {label!r}, which is not hashable: use a string or a tuple") from None
     return labels
 
 

@@ -59,9 +59,7 @@ def lower_pair(a: Labels, b: Labels, out: Sequence[Hashable], sizes: Sizes) -> t
         return _multiply(a, b, batch, left, right, sizes)
     if batch and not (left and right):
         return _multiply_sum(a, b, batch, summed, left, right, sizes)
-    if len(b) == len(summed) + len(batch) + len(right) and prod(sizes[x] for x in b) > prod(
-        sizes[x] for x in a
-    ):
+    if len(b) == len(summed) + len(batch) + len(right) and prod(sizes[x] for x in b) > prod(sizes[x] for x in a):
         # The order of the summed labels follows the larger operand, which then needs no copy.
         summed = [x for x in b if x in set(summed)]
     operand_a = _as_matrix(a, batch, left, summed, sizes)
@@ -202,11 +200,7 @@ def spread(backend: Any, have: Labels, reduced: Labels, cotangent: Any, sizes: S
     xp = backend.xp
     labels = list(dict.fromkeys(have))
     order = [x for x in labels if x in set(reduced)]
-    array = (
-        backend.permute(cotangent, tuple(reduced.index(x) for x in order))
-        if order != list(reduced)
-        else cotangent
-    )
+    array = backend.permute(cotangent, tuple(reduced.index(x) for x in order)) if order != list(reduced) else cotangent
     array = backend.reshape(array, tuple(sizes[x] if x in order else 1 for x in labels))
     array = xp.broadcast_to(array, tuple(sizes[x] for x in labels))
     current: list[Hashable] = list(labels)

@@ -100,9 +100,7 @@ class Network(Structure):
         return to_einsum(self)
 
     @classmethod
-    def from_nodes(
-        cls, nodes: Iterable[Any], output: Sequence[Any] | None = None
-    ) -> tuple[Network, dict[str, Array]]:
+    def from_nodes(cls, nodes: Iterable[Any], output: Sequence[Any] | None = None) -> tuple[Network, dict[str, Array]]:
         """The network and the arrays of google/TensorNetwork nodes; copy nodes become hyperindices.
 
         Copy tensors are never built. Names (made unique), dtypes and backends are kept, and the nodes are
@@ -191,16 +189,13 @@ class Network(Structure):
         for name in self.tensors:
             if name not in arrays:
                 raise ValueError(
-                    f"no array for the tensor {name!r}: got {listed(arrays) or 'none'}, "
-                    f"needed {listed(self.tensors)}"
+                    f"no array for the tensor {name!r}: got {listed(arrays) or 'none'}, needed {listed(self.tensors)}"
                 )
             backend_of(arrays[name])
             shapes[name] = tuple(arrays[name].shape)
         extra = [name for name in arrays if name not in self.tensors]
         if extra:
-            raise ValueError(
-                f"the array {extra[0]!r} belongs to no tensor: the network has {listed(self.tensors)}"
-            )
+            raise ValueError(f"the array {extra[0]!r} belongs to no tensor: the network has {listed(self.tensors)}")
         self.check_uniform(arrays)
         return self.sizes_of_shapes(shapes)
 

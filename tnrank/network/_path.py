@@ -110,9 +110,7 @@ def candidates(problem: Problem, optimize: str | Callable[..., Any]) -> Iterator
         yield f"opt_einsum {optimize}", _opt_einsum(problem, str(optimize))
 
 
-def _search_view(
-    problem: Problem, with_batch: bool
-) -> tuple[list[frozenset[int]], frozenset[int], dict[int, int]]:
+def _search_view(problem: Problem, with_batch: bool) -> tuple[list[frozenset[int]], frozenset[int], dict[int, int]]:
     """Inputs, output and sizes as the finders see them: batch indices mislead them, so they are left out."""
     skip = frozenset() if with_batch else frozenset(problem.batch)
     inputs = [frozenset(member) - skip for member in problem.inputs]

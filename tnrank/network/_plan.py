@@ -199,9 +199,7 @@ class ContractionPlan:
                     f"tensor {holder!r}: make another with network.plan(network.sizes(arrays))"
                 ) from None
 
-    def pull_back(
-        self, arrays: Arrays, cotangent: Callable[[Array], Array] | Array
-    ) -> tuple[Array, dict[str, Array]]:
+    def pull_back(self, arrays: Arrays, cotangent: Callable[[Array], Array] | Array) -> tuple[Array, dict[str, Array]]:
         """The result and the vector-Jacobian products with all tensors, by one sweep back over the steps.
 
         Args:
@@ -272,9 +270,7 @@ class ContractionPlan:
         return table(self)
 
     def __repr__(self) -> str:
-        sliced = (
-            f", slices={{{', '.join(f'{k!r}: {v}' for k, v in self.slices.items())}}}" if self.slices else ""
-        )
+        sliced = f", slices={{{', '.join(f'{k!r}: {v}' for k, v in self.slices.items())}}}" if self.slices else ""
         return (
             f"ContractionPlan({len(self.steps)} steps, {self.flops:.3g} FLOPs, largest intermediate "
             f"{self.largest_intermediate:,}{sliced}, {self.method})"
@@ -296,9 +292,7 @@ class Numbers:
         self.given = [tuple(self.number[x] for x in labels) for labels in network.tensors.values()]
         shared = [len(network.holders(label)) > 1 for label in network.indices]
         kept = set(self.output)
-        self.reduced = [
-            tuple(x for x in dict.fromkeys(labels) if shared[x] or x in kept) for labels in self.given
-        ]
+        self.reduced = [tuple(x for x in dict.fromkeys(labels) if shared[x] or x in kept) for labels in self.given]
 
     def problem(self, batch: Sequence[Label]) -> Problem:
         """The path finders' view."""

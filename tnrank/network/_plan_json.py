@@ -42,9 +42,7 @@ def load(path: str | os.PathLike[str]) -> ContractionPlan:
         )
         sizes = {_decode(x): size for x, size in content["sizes"]}
         slices = {_decode(x): chunk for x, chunk in content["slices"]}
-        return ContractionPlan(
-            network, sizes, [tuple(pair) for pair in content["path"]], slices, content["method"]
-        )
+        return ContractionPlan(network, sizes, [tuple(pair) for pair in content["path"]], slices, content["method"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{os.fspath(path)!r} is not a plan that tnrank saved ({error!r})") from None
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tnrank._typing import Label
 from tnrank.network._labels import pattern, show
 
 if TYPE_CHECKING:
     from tnrank.network._plan import ContractionPlan
 
 _MOST_ROWS = 24
-_WIDEST = 44
-_WIDEST_SIZES = 90
+_WIDEST = 30
+_WIDEST_LINE = 90
+_ALPHABET = string.ascii_lowercase + string.ascii_uppercase
 
 
 def table(plan: ContractionPlan) -> str:
     """The plan as an aligned table: steps, index patterns, costs, totals."""
     network = plan.network
-    head = f"Contraction plan: {len(network.tensors)} tensors -> {pattern(network.output) or 'a scalar'}"
-    sizes = ", ".join(f"{show(label)}={size}" for label, size in plan.sizes.items())
-    if len(sizes) > _WIDEST_SIZES:
-        sizes = f"{sizes[: sizes.rfind(', ', 0, _WIDEST_SIZES)]}, .. ({len(plan.sizes)} indices)"
+    letters = _letters(plan.sizes)
+    short = {label: letters.get(label, show(label)) for label in plan.sizes}
+
+    def of(labels: Iterable[Label]) -> str:
+        return pattern(short[label] for label in labels)
+
+    head = f"Contraction plan: {len(network.tensors)} tensors -> {_cut(of(network.output)) or 'a scalar'}"
+    sizes = "sizes: " + _cut_list(f"{short[label]}={size}" for label, size in plan.sizes.items())
+    renamed = "where: " + _cut_list(f"{letter} is {show(label)}" for label, letter in letters.items())
     rows = [("step", "contracts", "pattern", "FLOPs", "size", "share")]
     hidden = max(0, len(plan.steps) - _MOST_ROWS)
     for number, step in enumerate(plan.steps, 1):
@@ -32,15 +41,15 @@ def table(plan: ContractionPlan) -> str:
         rows.append(
             (
                 f"#{number}",
-                _short(f"{step.first} * {step.second}"),
-                _short(step.pattern),
+                _cut(f"{step.first} * {step.second}"),
+                f"{_cut(of(step.left))},{_cut(of(step.right))}->{_cut(of(step.output))}",
                 amount(step.flops),
                 amount(step.size),
                 f"{share:.0f}%",
             )
         )
     widths = [max(len(row[k]) for row in rows) for k in range(6)]
-    lines = [head, f"sizes: {sizes}" if sizes else "", ""]
+    lines = [head, *([sizes] if plan.sizes else []), *([renamed] if letters else []), ""]
     for number, row in enumerate(rows):
         left = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True))
         right = "  ".join(cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True))
@@ -56,23 +65,33 @@ def table(plan: ContractionPlan) -> str:
         f"path found by         {plan.method}",
     ]
     if plan.slices:
-        parts = ", ".join(
-            f"{show(k)}: {chunk} of {plan.sizes[k]} at once" for k, chunk in plan.slices.items()
-        )
+        parts = ", ".join(f"{show(k)}: {chunk} of {plan.sizes[k]} at once" for k, chunk in plan.slices.items())
         lines.append(f"slices                {parts}")
-    return "\n".join(line for k, line in enumerate(lines) if line or k != 1)
+    return "\n".join(lines)
 
 
 def amount(number: int) -> str:
     """A count as people read it: exact with separators up to a million, then three digits."""
-    return (
-        f"{number:,}"
-        if number < 10**6
-        else f"{number:.3g}"
-        if number < 10**300
-        else f"1e{len(str(number)) - 1}"
-    )
+    return f"{number:,}" if number < 10**6 else f"{number:.3g}" if number < 10**300 else f"1e{len(str(number)) - 1}"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+def _letters(labels: Iterable[Label]) -> dict[Label, str]:
+    """One letter for every label, in order, if some label is longer than that; else nothing."""
+    labels = list(labels)
+    if all(len(show(label)) == 1 for label in labels) or len(labels) > len(_ALPHABET):
+        return {}
+    return dict(zip(labels, _ALPHABET, strict=False))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 2] + ".."
+
+
+def _cut_list(items: Iterable[str]) -> str:
+    """Items with commas, whole ones as far as the line goes."""
+    given = list(items)
+    line = ", ".join(given)
+    if len(line) <= _WIDEST_LINE:
+        return line
+    kept = line[: line.rfind(", ", 0, _WIDEST_LINE)]
+    return f"{kept}, .. ({len(given)} indices)"

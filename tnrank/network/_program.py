@@ -105,9 +105,7 @@ class Program:
             if position in constant:
                 continue
             reduced = self.output if not self.pairs else self.reduced[position]
-            gradients[position] = _lower.spread(
-                backend, self.given[position], reduced, gradients[position], self.sizes
-            )
+            gradients[position] = _lower.spread(backend, self.given[position], reduced, gradients[position], self.sizes)
         return gradients[: self.count]
 
     def _lower_back(self, constant: frozenset[int]) -> list[Any]:

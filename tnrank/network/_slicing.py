@@ -154,8 +154,7 @@ class SlicedProgram:
         selection: dict[int, tuple[int, int]],
     ) -> Any:
         sizes = tuple(
-            selection[k][1] - selection[k][0] if k in selection else size
-            for k, size in enumerate(self.slicing.sizes)
+            selection[k][1] - selection[k][0] if k in selection else size for k, size in enumerate(self.slicing.sizes)
         )
         if "jit" not in backend.capabilities:
             cut = [_cut(array, self.numbers.given[k], selection) for k, array in enumerate(values)]

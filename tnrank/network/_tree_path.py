@@ -69,9 +69,7 @@ class _Tree:
                 self.at[tensor].append(edge)
         for edges in self.at:
             edges.sort(key=lambda edge: rank[self.edges[edge][0][0]])
-        self.free = [
-            prod(sizes[x] for x in labels if len(holders[x]) == 1 and x in self.output) for labels in inputs
-        ]
+        self.free = [prod(sizes[x] for x in labels if len(holders[x]) == 1 and x in self.output) for labels in inputs]
 
     def is_forest(self) -> bool:
         """No cycle: every component has one edge fewer than nodes."""

@@ -34,9 +34,7 @@ def spectra(report: RankReport) -> Figure:
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, entry in enumerate(report.nodes):
         rest = tuple(m for m in range(order) if m not in entry.node.modes)
-        groups.setdefault(min(entry.node.modes, rest, key=lambda modes: (len(modes), modes)), []).append(
-            number
-        )
+        groups.setdefault(min(entry.node.modes, rest, key=lambda modes: (len(modes), modes)), []).append(number)
     chosen = [report.nodes[numbers[0]] for numbers in groups.values()]
     names = [" | ".join(str(report.nodes[k].node) for k in numbers) for numbers in groups.values()]
     ranked = sorted(range(len(chosen)), key=lambda k: -chosen[k].rank)[:_NODES]
@@ -54,9 +52,7 @@ def spectra(report: RankReport) -> Figure:
         axes.plot(count, relative, color=color, linewidth=1.3, linestyle=dashes, zorder=3)
         kept = min(entry.rank, len(s))
         axes.plot(count[:kept], relative[:kept], "o", color=color, markersize=4.2, zorder=4)
-        axes.plot(
-            count[kept:], relative[kept:], "o", color=color, markersize=4.2, markerfacecolor="white", zorder=4
-        )
+        axes.plot(count[kept:], relative[kept:], "o", color=color, markersize=4.2, markerfacecolor="white", zorder=4)
         axes.plot(
             [],
             [],

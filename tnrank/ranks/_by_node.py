@@ -24,10 +24,8 @@ class ByNode(dict[Node, T]):
     """
 
     def __missing__(self, key: Any) -> T:
-        if isinstance(key, Node):
-            modes = key.modes
-        else:
-            modes = (key,) if hasattr(key, "__index__") else tuple(sorted(key))
+        given = key.modes if isinstance(key, Node) else key
+        modes = (given,) if hasattr(given, "__index__") else tuple(sorted(given))
         for node, value in self.items():
             if node.modes == modes:
                 return value

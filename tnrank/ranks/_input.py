@@ -65,9 +65,7 @@ def read_tensor(x: Any) -> Dense:
     shape = tuple(found.array.shape)
     if len(shape) < 2:
         kind = "a number" if not shape else "a vector"
-        raise ValueError(
-            f"got {kind} (shape {shape}), needed a tensor of order 2 or more: it has no matricization"
-        )
+        raise ValueError(f"got {kind} (shape {shape}), needed a tensor of order 2 or more: it has no matricization")
     _check_sides(shape, found.given)
     return found
 
@@ -77,9 +75,7 @@ def read_matrix(x: Any) -> Dense:
     found = read(x)
     shape = tuple(found.array.shape)
     if len(shape) < 2:
-        raise ValueError(
-            f"got an array of shape {shape}, needed a matrix (m, n) or a stack of matrices (.., m, n)"
-        )
+        raise ValueError(f"got an array of shape {shape}, needed a matrix (m, n) or a stack of matrices (.., m, n)")
     if found.given != "array" and len(shape) != 2:
         raise ValueError(
             f"got a {found.given} of order {len(shape)}, needed a matrix: use hierarchical_singular_values, "
@@ -143,9 +139,7 @@ def _to_dense(x: Any) -> Array:
 def _check_sides(shape: Shape, given: str) -> None:
     for mode, size in enumerate(shape):
         if size == 0:
-            raise ValueError(
-                f"mode {mode} of the {given} of shape {shape} is empty: node {{{mode}}} has no rows"
-            )
+            raise ValueError(f"mode {mode} of the {given} of shape {shape} is empty: node {{{mode}}} has no rows")
 
 
 def _check_finite(x: Array, backend: Backend) -> None:

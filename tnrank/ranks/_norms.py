@@ -32,9 +32,7 @@ def schatten_norm_of(s: Array, p: float) -> Array:
     if isinstance(p, bool) or not isinstance(p, Real):
         raise TypeError(f"the exponent p is a positive number or inf, got {p!r}")
     if not p > 0:
-        raise ValueError(
-            f"the exponent p is positive or inf, got {p}: for p = 0 count values by numerical_rank_of"
-        )
+        raise ValueError(f"the exponent p is positive or inf, got {p}: for p = 0 count values by numerical_rank_of")
     xp = backend.xp
     if p == math.inf:
         return xp.max(s, axis=-1)

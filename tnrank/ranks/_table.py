@@ -35,8 +35,7 @@ def text(report: RankReport) -> str:
 def html(report: RankReport) -> str:
     """The same for notebooks."""
     facts = "".join(
-        f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>"
-        for n, v in _facts(report)
+        f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in _facts(report)
     )
     head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in _COLUMNS)
     body = ""
@@ -75,9 +74,7 @@ def _facts(report: RankReport) -> list[tuple[str, str]]:
         ]
     facts.append(("multilinear rank", f"({', '.join(map(str, report.multilinear_rank))})"))
     if len(report.shape) > 2:
-        facts.append(
-            ("hierarchical rank", f"{max(entry.rank for entry in report.nodes)} (largest over the nodes)")
-        )
+        facts.append(("hierarchical rank", f"{max(entry.rank for entry in report.nodes)} (largest over the nodes)"))
     return facts
 
 

@@ -32,6 +32,4 @@ def check_backend(backend: Backend) -> None:
             failures.append((check.__name__, error))
     if failures:
         told = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failures)
-        raise AssertionError(
-            f"the backend {backend.name!r} fails {len(failures)} checks:\n{told}"
-        ) from failures[0][1]
+        raise AssertionError(f"the backend {backend.name!r} fails {len(failures)} checks:\n{told}") from failures[0][1]

@@ -12,17 +12,11 @@ from tnrank.testing._checks import check, close, require, usable, values
 def describes_itself(backend: Backend) -> None:
     """Name, version, devices, dtypes and capabilities are there and known."""
     require(isinstance(backend.name, str) and backend.name, "name is a string that is not empty")
-    require(
-        isinstance(backend.version(), str) and backend.version(), "version() is a string that is not empty"
-    )
+    require(isinstance(backend.version(), str) and backend.version(), "version() is a string that is not empty")
     require(len(backend.devices()) > 0, "devices() names at least one device")
-    require(
-        backend.default_dtype in backend.dtypes, f"default_dtype {backend.default_dtype!r} is not in dtypes"
-    )
+    require(backend.default_dtype in backend.dtypes, f"default_dtype {backend.default_dtype!r} is not in dtypes")
     unknown = set(backend.capabilities) - set(CAPABILITIES)
-    require(
-        not unknown, f"capabilities {sorted(unknown)} are unknown: needed some of {', '.join(CAPABILITIES)}"
-    )
+    require(not unknown, f"capabilities {sorted(unknown)} are unknown: needed some of {', '.join(CAPABILITIES)}")
 
 
 @check
@@ -30,9 +24,7 @@ def is_found_by_its_arrays(backend: Backend) -> None:
     """``backend_of`` an array is the backend."""
     require(register_backend(backend) is backend, f"another backend is registered as {backend.name!r}")
     found = backend_of(backend.asarray(np.ones(2), backend.default_dtype))
-    require(
-        found is backend, f"an array belongs to {found.name!r}: array_modules must be the root of its type"
-    )
+    require(found is backend, f"an array belongs to {found.name!r}: array_modules must be the root of its type")
 
 
 @check
@@ -45,17 +37,13 @@ def converts_there_and_back(backend: Backend) -> None:
         x = backend.asarray(host, dtype=dtype)
         require(backend.dtype_of(x) == dtype, f"asarray(.., {dtype!r}) gave {backend.dtype_of(x)!r}")
         require(backend.device_of(x) in backend.devices(), f"{backend.device_of(x)!r} is not among devices()")
-        require(
-            backend.dtype_of(backend.asarray(x)) == dtype, f"asarray of a {dtype} array changed its dtype"
-        )
+        require(backend.dtype_of(backend.asarray(x)) == dtype, f"asarray of a {dtype} array changed its dtype")
         again = backend.asarray(host, dtype=dtype, device=backend.device_of(x))
         require(backend.device_of(again) == backend.device_of(x), "asarray(.., device=) is on another device")
         require(type(backend.to_numpy(x)) is np.ndarray, "to_numpy gives a numpy.ndarray")
         close(backend, x, host, f"{dtype} to NumPy")
     plain = backend.dtype_of(backend.asarray([1.0, 2.0]))
-    require(
-        plain == backend.default_dtype, f"a list became {plain}, needed the default {backend.default_dtype}"
-    )
+    require(plain == backend.default_dtype, f"a list became {plain}, needed the default {backend.default_dtype}")
 
 
 @check

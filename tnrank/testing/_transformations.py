@@ -34,9 +34,7 @@ class Probe(Structure):
 
 def _operands(backend: Backend) -> tuple[Array, ...]:
     shapes = ((2, 4), (3, 4), (4, 4))
-    return tuple(
-        backend.asarray(values(*shape, seed=k), backend.default_dtype) for k, shape in enumerate(shapes)
-    )
+    return tuple(backend.asarray(values(*shape, seed=k), backend.default_dtype) for k, shape in enumerate(shapes))
 
 
 def _half_square(backend: Backend, arrays: Any) -> Array:

@@ -1,4 +1,4 @@
-"""The training loop, written once: the backend's ``while_loop`` and ``scan`` make it one compiled program or plain Python.
+"""The training loop, written once: the backend's loops make it one compiled program or plain Python.
 
 A state holds the values, the loss and gradient at them, the optimizer's state and counters. The loop's condition looks
 at the loss of the values that it would update, so that a run stops at the first values that fulfil the stop rule, and
@@ -69,6 +69,7 @@ class Runner:
         self.keeps_previous = not compiled
         self.start = self.backend.jit(self._start)
         self.advance = self.backend.jit(self._advance)
+        self.forward = self.backend.jit(self._forward)
         self.record = self.backend.jit(self._record_all)
 
     def measure(self, values: Sequence[Any], data: Any) -> State:
@@ -114,7 +115,7 @@ class Runner:
                 return optimizer.update(gradients, inner, values, context)
 
         values, inner = update(state["gradient"], state["inner"], state["values"])
-        new = {**state, **self.measure(values, data), "inner": inner, "count": state["count"] + 1}
+        new: State = {**state, **self.measure(values, data), "inner": inner, "count": state["count"] + 1}
         new["below"] = self._count_below(new)
         if self.keeps_previous:
             new["previous"] = state["values"]
@@ -122,29 +123,31 @@ class Runner:
 
     def _forward(self, state: State, until: Any, data: Any) -> State:
         """Update until ``until`` steps are done, or the run stops."""
+        xp, loop = self.backend.xp, self.backend.while_loop
+        end: State
         if not self.problem.batched:
-            return self.backend.while_loop(
-                lambda s: self.running(s, until), lambda s: self._update(s, data), state
-            )
-        xp = self.backend.xp
+            end = loop(lambda s: self.running(s, until), lambda s: self._update(s, data), state)
+            return end
 
         def body(old: State) -> State:
             active = self.running(old, until)
-            return self._select(active, self._update(old, data), old)
+            new = self._update(old, data)
+            # The optimizer's state of a finished run is never used again, whatever it is made of.
+            return {name: new[name] if name == "inner" else self._pick(active, new[name], old[name]) for name in new}
 
-        return self.backend.while_loop(lambda s: xp.any(self.running(s, until)), body, state)
+        end = loop(lambda s: xp.any(self.running(s, until)), body, state)
+        return end
 
-    def _select(self, active: Any, new: State, old: State) -> State:
-        """``new`` for the active runs, ``old`` for the finished ones."""
+    def _pick(self, active: Any, new: Any, old: Any) -> Any:
+        """Arrays of ``new`` for the active runs, of ``old`` for the finished ones."""
         xp = self.backend.xp
+        if isinstance(new, tuple):
+            return tuple(self._pick(active, a, b) for a, b in zip(new, old, strict=True))
+        return xp.where(xp.reshape(active, (-1, *(1,) * (new.ndim - 1))), new, old)
 
-        def pick(a: Any, b: Any) -> Any:
-            if isinstance(a, tuple):
-                return tuple(pick(x, y) for x, y in zip(a, b, strict=True))
-            return xp.where(xp.reshape(active, (-1, *(1,) * (a.ndim - 1))), a, b)
-
-        # The optimizer's state of a finished run is never used again, whatever it is made of.
-        return {name: new[name] if name == "inner" else pick(new[name], old[name]) for name in new}
+    def select(self, chosen: Any, state: State, name: str) -> Any:
+        """The values, with ``state[name]`` in their place for the chosen runs."""
+        return self._pick(chosen, state[name], state["values"])
 
     def _advance(self, state: State, marks: Any, data: Any, recorded: Any) -> tuple[State, Any]:
         """Go from mark to mark; a mark is (step, which recorders are due)."""

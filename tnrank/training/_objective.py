@@ -92,7 +92,7 @@ def make_objective(
     entries = EntryPlan(x.network, x._sizes, found)
     count = len(found)
     if entries.dense:
-        # Dense weights in place of a gather: a scatter would be the slowest part of a step, and repeated entries add up.
+        # Dense weights in place of a gather: a scatter would be the slowest part of a step.
         size = prod(x.shape)
         weights = np.bincount(entries.linear, minlength=size) * loss.weight(count)
         target = np.zeros(size)
@@ -113,9 +113,7 @@ def _plan(network: Network, sizes: Any, runs: int | None, shared: frozenset[str]
     """A plan of ``network``; for ``runs`` at once, with their index on all tensors but the ``shared`` ones."""
     if runs is None:
         return network.plan(sizes)
-    tensors = {
-        name: labels if name in shared else (_RUN, *labels) for name, labels in network.tensors.items()
-    }
+    tensors = {name: labels if name in shared else (_RUN, *labels) for name, labels in network.tensors.items()}
     return Network(tensors, (_RUN, *network.output)).plan({**sizes, _RUN: runs})
 
 

@@ -40,7 +40,9 @@ class RankOneMeasurements:
                     f"M = {len(self.vectors[0])} as for mode 0"
                 )
             if not np.isfinite(v).all():
-                raise ValueError(f"the vectors of mode {mode} have {int((~np.isfinite(v)).sum())} entries that are not finite")
+                raise ValueError(
+                    f"the vectors of mode {mode} have {int((~np.isfinite(v)).sum())} entries that are not finite"
+                )
         if not self.vectors or not len(self.vectors[0]):
             raise ValueError("got no measurements, needed at least one")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +159,12 @@ class Adam(Optimizer):
         directions = tuple(
             (m / (1 - power1)) / ((v / (1 - power2)) ** 0.5 + self.eps) for m, v in zip(first, second, strict=True)
         )
-        return context.backend.descend(values, self.learning_rate, directions), (first, second, power1, power2)
+        return context.backend.descend(values, self.learning_rate, directions), (
+            first,
+            second,
+            power1,
+            power2,
+        )
 
     def rate(self, state: Any) -> Any:
         return self.learning_rate
@@ -197,8 +202,8 @@ def batched_update(optimizer: Any, context: Context) -> Callable[..., tuple[Valu
     """``update`` over a leading axis of runs."""
 
     def update(gradients: Values, state: Any, values: Values) -> tuple[Values, Any]:
-        return optimizer.update(gradients, state, values, context)
+        made: tuple[Values, Any] = optimizer.update(gradients, state, values, context)
+        return made
 
-    return update if is_stateful(optimizer) else context.backend.vmap(update)
-
-
+    batched: Callable[..., tuple[Values, Any]] = update if is_stateful(optimizer) else context.backend.vmap(update)
+    return batched

@@ -28,7 +28,8 @@ class Progress:
             self.rate = fresh if not self.rate else 0.5 * self.rate + 0.5 * fresh
         self.last = (now, step)
         left = (self.total - step) / self.rate if self.rate else 0.0
-        line = f"{self.title}step {step:,} of {self.total:,}  {self.rate:,.0f} steps/s  loss {loss:.3e}  {_clock(left)} left"
+        left_text = f"{_clock(left)} left"
+        line = f"{self.title}step {step:,} of {self.total:,}  {self.rate:,.0f} steps/s  loss {loss:.3e}  {left_text}"
         if callable(self.shown):
             self.shown(line)
         else:

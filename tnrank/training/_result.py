@@ -1,0 +1,69 @@
+"""What a training run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one recorder saw: ``values[k]`` was measured after ``steps[k]`` updates.
+
+    ``values`` is an array ``(K, ..)``, or a dictionary of such, one a node.
+    """
+
+    steps: np.ndarray[Any, Any]
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __repr__(self) -> str:
+        if isinstance(self.values, Mapping):
+            return f"Trace({len(self)} steps, {{{', '.join(f'{k}: {v.shape[1:]}' for k, v in self.values.items())}}})"
+        return f"Trace({len(self)} steps, each {self.values.shape[1:]})"
+
+
+@dataclass(frozen=True)
+class CompletionResult:
+    """The end of a run.
+
+    Attributes:
+        factorization: the last one; after ``"nan"`` the last with a finite loss.
+        history: recorder's name -> Trace.
+        status: ``"steps"`` (all done), ``"converged"`` (the stop rule held), ``"nan"``, ``"stopped"`` (by the
+            callback) or ``"interrupted"`` (Ctrl-C).
+        steps: updates done.
+        loss: the training loss of ``factorization``.
+        seconds: wall-clock time, compilation included.
+        message: the status in words.
+    """
+
+    factorization: Any
+    history: dict[str, Trace]
+    status: str
+    steps: int
+    loss: float
+    seconds: float
+    message: str
+
+    def __repr__(self) -> str:
+        return (
+            f"CompletionResult({self.status}: {self.message}; {self.steps:,} steps in {self.seconds:.1f} s, "
+            f"loss {self.loss:.3e}; history: {', '.join(self.history) or 'none'})"
+        )
+
+
+def on_leaves(fn: Callable[[Any], Any], value: Any) -> Any:
+    return {key: fn(a) for key, a in value.items()} if isinstance(value, Mapping) else fn(value)
+
+
+def trace_of(rows: list[tuple[int, Any]]) -> Trace:
+    steps = np.asarray([step for step, _ in rows], np.int64)
+    if isinstance(rows[0][1], Mapping):
+        return Trace(steps, {key: np.stack([row[key] for _, row in rows]) for key in rows[0][1]})
+    return Trace(steps, np.stack([np.asarray(row) for _, row in rows]))
