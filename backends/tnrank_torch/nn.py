@@ -61,10 +61,7 @@ class Factorization(torch.nn.Module):
         # Planned here, so that a compiler meets nothing but the contractions.
         self._plan = x.network.plan(x.network.sizes(x.arrays))
         self.arrays = torch.nn.ParameterDict(
-            {
-                name: torch.nn.Parameter(value.detach().clone())
-                for name, value in zip(self._names, values, strict=True)
-            }
+            {name: torch.nn.Parameter(value.detach().clone()) for name, value in zip(self._names, values, strict=True)}
         )
 
     def value(self) -> Any:

@@ -111,9 +111,7 @@ def dense_hierarchy(tree, matrices):
             for child in below:
                 outer = np.multiply.outer(outer, child[k])
             components.append(np.transpose(outer, order))
-        return [
-            sum(matrix[k, r] * components[k] for k in range(matrix.shape[0])) for r in range(matrix.shape[1])
-        ]
+        return [sum(matrix[k, r] * components[k] for k in range(matrix.shape[0])) for r in range(matrix.shape[1])]
 
     found = tensors(tree.root)
     return found[0] if len(found) == 1 else np.stack(found, axis=-1)

@@ -54,13 +54,9 @@ def test_cp_is_tensorlys(data):
 
 
 def test_cp_as_einsum(backend_name):
-    x = tnrank.CPFactorization.random(
-        (3, 4, 5), rank=6, weighted=True, seed=1, backend=backend_name, dtype="float64"
-    )
+    x = tnrank.CPFactorization.random((3, 4, 5), rank=6, weighted=True, seed=1, backend=backend_name, dtype="float64")
     a = [host(x, v) for v in x.arrays.values()]
-    np.testing.assert_allclose(
-        host(x, x.to_dense()), np.einsum("ir,jr,kr,r->ijk", *a), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(host(x, x.to_dense()), np.einsum("ir,jr,kr,r->ijk", *a), rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(host(x, x.weights), a[3])
     assert [f.shape for f in x.factors] == [(3, 6), (4, 6), (5, 6)]
     assert x.rank == 6
@@ -93,9 +89,7 @@ def test_both_ways_are_chosen():
     large = tnrank.CPFactorization.random((50,) * 6, rank=3)
     assert not EntryPlan.of(large.network, large._sizes, np.zeros((10, 6), int)).dense
     index = [[1, 2, 3, 4, 5, 6], [49] * 6]
-    rows = [
-        np.prod([f[i] for f, i in zip(large.factors, where, strict=True)], axis=0).sum() for where in index
-    ]
+    rows = [np.prod([f[i] for f, i in zip(large.factors, where, strict=True)], axis=0).sum() for where in index]
     np.testing.assert_allclose(large.entries(index), rows, rtol=1e-12)
 
 
@@ -186,9 +180,7 @@ def test_cp_component_norms(backend_name, data, dtype):
     x = data.draw(cp_factorizations(dtype))
     wanted = []
     for r in range(x.rank):
-        one = tnrank.CPFactorization(
-            [f[:, [r]] for f in x.factors], None if x.weights is None else x.weights[[r]]
-        )
+        one = tnrank.CPFactorization([f[:, [r]] for f in x.factors], None if x.weights is None else x.weights[[r]])
         wanted.append(np.linalg.norm(dense(one)))
     y = x.to(backend_name)
     got = host(y, y.component_norms())

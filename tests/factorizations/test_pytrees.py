@@ -25,9 +25,7 @@ def gradient_by_differences(x, target, step=1e-6):
             for sign in (1, -1):
                 moved = array.copy()
                 moved[at] += sign * step
-                values.append(
-                    float(((dense(x.replace([*arrays[:k], moved, *arrays[k + 1 :]])) - target) ** 2).sum())
-                )
+                values.append(float(((dense(x.replace([*arrays[:k], moved, *arrays[k + 1 :]])) - target) ** 2).sum()))
             gradient[at] = (values[0] - values[1]) / (2 * step)
         found.append(gradient)
     return found
@@ -74,9 +72,7 @@ def test_jax_vmap(jax, make):
     got = jax.vmap(lambda x: (x.norm(), x.entries([[1] * x.ndim])))(stacked)
     np.testing.assert_allclose(got[0], [x.norm() for x in several], rtol=1e-12)
     np.testing.assert_allclose(got[1], [x.entries([[1] * x.ndim]) for x in several], rtol=1e-12)
-    scaled = jax.vmap(lambda x, s: x.map(lambda a: s * a), in_axes=(None, 0))(
-        several[0], np.asarray([1.0, 2.0])
-    )
+    scaled = jax.vmap(lambda x, s: x.map(lambda a: s * a), in_axes=(None, 0))(several[0], np.asarray([1.0, 2.0]))
     np.testing.assert_allclose(jax.tree.leaves(scaled)[0][1], 2 * jax.tree.leaves(several[0])[0], rtol=1e-12)
 
 
@@ -188,9 +184,7 @@ def test_torch_vmap(torch, make):
     stacked = torch.utils._pytree.tree_map(lambda *a: torch.stack(a), *several)
     got = torch.func.vmap(lambda x: (x.norm(), x.entries([[1] * x.ndim])))(stacked)
     np.testing.assert_allclose(got[0], [x.norm() for x in several], rtol=1e-12)
-    np.testing.assert_allclose(
-        got[1], np.stack([x.entries([[1] * x.ndim]).numpy() for x in several]), rtol=1e-12
-    )
+    np.testing.assert_allclose(got[1], np.stack([x.entries([[1] * x.ndim]).numpy() for x in several]), rtol=1e-12)
     gradients = torch.func.vmap(torch.func.grad(lambda x: x.norm()))(stacked)
     single = torch.func.grad(lambda x: x.norm())(several[1])
     for a, b in zip(gradients.arrays.values(), single.arrays.values(), strict=True):
@@ -228,9 +222,7 @@ def test_torch_compiles_to_one_graph(torch, make):
         wanted = fn(z)
         np.testing.assert_allclose(dense, wanted[0], rtol=1e-6)
         np.testing.assert_allclose(norm, wanted[1], rtol=1e-6)
-        pairs = (
-            zip(components.values(), wanted[2].values(), strict=True) if isinstance(components, dict) else ()
-        )
+        pairs = zip(components.values(), wanted[2].values(), strict=True) if isinstance(components, dict) else ()
         for a, b in pairs:
             np.testing.assert_allclose(a, b, rtol=1e-6)
     assert len(graphs) == 1

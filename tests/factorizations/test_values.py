@@ -15,9 +15,7 @@ from tests.factorizations.strategies import factorizations
 MAKE = {
     "matrix": lambda **k: tnrank.MatrixFactorization.random((3, 5), depth=3, **k),
     "cp": lambda **k: tnrank.CPFactorization.random((3, 5, 2), rank=4, weighted=True, **k),
-    "hierarchical": lambda **k: tnrank.HierarchicalFactorization.random(
-        (3, 5, 2), tree=((0, (1,)), 2), width=4, **k
-    ),
+    "hierarchical": lambda **k: tnrank.HierarchicalFactorization.random((3, 5, 2), tree=((0, (1,)), 2), width=4, **k),
 }
 kinds = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 DTYPES = {
@@ -82,17 +80,13 @@ def test_arrays_are_independent(make):
 
 
 def test_identity(backend_name):
-    x = tnrank.MatrixFactorization.random(
-        (4, 3), depth=3, hidden=5, std=0.5, init="identity", backend=backend_name
-    )
+    x = tnrank.MatrixFactorization.random((4, 3), depth=3, hidden=5, std=0.5, init="identity", backend=backend_name)
     np.testing.assert_allclose(x.backend.to_numpy(x.to_dense()), 0.125 * np.eye(4, 3), rtol=1e-6)
     y = tnrank.CPFactorization.random((3, 3, 3), init="identity", rank=3, backend=backend_name, weighted=True)
     delta = np.zeros((3, 3, 3))
     delta[range(3), range(3), range(3)] = 1
     np.testing.assert_array_equal(y.backend.to_numpy(y.to_dense()), delta)
-    z = tnrank.HierarchicalFactorization.random(
-        (3,) * 4, width=3, init="identity", mean=0.0, backend=backend_name
-    )
+    z = tnrank.HierarchicalFactorization.random((3,) * 4, width=3, init="identity", mean=0.0, backend=backend_name)
     dense = z.backend.to_numpy(z.to_dense())
     assert dense[0, 0, 0, 0] == 1
     assert dense.sum() == 1
@@ -153,9 +147,7 @@ def test_every_dtype(backend_name, make):
 
 def test_dtypes_and_devices_that_are_not_there(backend_name):
     x = MAKE["cp"]()
-    with pytest.raises(
-        ValueError, match=rf"the {backend_name} backend has no dtype 'float8'; it has .*float64"
-    ):
+    with pytest.raises(ValueError, match=rf"the {backend_name} backend has no dtype 'float8'; it has .*float64"):
         x.to(backend_name, dtype="float8")
     with pytest.raises(ValueError, match=r"the numpy backend has no dtype 'bfloat16'"):
         x.to("numpy", dtype="bfloat16")
@@ -230,9 +222,7 @@ def test_immutable(make):
 
 
 def test_repr():
-    x = tnrank.HierarchicalFactorization.random(
-        (8, 3, 2), tree=((0, (1,)), 2), width=5, dtype="float32", classes=4
-    )
+    x = tnrank.HierarchicalFactorization.random((8, 3, 2), tree=((0, (1,)), 2), width=5, dtype="float32", classes=4)
     assert repr(x).splitlines() == [
         "HierarchicalFactorization of order 4: 8 x 3 x 2 x 4, 135 parameters, float32, numpy",
         "  {0,1,2}  5 x 4",

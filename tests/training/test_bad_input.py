@@ -68,9 +68,7 @@ def test_equal_repetitions_are_fine():
 
 def test_measurements():
     make = tnrank.RankOneMeasurements
-    with pytest.raises(
-        ValueError, match=r"vectors of mode 1 have shape \(3, 4\): needed \(M, d_2\) with M = 2"
-    ):
+    with pytest.raises(ValueError, match=r"vectors of mode 1 have shape \(3, 4\): needed \(M, d_2\) with M = 2"):
         make([np.ones((2, 3)), np.ones((3, 4))])
     with pytest.raises(ValueError, match="vectors of mode 0 have 1 entries that are not finite"):
         make([np.asarray([[np.nan, 1, 1]]), np.ones((1, 4))])
@@ -141,7 +139,5 @@ import jax
 assert not jax.config.jax_enable_x64
 """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -56,9 +56,7 @@ def test_result(backend_name):
     assert "steps: all 150 steps done" in repr(result)
     for a, b in zip(host(x), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    again = tnrank.complete(
-        result.factorization, INDICES, VALUES, optimizer=tnrank.GradientDescent(0.02), steps=10
-    )
+    again = tnrank.complete(result.factorization, INDICES, VALUES, optimizer=tnrank.GradientDescent(0.02), steps=10)
     np.testing.assert_allclose(again.loss, run(x, 160).loss, rtol=1e-9)
 
 
@@ -71,9 +69,7 @@ def test_no_steps(backend_name):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "optimizer", [tnrank.GroupRMSProp(), tnrank.Adam(), tnrank.GradientDescent(0.1, momentum=0.9)]
-)
+@pytest.mark.parametrize("optimizer", [tnrank.GroupRMSProp(), tnrank.Adam(), tnrank.GradientDescent(0.1, momentum=0.9)])
 def test_deterministic(backend_name, optimizer):
     a, b = (run(start(backend_name, seed=3), 50, optimizer) for _ in range(2))
     assert a.loss == b.loss
@@ -148,9 +144,7 @@ def test_recorders_of_different_steps(backend_name):
     assert [(name, step) for name, step, _, run in seen if run == 0 and name == "loss"] == [
         ("loss", k) for k in (0, 7, 14, 20)
     ]
-    np.testing.assert_array_equal(
-        [v for name, _, v, _ in seen if name == "error"], result.history["error"].values
-    )
+    np.testing.assert_array_equal([v for name, _, v, _ in seen if name == "error"], result.history["error"].values)
 
 
 # stopping
@@ -184,11 +178,7 @@ def test_patience_counts_checks_in_a_row(backend_name):
     x = tnrank.MatrixFactorization([np.asarray([[1.0]])]).to(backend_name)
     optimizer = tnrank.GradientDescent(0.1, momentum=0.95)
     options = {"loss": tnrank.SquaredLoss(reduction="half_sum"), "optimizer": optimizer, "steps": 300}
-    losses = (
-        tnrank.complete(x, [[0, 0]], [0.0], record=[recorders.Loss(every=1)], **options)
-        .history["loss"]
-        .values
-    )
+    losses = tnrank.complete(x, [[0, 0]], [0.0], record=[recorders.Loss(every=1)], **options).history["loss"].values
     level, in_a_row, wanted = 0.01, 0, -1
     for k, value in enumerate(losses):
         in_a_row = in_a_row + 1 if value < level else 0
@@ -237,9 +227,7 @@ def test_nan_keeps_the_last_good_factorization(backend_name, optimizer):
     assert count > 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = run(
-            start(backend_name), 1000, optimizer, record=[recorders.Loss(every=1), recorders.Error(TARGET)]
-        )
+        result = run(start(backend_name), 1000, optimizer, record=[recorders.Loss(every=1), recorders.Error(TARGET)])
     assert (result.status, result.steps) == ("nan", count)
     assert f"not finite after step {count + 1}; kept step {count}" in result.message
     assert np.isfinite(result.loss)
@@ -343,9 +331,7 @@ def test_progress(backend_name, capsys):
 # batches
 
 
-@pytest.mark.parametrize(
-    "optimizer", [tnrank.GroupRMSProp(0.02), tnrank.Adam(0.01), tnrank.GradientDescent(0.02, 0.9)]
-)
+@pytest.mark.parametrize("optimizer", [tnrank.GroupRMSProp(0.02), tnrank.Adam(0.01), tnrank.GradientDescent(0.02, 0.9)])
 def test_batched_runs_are_single_runs(backend_name, optimizer):
     given = [start(backend_name, seed=k) for k in range(3)]
     record = [recorders.Loss(every=10), recorders.ComponentNorms(every=30), recorders.LearningRate(every=50)]

@@ -79,9 +79,7 @@ def use(way, monkeypatch):
 def loss_and_gradient(x, indices, values, loss):
     """From the public function: gradient descent with rate 1 subtracts the gradient."""
     options = {"loss": loss, "optimizer": tnrank.GradientDescent(1.0)}
-    result = tnrank.complete(
-        x, indices, values, steps=1, record=[tnrank.training.recorders.Loss(every=1)], **options
-    )
+    result = tnrank.complete(x, indices, values, steps=1, record=[tnrank.training.recorders.Loss(every=1)], **options)
     to_numpy = x.backend.to_numpy
     pairs = zip(x.arrays.values(), result.factorization.arrays.values(), strict=True)
     return result.history["loss"].values[0], [to_numpy(a) - to_numpy(b) for a, b in pairs]
@@ -105,15 +103,11 @@ def test_against_finite_differences(way, loss, start, monkeypatch):
             ends = [
                 loss_by_definition(
                     loss,
-                    residuals(
-                        x.replace([*arrays[:k], arrays[k] + s * direction, *arrays[k + 1 :]]), indices, values
-                    ),
+                    residuals(x.replace([*arrays[:k], arrays[k] + s * direction, *arrays[k + 1 :]]), indices, values),
                 )
                 for s in (1e-6, -1e-6)
             ]
-            np.testing.assert_allclose(
-                (gradient * direction).sum(), (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-7
-            )
+            np.testing.assert_allclose((gradient * direction).sum(), (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
 def independent_loss(x, indices, values, loss, xp, functional):

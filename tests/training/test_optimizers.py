@@ -67,9 +67,7 @@ def test_adam_is_optaxs():
     optax = pytest.importorskip("optax")
     ours = run(start("jax"), tnrank.Adam(0.02))
     theirs = run(start("jax"), optax.adam(0.02))
-    assert_same_run(
-        theirs, ours.history["loss"].values, [np.asarray(a) for a in ours.factorization.arrays.values()]
-    )
+    assert_same_run(theirs, ours.history["loss"].values, [np.asarray(a) for a in ours.factorization.arrays.values()])
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -121,9 +119,7 @@ def test_torch_optimizers_inside_complete(name):
 def test_optax_transformations_inside_complete():
     optax = pytest.importorskip("optax")
     jax = pytest.importorskip("jax")
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(0.5), optax.adam(optax.cosine_decay_schedule(0.05, STEPS))
-    )
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(optax.cosine_decay_schedule(0.05, STEPS)))
     result = run(start("jax"), optimizer)
     indices, values = observed(start(), "dense")
     x = start("jax")
@@ -164,9 +160,7 @@ def test_wrong_settings(make, message):
 
 @pytest.mark.parametrize("optimizer", ["adam", object(), 0.1])
 def test_unknown_optimizers(backend_name, optimizer):
-    with pytest.raises(
-        TypeError, match=rf"got the optimizer .* on the {backend_name} backend: needed .*GroupRMSProp"
-    ):
+    with pytest.raises(TypeError, match=rf"got the optimizer .* on the {backend_name} backend: needed .*GroupRMSProp"):
         run(start(backend_name), optimizer)
 
 

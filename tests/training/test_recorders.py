@@ -23,9 +23,7 @@ def run(x, record, several=False):
     indices = np.argwhere(generator.random(x.shape) < 0.7)
     values = generator.standard_normal(len(indices))
     options = {"optimizer": tnrank.GradientDescent(0.01), "steps": 4}
-    result = tnrank.complete(
-        [x, x.map(lambda a: 0.9 * a)] if several else x, indices, values, record=record, **options
-    )
+    result = tnrank.complete([x, x.map(lambda a: 0.9 * a)] if several else x, indices, values, record=record, **options)
     return result[0] if several else result
 
 
@@ -51,9 +49,7 @@ def test_values(backend_name, start, several):
     for row, y in enumerate((x, result.factorization)):
         end = numbers(y, y.to_dense())
         got = {name: trace.values for name, trace in result.history.items()}
-        np.testing.assert_allclose(
-            got["error"][row], np.linalg.norm(end - target) / np.linalg.norm(target), rtol=1e-10
-        )
+        np.testing.assert_allclose(got["error"][row], np.linalg.norm(end - target) / np.linalg.norm(target), rtol=1e-10)
         rms = np.sqrt(np.mean((end[tuple(held_out.T)] - expected) ** 2))
         np.testing.assert_allclose(got["held_out_error"][row], rms, rtol=1e-10)
         np.testing.assert_allclose(got["norm"]["norm"][row], np.linalg.norm(end), rtol=1e-10)
@@ -64,9 +60,7 @@ def test_values(backend_name, start, several):
                 top = np.sort(numbers(y, values))[::-1][:3]
                 np.testing.assert_allclose(got["component_norms"][node][row], top, rtol=1e-10)
         else:
-            np.testing.assert_allclose(
-                got["component_norms"][row], np.sort(numbers(y, norms))[::-1][:3], rtol=1e-10
-            )
+            np.testing.assert_allclose(got["component_norms"][row], np.sort(numbers(y, norms))[::-1][:3], rtol=1e-10)
         singular = got["singular_values"]
         if y.ndim == 2:
             np.testing.assert_allclose(singular[row], np.linalg.svd(end, compute_uv=False)[:2], rtol=1e-10)
@@ -97,9 +91,7 @@ def test_two_of_a_kind_by_name(backend_name):
         recorders.SingularValues(every=2),
         recorders.SingularValues(tree=tnrank.DimensionTree.star(4), every=2),
     ]
-    with pytest.raises(
-        ValueError, match=r"two recorders are called 'singular_values': give one another name"
-    ):
+    with pytest.raises(ValueError, match=r"two recorders are called 'singular_values': give one another name"):
         run(x, record)
     record[1].name = "leaves"
     history = run(x, record).history

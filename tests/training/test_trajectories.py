@@ -109,9 +109,7 @@ def test_first_steps(backend_name, name):
     assert x.dtype == "float64"
     np.testing.assert_allclose(x.backend.to_numpy(x.to_dense()), run.e2e_init, rtol=1e-13, atol=1e-15)
     every = [recorders.Loss(every=1), recorders.LearningRate(every=1)]
-    result = tnrank.complete(
-        x, run.obs_idx, run.obs_y, steps=STEPS, record=[*every, *metrics(run)], **settings(run)
-    )
+    result = tnrank.complete(x, run.obs_idx, run.obs_y, steps=STEPS, record=[*every, *metrics(run)], **settings(run))
     assert (result.status, result.steps) == ("steps", STEPS)
     losses, rates = result.history["loss"], result.history["learning_rate"]
     np.testing.assert_array_equal(losses.steps, np.arange(STEPS + 1))

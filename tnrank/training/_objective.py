@@ -34,7 +34,6 @@ class Objective:
     way: str
     plan: ContractionPlan
     loss: Loss
-    count: int
     batched: bool
     entries: Any = field(default=None, compare=False)
 
@@ -99,14 +98,14 @@ def make_objective(
         target[entries.linear] = numbers
         data = {"values": _put(x, target), "weights": _put(x, weights)}
         plan = entries.whole if runs is None else _plan(x.network, x._sizes, runs)
-        return Objective("dense", plan, loss, count, runs is not None), data
+        return Objective("dense", plan, loss, runs is not None), data
     plan = entries.rows if runs is None else _plan(entries.row_network, {**x._sizes, _ENTRY: count}, runs)
     data = {
         "values": _put(x, numbers),
         "weights": _put(x, np.full(count, loss.weight(count))),
         "positions": entries.positions(x.backend, _device(x)),
     }
-    return Objective("rows", plan, loss, count, runs is not None, entries), data
+    return Objective("rows", plan, loss, runs is not None, entries), data
 
 
 def _plan(network: Network, sizes: Any, runs: int | None, shared: frozenset[str] = frozenset()) -> ContractionPlan:
@@ -132,7 +131,7 @@ def _sensing(
         "weights": _put(x, np.full(count, loss.weight(count))),
         "vectors": [_put(x, v) for v in measured.vectors],
     }
-    return Objective("sensing", plan, loss, count, runs is not None), data
+    return Objective("sensing", plan, loss, runs is not None), data
 
 
 def _put(x: Factorization, array: np.ndarray[Any, Any]) -> Array:

@@ -161,7 +161,10 @@ class Run:
         if self.runner.keeps_previous:
             if not self.batched:
                 return {**state, "values": state["previous"]}
-            return {**state, "values": self.runner.select(self.backend.xp.asarray(bad), state, "previous")}
+            return {
+                **state,
+                "values": self.runner.select(self.backend.asarray(bad, device=self.given[0].device), state, "previous"),
+            }
         # Compiled loops keep no previous values, which would cost every step a copy: run the last chunk again.
         until = np.where(bad, counts - 1, counts).astype(np.int32)
         again = self.runner.forward(before, self.backend.xp.asarray(until if self.batched else until[0]), self.data)

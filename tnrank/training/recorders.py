@@ -15,6 +15,7 @@ import numpy as np
 
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
+from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import EntryPlan
 from tnrank.training._observations import checked_entries
 
@@ -84,7 +85,7 @@ class Loss(Recorder):
 
 
 class LearningRate(Recorder):
-    """The scalar rate of the update that led to this step, ``()``; 0 at step 0, NaN for a framework's optimizer."""
+    """The scalar rate of the update that led to this step, ``()``; NaN for a framework's optimizer."""
 
     name = "learning_rate"
 
@@ -148,7 +149,7 @@ class HeldOutError(Recorder):
     def data(self, x: Factorization) -> Any:
         indices, values = checked_entries(self.indices, self.values, x.shape)
         self._plan = EntryPlan(x.network, x._sizes, indices)
-        return self._plan.positions(x.backend, None), _put(x, values)
+        return self._plan.positions(x.backend, default_or_named_device(x._values[0])), _put(x, values)
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         positions, values = data
