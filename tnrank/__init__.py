@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tnrank.factorizations import CPFactorization as CPFactorization
     from tnrank.factorizations import Factorization as Factorization
     from tnrank.factorizations import HierarchicalFactorization as HierarchicalFactorization
+    from tnrank.factorizations import HierarchicalTucker as HierarchicalTucker
     from tnrank.factorizations import MatrixFactorization as MatrixFactorization
     from tnrank.factorizations import load as load
     from tnrank.network import ContractionPlan as ContractionPlan
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tnrank.network import contract as contract
     from tnrank.network import environment as environment
     from tnrank.ranks import RankReport as RankReport
+    from tnrank.ranks import TensorRank as TensorRank
     from tnrank.ranks import effective_rank as effective_rank
     from tnrank.ranks import hierarchical_rank as hierarchical_rank
     from tnrank.ranks import hierarchical_singular_values as hierarchical_singular_values
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tnrank.ranks import separation_rank as separation_rank
     from tnrank.ranks import singular_values as singular_values
     from tnrank.ranks import stable_rank as stable_rank
+    from tnrank.ranks import tensor_rank as tensor_rank
     from tnrank.training import Adam as Adam
     from tnrank.training import CompletionResult as CompletionResult
     from tnrank.training import GradientDescent as GradientDescent
@@ -57,6 +60,7 @@ _HOME = {
     "CPFactorization": "tnrank.factorizations",
     "Factorization": "tnrank.factorizations",
     "HierarchicalFactorization": "tnrank.factorizations",
+    "HierarchicalTucker": "tnrank.factorizations",
     "load": "tnrank.factorizations",
     "MatrixFactorization": "tnrank.factorizations",
     "contract": "tnrank.network",
@@ -74,6 +78,8 @@ _HOME = {
     "separation_rank": "tnrank.ranks",
     "singular_values": "tnrank.ranks",
     "stable_rank": "tnrank.ranks",
+    "tensor_rank": "tnrank.ranks",
+    "TensorRank": "tnrank.ranks",
     "Adam": "tnrank.training",
     "complete": "tnrank.training",
     "CompletionResult": "tnrank.training",
