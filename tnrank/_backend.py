@@ -130,6 +130,14 @@ class Backend:
         """Singular values, shape ``(.., min(m, n))``, descending."""
         return self.xp.linalg.svdvals(x)
 
+    def spectrum(self, values: Function, x: Array, rtol: float) -> Array:
+        """``values(x)``, the singular values of ``x``, with the derivative of a spectral function.
+
+        A framework that differentiates takes ``U diag(g) V^H`` for the cotangent ``g``, with 0 in place of ``g`` at
+        values up to ``rtol`` times the largest; it never differentiates ``values`` itself. Here: no derivative rule.
+        """
+        return values(x)
+
     # transformations with a default
 
     def value_and_grad(self, fn: Function) -> Function:

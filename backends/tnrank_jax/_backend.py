@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -102,6 +103,9 @@ class JaxBackend(Backend):
     def svdvals(self, x: Any) -> Any:
         return jnp.linalg.svd(x, compute_uv=False)
 
+    def spectrum(self, values: Callable[..., Any], x: Any, rtol: float) -> Any:
+        return _spectrum(values, rtol, x)
+
     def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         return jax.value_and_grad(fn)
 
@@ -136,6 +140,19 @@ class JaxBackend(Backend):
 
     def register_structure(self, cls: Any) -> None:
         jax.tree_util.register_pytree_node(cls, lambda x: x._flatten(), cls._unflatten)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _spectrum(values: Callable[..., Any], rtol: float, x: Any) -> Any:
+    return values(x)
+
+
+@_spectrum.defjvp
+def _spectrum_jvp(values: Callable[..., Any], rtol: float, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    (x,), (dx,) = primals, tangents
+    u, s, vh = jnp.linalg.svd(x, full_matrices=False)
+    moved = jnp.sum(jnp.conj(u) * (dx @ jnp.conj(jnp.matrix_transpose(vh))), axis=-2).real
+    return s, jnp.where(s > rtol * s[..., :1], moved, 0)
 
 
 def _on_cpu() -> bool:

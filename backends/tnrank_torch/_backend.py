@@ -88,6 +88,10 @@ class TorchBackend(Backend):
         values: torch.Tensor = torch.linalg.svdvals(x)
         return values
 
+    def spectrum(self, values: Callable[..., Any], x: torch.Tensor, rtol: float) -> torch.Tensor:
+        found: torch.Tensor = _Spectrum.apply(x, values, rtol)  # type: ignore[no-untyped-call]
+        return found
+
     def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         def both(arrays: Sequence[torch.Tensor], *rest: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
             with torch.enable_grad():
@@ -114,6 +118,34 @@ class TorchBackend(Backend):
             lambda leaves, static: cls._unflatten(static, leaves),
             serialized_type_name=f"tnrank.{cls.__name__}",
         )
+
+
+class _Spectrum(torch.autograd.Function):
+    """Singular values by any method, differentiated by singular vectors that only a derivative computes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: torch.Tensor, values: Callable[..., Any], rtol: float) -> Any:
+        return values(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, _, ctx.rtol = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        u, s, vh = torch.linalg.svd(ctx.saved_tensors[0], full_matrices=False)
+        g = torch.where(s > ctx.rtol * s[..., :1], g, 0)
+        return (u * g[..., None, :]) @ vh, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, dx: torch.Tensor, *_: Any) -> Any:
+        u, s, vh = torch.linalg.svd(ctx.saved_tensors[0], full_matrices=False)
+        moved = (u.conj() * (dx @ vh.mH)).sum(-2).real
+        return torch.where(s > ctx.rtol * s[..., :1], moved, 0)
 
 
 class _TorchOptimizer:

@@ -56,6 +56,35 @@ def test_accuracy_floors(backend_name: str, dtype: str, method: str, sides: tupl
     assert abs(found - s).max() < 8 * accuracy_floor(method, dtype)
 
 
+@pytest.mark.parametrize("method", ["qr", "gram"])
+@pytest.mark.parametrize(("shape", "rank"), [((4, 4), 4), ((3, 20), 2), ((20, 3), 2), ((5, 6), 1), ((3, 4), 0)])
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_gradient(method: str, shape: tuple[int, int], rank: int, is_complex: bool) -> None:
+    """U diag(g) V^H by either method, with 0 in place of g where a value cannot be told from zero."""
+    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
+    dtype = "complex128" if is_complex else "float64"
+    x = _dense((shape[0], rank), dtype) @ _dense((rank, shape[1]), dtype)
+    g = np.arange(1.0, min(shape) + 1)
+    u, _, vh = np.linalg.svd(x, full_matrices=False)
+    expected = (u[:, :rank] * g[:rank]) @ vh[:rank]
+    found = jax.jit(jax.grad(lambda m: (singular_values(m, method) * g).sum()))(x)
+    np.testing.assert_allclose(found.conj(), expected, atol=1e-12)
+    leaf = torch.tensor(x, requires_grad=True)
+    (singular_values(leaf, method) * torch.as_tensor(g)).sum().backward()
+    np.testing.assert_allclose(leaf.grad, expected, atol=1e-12)
+
+
+def test_gradient_asks_for_singular_vectors_alone() -> None:
+    """The function that computes the values is never differentiated."""
+    torch = pytest.importorskip("torch")
+    backend = get_backend("torch")
+    x = torch.tensor(_dense((3, 4), "float64"), requires_grad=True)
+    backend.spectrum(lambda m: torch.linalg.svdvals(m.detach()), x, 1e-15).sum().backward()
+    u, _, vh = np.linalg.svd(x.detach().numpy(), full_matrices=False)
+    np.testing.assert_allclose(x.grad, u @ vh, atol=1e-12)
+    assert get_backend("numpy").spectrum(sum, np.ones(3), 0.1) == 3
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_gram_neither_overflows_nor_vanishes(scale: float) -> None:
     x = _dense((4, 30), "float64")

@@ -2,12 +2,40 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tnrank import get_backend
 from tnrank.data import low_rank_matrix
-from tnrank.ranks import effective_rank, matrix_rank, schatten_norm, singular_values, stable_rank
+from tnrank.ranks import (
+    condition_number,
+    distance_to_rank,
+    effective_rank,
+    ky_fan_norm,
+    matrix_rank,
+    nuclear_norm,
+    participation_ratio,
+    schatten_norm,
+    singular_values,
+    spectral_entropy,
+    stable_rank,
+)
+
+# Each on matrices, and from singular values by NumPy alone.
+NUMBERS = {
+    "effective_rank": (effective_rank, lambda s: np.exp(scipy.stats.entropy(s, axis=-1))),
+    "spectral_entropy": (spectral_entropy, lambda s: scipy.stats.entropy(s, axis=-1)),
+    "stable_rank": (stable_rank, lambda s: (s**2).sum(-1) / s[..., 0] ** 2),
+    "participation_ratio": (participation_ratio, lambda s: (s**2).sum(-1) ** 2 / (s**4).sum(-1)),
+    "nuclear_norm": (nuclear_norm, lambda s: s.sum(-1)),
+    "schatten_norm": (lambda M: schatten_norm(M, 0.5), lambda s: np.sqrt(s).sum(-1) ** 2),
+    "spectral_norm": (lambda M: schatten_norm(M, np.inf), lambda s: s[..., 0]),
+    "ky_fan_norm": (lambda M: ky_fan_norm(M, 1), lambda s: s[..., 0]),
+    "condition_number": (condition_number, lambda s: s[..., 0] / s[..., -1]),
+    "distance_to_rank": (lambda M: distance_to_rank(M, 1), lambda s: np.sqrt((s[..., 1:] ** 2).sum(-1))),
+}
 
 
 class Product:
@@ -39,6 +67,67 @@ def test_stacks_of_matrices(backend_name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize("shape", [(4, 4), (1, 6), (6, 1), (2, 9), (9, 2), (2, 3, 4, 5), (1, 1), (2, 7, 1)])
+def test_against_singular_values(backend_name: str, shape: tuple[int, ...], is_complex: bool) -> None:
+    backend = get_backend(backend_name)
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if is_complex else 0)
+    s = np.reshape([scipy.linalg.svdvals(m) for m in x.reshape(-1, *shape[-2:])], (*shape[:-2], min(shape[-2:])))
+    for name, (function, formula) in NUMBERS.items():
+        found = backend.to_numpy(function(backend.asarray(x)))
+        assert found.dtype == np.float64, name
+        np.testing.assert_allclose(found, formula(s), rtol=1e-11, atol=1e-13, err_msg=name)
+
+
+def test_against_numpys_norms() -> None:
+    x, axes = np.random.default_rng(4).standard_normal((5, 3, 4)), {"axis": (-2, -1)}
+    np.testing.assert_allclose(nuclear_norm(x), np.linalg.norm(x, "nuc", **axes))
+    np.testing.assert_allclose(ky_fan_norm(x, 3), np.linalg.norm(x, "nuc", **axes))
+    np.testing.assert_allclose(ky_fan_norm(x, 1), np.linalg.norm(x, 2, **axes))
+    np.testing.assert_allclose(distance_to_rank(x, 0), np.linalg.norm(x, **axes))
+    np.testing.assert_allclose(condition_number(x), np.linalg.cond(x))
+    np.testing.assert_array_equal(distance_to_rank(x, 3), np.zeros(5))
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    best = (u[..., :2] * s[:, None, :2]) @ vh[:, :2]
+    np.testing.assert_allclose(distance_to_rank(x, 2), np.linalg.norm(x - best, **axes))
+
+
+def test_zero_and_low_rank_matrices(backend_name: str) -> None:
+    backend = get_backend(backend_name)
+    for shape in ((3, 3), (1, 4), (4, 1), (2, 3, 9)):
+        x = backend.asarray(np.zeros(shape))
+        for name, (function, _) in NUMBERS.items():
+            expected = np.inf if name == "condition_number" else 0
+            np.testing.assert_array_equal(backend.to_numpy(function(x)), np.full(shape[:-2], expected), err_msg=name)
+    x = backend.asarray(np.diag([3.0, 1.0, 0.0]))
+    assert (float(condition_number(x)), float(distance_to_rank(x, 2))) == (np.inf, 0)
+    assert float(participation_ratio(x)) == pytest.approx(100 / 82)
+    assert float(schatten_norm(x, 0.5)) == pytest.approx((1 + np.sqrt(3)) ** 2)
+
+
+def test_norms_of_integers_and_factorizations() -> None:
+    assert float(nuclear_norm(np.array([[3, 0], [0, 4]]))) == 7
+    x = Product(*(np.random.default_rng(0).standard_normal(s) for s in ((5, 2), (2, 7))))
+    s = np.linalg.svd(x.to_dense(), compute_uv=False)
+    assert float(ky_fan_norm(x, 2)) == pytest.approx(s.sum())
+    assert float(distance_to_rank(x, 2)) < 1e-13
+    assert float(distance_to_rank(x, 1)) == pytest.approx(s[1])
+
+
+def test_wrong_arguments() -> None:
+    x = np.eye(2, 5)
+    for k in (0, 3):
+        with pytest.raises(ValueError, match=rf"k lies in 1 .. 2, the number of singular values, got {k}"):
+            ky_fan_norm(x, k)
+    with pytest.raises(ValueError, match="got r = -1"):
+        distance_to_rank(x, -1)
+    with pytest.raises(TypeError, match=r"r is an integer, got 1\.5"):
+        distance_to_rank(x, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="p = 0 count values"):
+        schatten_norm(x, 0)
+
+
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.booleans(), st.integers(0, 9))
 def test_laws(m: int, n: int, rank: int, is_complex: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -48,6 +137,23 @@ def test_laws(m: int, n: int, rank: int, is_complex: bool, seed: int) -> None:
     assert found == min(m, n, rank)
     assert 1 - 1e-12 <= float(effective_rank(x)) <= found + 1e-9
     assert 1 - 1e-12 <= float(stable_rank(x)) <= found + 1e-9
+    assert 1 - 1e-12 <= float(participation_ratio(x)) <= found + 1e-9
+    assert 0 <= float(spectral_entropy(x)) <= np.log(found) + 1e-9
+    scale, frobenius = float(nuclear_norm(x)), float(schatten_norm(x, 2))
+    assert float(distance_to_rank(x, found)) <= 1e-12 * scale
+    assert float(ky_fan_norm(x, found)) == pytest.approx(scale)
+    assert float(schatten_norm(x, np.inf)) <= frobenius * (1 + 1e-12) <= scale * (1 + 1e-11)
+    assert scale <= np.sqrt(found) * frobenius * (1 + 1e-9)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.booleans(), st.integers(0, 9))
+def test_numbers_are_unitarily_invariant(m: int, n: int, is_complex: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y, z = (rng.standard_normal(s) + 1j * is_complex * rng.standard_normal(s) for s in ((m, n), (m, m), (n, n)))
+    turned = np.linalg.qr(y)[0] @ x @ np.linalg.qr(z)[0]
+    for name, (function, _) in NUMBERS.items():
+        assert float(function(turned)) == pytest.approx(float(function(x)), rel=1e-8, abs=1e-12), name
+        assert float(function(x.conj().T)) == pytest.approx(float(function(x)), rel=1e-8, abs=1e-12), name
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (1, 4), (4, 1), (2, 3, 9)])
@@ -121,7 +227,7 @@ def test_integers_and_short_floats(backend_name: str) -> None:
     ],
 )
 def test_bad_input(x: object, kind: type[Exception], message: str) -> None:
-    for function in (singular_values, matrix_rank, effective_rank, stable_rank):
+    for function in (singular_values, matrix_rank, *(f for f, _ in NUMBERS.values())):
         with pytest.raises(kind, match=message):
             function(x)
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -66,6 +67,36 @@ def test_laws(s: np.ndarray) -> None:
     assert float(ranks.schatten_norm_of(s, 1)) == pytest.approx(float(ranks.nuclear_norm_of(s)))
     norms = [float(ranks.schatten_norm_of(s, p)) for p in (0.5, 1, 2, 3.5, math.inf)]
     assert all(a >= b * (1 - 1e-12) for a, b in itertools.pairwise(norms))
+
+
+@given(spectra, st.floats(0.05, 8), st.floats(0.05, 8))
+def test_schatten_norms_fall_with_the_exponent(s: np.ndarray, p: float, q: float) -> None:
+    """Quasi-norms too; they are absolutely homogeneous, and at most count^(1/p - 1/q) apart."""
+    p, q = sorted((p, q))
+    larger, smaller = (float(ranks.schatten_norm_of(s, e)) for e in (p, q))
+    assert smaller <= larger * (1 + 1e-11)
+    assert larger <= smaller * int((s > 0).sum()) ** (1 / p - 1 / q) * (1 + 1e-9)
+    assert float(ranks.schatten_norm_of(2 * s, p)) == pytest.approx(2 * larger, rel=1e-12)
+    oracle = scipy.special.logsumexp(p * np.log(s[s > 0])) / p if s[0] > 0 else -math.inf
+    assert larger == pytest.approx(math.exp(oracle), rel=1e-7)
+
+
+@given(spectra, st.integers(0, 9))
+def test_distances_and_partial_sums_complement_each_other(s: np.ndarray, r: int) -> None:
+    whole, tail = float(ranks.schatten_norm_of(s, 2)), float(ranks.distance_to_rank_of(s, r))
+    assert tail <= whole * (1 + 1e-12)
+    if 1 <= r <= len(s):
+        head = float(ranks.schatten_norm_of(s[:r], 2))
+        assert math.hypot(head, tail) == pytest.approx(whole, rel=1e-12)
+        rest = float(ranks.nuclear_norm_of(s)) - float(ranks.ky_fan_norm_of(s, r))
+        assert rest == pytest.approx(float(s[r:].sum()), rel=1e-9, abs=1e-12 * float(s.sum()))
+    assert (tail == 0) == (r >= int((s > 0).sum()))
+
+
+@given(spectra)
+def test_condition_number(s: np.ndarray) -> None:
+    found = float(ranks.condition_number_of(s))
+    assert found == (math.inf if s[-1] == 0 else pytest.approx(s[0] / s[-1]))
 
 
 @given(spectra, st.sampled_from([1e-150, 1e-3, 7.0, 1e150]))

@@ -277,7 +277,7 @@ class HierarchicalTucker(Factorization):
             method: ``"qr"`` or ``"gram"``, as in :meth:`singular_values`.
 
         Returns:
-            The tensor, the bounds ``sqrt(sum of the dropped squares)``, and the singular values before.
+            The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before.
 
         Raises:
             ValueError: for ``rtol`` outside [0, 1) or below the method's floor.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import backend_of
-from tnrank.linalg._tolerance import choose_method
+from tnrank.linalg._tolerance import choose_method, eps_of
 
 if TYPE_CHECKING:
     from tnrank._backend import Backend
@@ -26,12 +26,15 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
         rtol: the accuracy that is needed, relative to the largest value; it takes part in the choice.
 
     Returns:
-        Real array of shape ``(.., min(m, n))``.
+        Real array of shape ``(.., min(m, n))``. Its derivative is that of a spectral function, by either method:
+        the gradient of ``f(s(M))`` is ``U diag(df/ds) V^H``, which is finite at equal, zero and missing values.
+        Values up to ``max(m, n) * eps`` of the largest cannot be told from zero, and have derivative 0.
 
     Raises:
         ValueError: if ``x`` has fewer than two axes, or ``rtol`` is below the floor of the method.
 
-    Source: Chan 1982 (QR before SVD); Grasedyck 2010 (Gram matrices).
+    Source: Chan 1982 (QR before SVD); Grasedyck 2010 (Gram matrices); Lewis 1995, *The convex analysis of
+    unitarily invariant matrix functions* (the gradient).
 
     Example:
         >>> import numpy as np
@@ -42,12 +45,15 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
     if len(x.shape) < 2:
         raise ValueError(f"singular values belong to matrices (.., m, n), got an array of shape {tuple(x.shape)}")
     backend = backend_of(x)
-    if choose_method(method, rtol, backend.dtype_of(x)) == "gram":
-        return _by_gram(x, backend)
-    return _by_triangle(x, backend)
+    dtype = backend.dtype_of(x)
+    values = _by_gram if choose_method(method, rtol, dtype) == "gram" else _by_triangle
+    if not min(x.shape[-2:]):
+        return values(x)
+    return backend.spectrum(values, x, max(x.shape[-2:]) * eps_of(dtype))
 
 
-def _by_triangle(x: Array, backend: Backend) -> Array:
+def _by_triangle(x: Array) -> Array:
+    backend = backend_of(x)
     m, n = x.shape[-2:]
     if n >= _ELONGATED * m:
         x, m, n = backend.xp.matrix_transpose(x), n, m
@@ -64,16 +70,14 @@ def _triangle(x: Array, backend: Backend) -> Array:
     return found[1] if isinstance(found, tuple) else found
 
 
-def _by_gram(x: Array, backend: Backend) -> Array:
-    xp = backend.xp
+def _by_gram(x: Array) -> Array:
+    xp = backend_of(x).xp
     if x.shape[-2] > x.shape[-1]:
         x = xp.matrix_transpose(x)
     # Scaled to largest entry 1, so that squares neither overflow nor vanish.
     scale = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)
-    scale = backend.stop_gradient(xp.where(scale > 0, scale, xp.ones_like(scale)))
+    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
     x = x / scale
     squares = xp.linalg.eigvalsh(x @ xp.conj(xp.matrix_transpose(x)))
-    positive = squares > 0
-    # The root has an infinite slope at zero: values there get a zero gradient instead.
-    roots = xp.where(positive, xp.sqrt(xp.where(positive, squares, xp.ones_like(squares))), xp.zeros_like(squares))
+    roots = xp.sqrt(xp.where(squares > 0, squares, xp.zeros_like(squares)))
     return xp.flip(roots, axis=-1) * scale[..., 0]

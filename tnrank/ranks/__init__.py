@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from tnrank.ranks._border_bounds import Bound as Bound
 from tnrank.ranks._by_node import ByNode as ByNode
+from tnrank.ranks._certificate import Certificate as Certificate
 from tnrank.ranks._matrix import effective_rank as effective_rank
 from tnrank.ranks._matrix import matrix_rank as matrix_rank
-from tnrank.ranks._matrix import schatten_norm as schatten_norm
+from tnrank.ranks._matrix import participation_ratio as participation_ratio
 from tnrank.ranks._matrix import singular_values as singular_values
+from tnrank.ranks._matrix import spectral_entropy as spectral_entropy
 from tnrank.ranks._matrix import stable_rank as stable_rank
+from tnrank.ranks._matrix_norms import condition_number as condition_number
+from tnrank.ranks._matrix_norms import distance_to_rank as distance_to_rank
+from tnrank.ranks._matrix_norms import ky_fan_norm as ky_fan_norm
+from tnrank.ranks._matrix_norms import nuclear_norm as nuclear_norm
+from tnrank.ranks._matrix_norms import schatten_norm as schatten_norm
 from tnrank.ranks._norms import condition_number_of as condition_number_of
 from tnrank.ranks._norms import distance_to_rank_of as distance_to_rank_of
 from tnrank.ranks._norms import ky_fan_norm_of as ky_fan_norm_of
@@ -26,3 +34,5 @@ from tnrank.ranks._tensor import hierarchical_rank as hierarchical_rank
 from tnrank.ranks._tensor import hierarchical_singular_values as hierarchical_singular_values
 from tnrank.ranks._tensor import multilinear_rank as multilinear_rank
 from tnrank.ranks._tensor import separation_rank as separation_rank
+from tnrank.ranks._tensor_rank import TensorRank as TensorRank
+from tnrank.ranks._tensor_rank import tensor_rank as tensor_rank

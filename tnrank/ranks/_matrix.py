@@ -1,4 +1,8 @@
-"""Ranks and norms of matrices: one decomposition each, then a number from its spectrum."""
+"""Ranks of matrices: one decomposition each, then a number from its spectrum.
+
+The gradient of ``f(s(M))`` is ``U diag(df/ds) V^H``, finite at equal and at zero singular values; values that cannot
+be told from zero have derivative 0 (see :func:`tnrank.linalg.singular_values`).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 from tnrank import linalg
 from tnrank.linalg import check_rtol, choose_method, default_rtol, eps_of
 from tnrank.ranks._input import read_matrix
-from tnrank.ranks._norms import schatten_norm_of
-from tnrank.ranks._numbers import check_atol, effective_rank_of, numerical_rank_of, stable_rank_of
+from tnrank.ranks._numbers import (
+    check_atol,
+    effective_rank_of,
+    numerical_rank_of,
+    participation_ratio_of,
+    spectral_entropy_of,
+    stable_rank_of,
+)
 from tnrank.ranks._spectrum import concrete
 
 if TYPE_CHECKING:
@@ -106,7 +116,7 @@ def effective_rank(M: Any) -> Array:
         >>> round(float(effective_rank(np.eye(3))), 12)
         3.0
     """
-    return effective_rank_of(linalg.singular_values(read_matrix(M).array))
+    return effective_rank_of(spectrum(M))
 
 
 def stable_rank(M: Any) -> Array:
@@ -129,28 +139,55 @@ def stable_rank(M: Any) -> Array:
         >>> float(stable_rank(np.diag([2.0, 1.0])))
         1.25
     """
-    return stable_rank_of(linalg.singular_values(read_matrix(M).array))
+    return stable_rank_of(spectrum(M))
 
 
-def schatten_norm(M: Any, p: float) -> Array:
-    """Schatten norm: the l_p (quasi-)norm of the singular values; 1 nuclear, 2 Frobenius, inf spectral.
+def spectral_entropy(M: Any) -> Array:
+    """Spectral entropy ``-sum p ln p`` of the singular values normalized to sum 1, in nats.
 
     Args:
         M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``.
-        p: positive, or ``inf``.
 
     Returns:
-        Real array of shape ``(..,)``.
+        Real array of shape ``(..,)``, the logarithm of the effective rank; the zero matrix has 0.
 
     Raises:
-        ValueError: if ``p`` is not positive, or ``M`` is no matrix of finite numbers.
+        ValueError: if ``M`` is no matrix of finite numbers.
 
-    Source: Bhatia, *Matrix Analysis*, Sec. IV.2.
+    Source: Roy & Vetterli 2007.
 
     Example:
         >>> import numpy as np
-        >>> from tnrank.ranks import schatten_norm
-        >>> float(schatten_norm(np.diag([3.0, 4.0]), 2))
-        5.0
+        >>> from tnrank.ranks import spectral_entropy
+        >>> round(float(spectral_entropy(np.eye(4)) / np.log(4)), 12)
+        1.0
     """
-    return schatten_norm_of(linalg.singular_values(read_matrix(M).array), p)
+    return spectral_entropy_of(spectrum(M))
+
+
+def participation_ratio(M: Any) -> Array:
+    """Participation ratio ``sum(s^2)^2 / sum(s^4)`` of the singular values: between 1 and the rank.
+
+    Args:
+        M: array of shape ``(.., m, n)``, or a ``MatrixFactorization``.
+
+    Returns:
+        Real array of shape ``(..,)``; the zero matrix has 0.
+
+    Raises:
+        ValueError: if ``M`` is no matrix of finite numbers.
+
+    Source: Bell & Dean 1970; for spectra of covariances Gao et al. 2017.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.ranks import participation_ratio
+        >>> round(float(participation_ratio(np.eye(3))), 12)
+        3.0
+    """
+    return participation_ratio_of(spectrum(M))
+
+
+def spectrum(M: Any) -> Array:
+    """Singular values of what a function on matrices accepts, to eps of the largest."""
+    return linalg.singular_values(read_matrix(M).array)

@@ -1,4 +1,9 @@
-"""Spectra to norms and distances: ``s`` holds descending singular values along its last axis."""
+"""Spectra to norms and distances: ``s`` holds descending singular values along its last axis.
+
+Gradients are finite. At a zero value the derivative is that from the right in the sums (nuclear and Ky Fan norms), and
+0 where the slope is infinite (Schatten quasi-norms, the condition number). Equal largest values share the derivative of
+their maximum.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +123,7 @@ def distance_to_rank_of(s: Array, r: int) -> Array:
     if _integer(r, "r") < 0:
         raise ValueError(f"a rank is at least 0, got r = {r}")
     if r >= s.shape[-1]:
-        return backend.xp.zeros_like(s[..., 0])
+        return backend.xp.sum(s[..., s.shape[-1] :], axis=-1)  # zero, and a function of s for autograd
     return schatten_norm_of(s[..., int(r) :], 2)
 
 

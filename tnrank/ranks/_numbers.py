@@ -1,6 +1,7 @@
 """Spectra to ranks: each function reads an array ``s`` of descending singular values along its last axis.
 
-Leading axes are batches. The zero spectrum has rank 0 in every sense. Gradients are finite at zero values.
+Leading axes are batches. The zero spectrum has rank 0 in every sense. Gradients are finite: a zero value has
+derivative 0 where the slope is infinite (entropy and effective rank).
 """
 
 from __future__ import annotations

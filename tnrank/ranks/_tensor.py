@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.linalg import (
     check_modes,
     choose_method,
@@ -19,7 +21,7 @@ from tnrank.ranks._numbers import numerical_rank_of
 
 if TYPE_CHECKING:
     from tnrank._typing import Array
-    from tnrank.dimension_tree import DimensionTree, Node
+    from tnrank.factorizations import HierarchicalTucker
 
 
 class Spectra:
@@ -59,6 +61,32 @@ def measured_nodes(tree: DimensionTree) -> tuple[Node, ...]:
     return tuple(found.values())
 
 
+def in_format(x: Any, tree: DimensionTree | None) -> HierarchicalTucker | None:
+    """``x`` in the hierarchical Tucker format on ``tree``, if it is measured there; nothing is made dense.
+
+    A CP or hierarchical factorization goes there if its transfer tensors are smaller than its end tensor.
+    """
+    from tnrank.factorizations import CPFactorization, HierarchicalFactorization, HierarchicalTucker
+
+    if isinstance(x, HierarchicalTucker):
+        return x if tree is None or tree == x.tree else None
+    if isinstance(x, CPFactorization):
+        tree = tree or DimensionTree.balanced(x.ndim) if x.ndim > 1 else None
+        if tree is None or tree.order != x.ndim:
+            return None
+        size = sum(x.rank ** (len(tree.children(node)) + 1) for node in tree.interior)
+    elif isinstance(x, HierarchicalFactorization) and x.ndim == x.tree.order and tree in (None, x.tree):
+        tree = x.tree
+        size = sum(
+            matrix.shape[0] ** len(tree.children(node)) * matrix.shape[1]
+            for node, matrix in x.matrices.items()
+            if node.height
+        )
+    else:
+        return None
+    return HierarchicalTucker.from_factorization(x, tree) if size < math.prod(x.shape) else None
+
+
 def multilinear_rank(x: Any, rtol: float | None = None) -> tuple[int, ...]:
     """Multilinear rank: for each mode, the rank of the matricization with this mode as rows.
 
@@ -81,6 +109,9 @@ def multilinear_rank(x: Any, rtol: float | None = None) -> tuple[int, ...]:
         >>> multilinear_rank(np.ones((2, 3, 4)))
         (1, 1, 1)
     """
+    if in_format(x, None) is not None:
+        found = hierarchical_rank(x, rtol=rtol)
+        return tuple(found[Node((mode,), 0)] for mode in range(len(x.shape)))
     spectra = Spectra(read_tensor(x), rtol=rtol)
     return tuple(spectra.rank((mode,)) for mode in range(len(spectra.shape)))
 
@@ -139,8 +170,12 @@ def hierarchical_singular_values(
         >>> hierarchical_singular_values(np.ones((2, 2, 2, 2)))[0, 1].round(12) + 0
         array([4., 0., 0., 0.])
     """
-    spectra = Spectra(found := read_tensor(x), method, rtol)
-    return ByNode({node: spectra.of(node.modes) for node in measured_nodes(read_tree(tree, found))})
+    format = in_format(x, tree)
+    if format is not None:
+        found = format.singular_values(choose_method(method, rtol, format.dtype))
+        return ByNode({node: found[node] for node in measured_nodes(format.tree)})
+    spectra = Spectra(dense := read_tensor(x), method, rtol)
+    return ByNode({node: spectra.of(node.modes) for node in measured_nodes(read_tree(tree, dense))})
 
 
 def hierarchical_rank(x: Any, tree: DimensionTree | None = None, rtol: float | None = None) -> ByNode[int]:
@@ -167,5 +202,15 @@ def hierarchical_rank(x: Any, tree: DimensionTree | None = None, rtol: float | N
         >>> {str(node): rank for node, rank in hierarchical_rank(total).items()}
         {'{0}': 2, '{1}': 2, '{2}': 2, '{3}': 2, '{0,1}': 2, '{2,3}': 2}
     """
-    spectra = Spectra(found := read_tensor(x), rtol=rtol)
-    return ByNode({node: spectra.rank(node.modes) for node in measured_nodes(read_tree(tree, found))})
+    format = in_format(x, tree)
+    if format is not None:
+        method = choose_method("auto", rtol, format.dtype)
+        values = format.singular_values(method, relative=True)
+        return ByNode(
+            {
+                node: int(numerical_rank_of(values[node], format.default_rtol(node) if rtol is None else rtol))
+                for node in measured_nodes(format.tree)
+            }
+        )
+    spectra = Spectra(dense := read_tensor(x), rtol=rtol)
+    return ByNode({node: spectra.rank(node.modes) for node in measured_nodes(read_tree(tree, dense))})
