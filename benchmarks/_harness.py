@@ -106,7 +106,7 @@ class Report:
 
     def _add(self, name: str, what: str, ours: str, peer: str, ratio: float | None, target: str, met: bool) -> None:
         row = {"module": self.module, "name": name, "what": what, "ours": ours, "peer": peer}
-        row |= {"ratio": None if ratio is None else round(ratio, 3), "target": target, "met": bool(met)}
+        row |= {"ratio": None if ratio is None else float(f"{ratio:.4g}"), "target": target, "met": bool(met)}
         self.rows.append(row)
         shown = "" if ratio is None else f"{ratio:.2f}x"
         print(
@@ -136,7 +136,13 @@ class Report:
             lines += ["|---|---|--:|--:|--:|---|---|"]
             for row in rows:
                 if row["module"] == module:
-                    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}x"
+                    ratio = (
+                        ""
+                        if row["ratio"] is None
+                        else f"{row['ratio']:.2f}x"
+                        if row["ratio"] >= 0.1
+                        else f"{row['ratio']:.2g}x"
+                    )
                     cells = [row["name"], row["what"], row["ours"], row["peer"], ratio, row["target"]]
                     lines.append(f"| {' | '.join(cells)} | {'yes' if row['met'] else '**no**'} |")
         (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n")

@@ -112,7 +112,7 @@ def measure(name: str, seconds: float = 0.6, rounds: int = 5) -> tuple[float, fl
     runs: list[Callable[[int], None]] = [lambda n: [step() for _ in range(n)] and None]
     for backend in ("torch", "jax"):
         there = x.to(backend)
-        runs.append(lambda n, there=there: tnrank.complete(there, indices, y, steps=n) and None)  # type: ignore[misc]
+        runs.append(lambda n, there=there: tnrank.complete(there, indices, y, steps=n) and None)  # type: ignore[misc]  # a default binds the loop's value
     lengths = []
     for run in runs:
         run(30)
@@ -176,7 +176,10 @@ def decomposition_cost(backend: str, x: Any, groups: list[tuple[int, ...]], repe
 
 def run(report: Any) -> None:
     """Throughput against the yardstick, then what recording costs."""
-    rate = lambda value: f"{value:,.0f}/s"  # noqa: E731
+
+    def rate(value: float) -> str:
+        return f"{value:,.0f}/s"
+
     for name, (_, _, torch_target, jax_target) in CASES.items():
         yard, torch_ratio, jax_ratio = measure(name)
         report.compare(name, "steps, torch", yard * torch_ratio, yard, at_least=torch_target, show=rate)

@@ -34,7 +34,7 @@ class JaxBackend(Backend):
 
     def enable_dtype(self, dtype: str | None) -> None:
         if dtype in _NEEDS_X64:
-            jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+            jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]  # jax gives it no types
 
     def version(self) -> str:
         return jax.__version__
@@ -78,12 +78,12 @@ class JaxBackend(Backend):
         return jnp.einsum(equation, *operands)
 
     def synchronize(self, x: Any) -> None:
-        jax.block_until_ready(x)  # type: ignore[no-untyped-call]
+        jax.block_until_ready(x)  # type: ignore[no-untyped-call]  # jax gives it no types
 
     def matmul(self, a: Any, b: Any, turned: bool) -> Any:
         # XLA's CPU product is up to 1.7 times slower with a small transposed left side than with a copy of it.
         if turned and a.size <= _COPIED and _on_cpu():
-            a = jax.lax.optimization_barrier(a)  # type: ignore[no-untyped-call]
+            a = jax.lax.optimization_barrier(a)  # type: ignore[no-untyped-call]  # jax gives it no types
         return a @ b
 
     def multiply_sum(self, a: Any, b: Any, axes: tuple[int, ...]) -> Any:

@@ -89,7 +89,7 @@ class TorchBackend(Backend):
         return values
 
     def spectrum(self, values: Callable[..., Any], x: torch.Tensor, rtol: float) -> torch.Tensor:
-        found: torch.Tensor = _Spectrum.apply(x, values, rtol)  # type: ignore[no-untyped-call]
+        found: torch.Tensor = _Spectrum.apply(x, values, rtol)  # type: ignore[no-untyped-call]  # torch gives it no types
         return found
 
     def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:

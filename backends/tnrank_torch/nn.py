@@ -82,7 +82,7 @@ class Factorization(torch.nn.Module):
         return found
 
     # Indices are checked on the host, which a compiled program must leave for that.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no types
     def _entries(self, indices: Any) -> torch.Tensor:
         found: torch.Tensor = self.value().entries(indices)
         return found
