@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tnrank.factorizations import HierarchicalFactorization as HierarchicalFactorization
     from tnrank.factorizations import HierarchicalTucker as HierarchicalTucker
     from tnrank.factorizations import MatrixFactorization as MatrixFactorization
+    from tnrank.factorizations import TensorTrain as TensorTrain
+    from tnrank.factorizations import Tucker as Tucker
     from tnrank.factorizations import load as load
     from tnrank.network import ContractionPlan as ContractionPlan
     from tnrank.network import Network as Network
@@ -63,6 +65,8 @@ _HOME = {
     "HierarchicalTucker": "tnrank.factorizations",
     "load": "tnrank.factorizations",
     "MatrixFactorization": "tnrank.factorizations",
+    "TensorTrain": "tnrank.factorizations",
+    "Tucker": "tnrank.factorizations",
     "contract": "tnrank.network",
     "ContractionPlan": "tnrank.network",
     "environment": "tnrank.network",

@@ -232,8 +232,10 @@ def test_jit_and_gradient_on_jax() -> None:
         (lambda: HierarchicalTucker.random((2, 2), rank=0), "rank"),
         (lambda: draw(TREES[0]) + draw(TREES[1]), "equal shapes and trees"),
         (
-            lambda: HierarchicalTucker.from_factorization(tnrank.MatrixFactorization.random((2, 2))),
-            "MatrixFactorization",
+            lambda: HierarchicalTucker.from_factorization(
+                tnrank.HierarchicalFactorization.random((2, 2), width=2, classes=3)
+            ),
+            "one class first",
         ),
     ],
 )

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import prod
-from typing import Any, ClassVar, NamedTuple, Self
-
-import numpy as np
+from typing import Any, ClassVar, Self
 
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._base import Factorization
+from tnrank.factorizations._cp import CPFactorization
+from tnrank.factorizations._cutoff import Cutoff, PerNode
 from tnrank.factorizations._draw import check_dimensions, draw
-from tnrank.factorizations._ht_convert import dense_to_nodes, sum_of_nodes, to_nodes
-from tnrank.linalg import check_rtol, choose_method, default_rtol
+from tnrank.factorizations._ht_convert import as_tree, dense_to_nodes, to_nodes
+from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network
 
 
-class Truncation(NamedTuple):
-    """A truncated tensor y of x, bounds of ``||x - y||`` and of ``||x - y|| / ||x||``, and the spectra of x.
-
-    ``singular_values`` are relative to ``||x||``, which may be beyond the range of floating-point numbers.
-    """
-
-    tensor: HierarchicalTucker
-    error_bound: float
-    relative_error_bound: float
-    singular_values: dict[Node, Array]
-
-
-class HierarchicalTucker(Factorization):
+class HierarchicalTucker(TreeFormat):
     """A tensor in the hierarchical Tucker format on a dimension tree.
 
     Args:
@@ -141,18 +128,25 @@ class HierarchicalTucker(Factorization):
         cls,
         tensor: Array,
         tree: DimensionTree | Sequence[Any] | None = None,
-        rtol: float | None = None,
-        max_rank: int | None = None,
+        rtol: PerNode = None,
+        max_rank: int | Mapping[Any, int] | None = None,
         method: str = "auto",
+        *,
+        atol: float | None = None,
+        direction: str = "leaves to root",
     ) -> Self:
-        """The hierarchical SVD of a dense tensor, leaves to root, each step on what the steps before left.
+        """The hierarchical SVD of a dense tensor, each step on what the steps before left.
 
         Args:
             tensor: array of order 2 or more.
             tree: ``DimensionTree.balanced(N)`` if not given.
-            rtol: bounds ``||tensor - result|| / ||tensor||``; ``None`` is max(sides) * eps.
-            max_rank: the most columns of any frame; with it the error may exceed ``rtol``.
-            method: ``"qr"`` (LQ, accurate to eps), ``"gram"`` (faster, to sqrt(eps)), or ``"auto"`` by ``rtol``.
+            rtol: bounds ``||tensor - result|| / ||tensor||``; ``None`` is max(sides) * eps. A mapping {node: rtol}
+                gives each named node its own share, and keeps all but zeros elsewhere.
+            max_rank: the most columns of any frame, or {node: columns}; with it the error may exceed ``rtol``.
+            method: ``"qr"`` (LQ, accurate to eps), ``"gram"`` (faster, to sqrt(eps)), or ``"auto"`` by the tolerance.
+            atol: bounds ``||tensor - result||``; with ``rtol`` too, the looser of the two holds.
+            direction: ``"leaves to root"``, which is fast, or ``"root to leaves"``, which decomposes the matricization
+                at the root first and is for tensors with few columns there.
 
         Raises:
             ValueError: for NaN or infinite entries, another order than the tree's, an empty mode, ``rtol`` outside
@@ -167,20 +161,36 @@ class HierarchicalTucker(Factorization):
             >>> max(x.ranks.values()), bool(abs(x.to_dense() - total).max() < 1e-9)
             (2, True)
         """
-        tree, arrays = dense_to_nodes(tensor, tree, check_rtol(rtol), max_rank, method)
-        return cls._of_nodes(tree, arrays)
+        tree = as_tree(tree, tuple(tensor.shape))
+
+        def cutoff(norm: float) -> Cutoff:
+            return Cutoff(tree, _hsvd.distinct_nodes(tree), rtol, atol, max_rank, norm)
+
+        return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, direction=direction))
 
     @classmethod
-    def from_factorization(cls, x: Factorization, tree: DimensionTree | None = None) -> Self:
-        """A CP or hierarchical factorization in this format, exactly: its ranks are the numbers of components.
+    def from_factorization(
+        cls,
+        x: Factorization,
+        tree: DimensionTree | None = None,
+        rtol: PerNode = None,
+        max_rank: int | Mapping[Any, int] | None = None,
+    ) -> Self:
+        """Another factorization in this format: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
+
+        Exactly, the ranks are the numbers of components; truncated, no array of that size is ever formed.
 
         Args:
-            x: a CPFactorization (on any ``tree``, the balanced one if not given) or a HierarchicalFactorization
-                without classes (on its own tree).
+            x: a MatrixFactorization, a CPFactorization or Tucker (on any ``tree``, the balanced one if not given), a
+                HierarchicalFactorization without classes or another tree format (on its own tree, or brought to
+                another by :meth:`change_tree`).
             tree: see above.
+            rtol: see :meth:`truncate`.
+            max_rank: see :meth:`truncate`.
 
         Raises:
-            TypeError: for other factorizations.
+            TypeError: for a factorization with classes.
+            ValueError: if the tree has other modes.
 
         Example:
             >>> import tnrank
@@ -189,7 +199,17 @@ class HierarchicalTucker(Factorization):
             >>> bool(abs(x.to_dense() - cp.to_dense()).max() < 1e-12)
             True
         """
-        return cls._of_nodes(*to_nodes(x, tree))
+        own = getattr(x, "tree", None)
+        wanted = tree if isinstance(tree, DimensionTree) or tree is None else DimensionTree(tree)
+        exact = rtol is None and max_rank is None
+        if not exact and (isinstance(x, CPFactorization) or (own is not None and wanted in (None, own))):
+            cut: Self = cls.truncate_sum([x], wanted, rtol, max_rank).tensor
+            return cut
+        made = cls._of_nodes(*to_nodes(x, wanted))
+        if exact:
+            return made
+        short: Self = made.truncate(rtol, max_rank).tensor
+        return short
 
     @property
     def tree(self) -> DimensionTree:
@@ -201,142 +221,6 @@ class HierarchicalTucker(Factorization):
     def nodes(self) -> dict[Node, Array]:
         """Node -> frame or transfer tensor, leaves first."""
         return dict(zip(self.tree.nodes, self._values, strict=True))
-
-    @property
-    def ranks(self) -> dict[Node, int]:
-        """Node -> columns of its frame, the root left out: upper bounds of the hierarchical rank."""
-        return {node: int(a.shape[-1]) for node, a in self.nodes.items() if node != self.tree.root}
-
-    def orthogonalize(self) -> Self:
-        """The same tensor with orthonormal frames at all nodes but the root.
-
-        A norm beyond the range of floating-point numbers gives infinite entries at the root: see :meth:`log_norm`.
-        """
-        arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
-        root = self.tree.root
-        return self._of_nodes(self.tree, {**arrays, root: arrays[root] * self.backend.xp.exp(log_norm)})
-
-    def log_norm(self) -> Array:
-        """The natural logarithm of the Frobenius norm, a scalar array; -inf for the zero tensor.
-
-        Example:
-            >>> import numpy as np, tnrank
-            >>> x = tnrank.HierarchicalTucker.random((10,) * 1000, rank=1, std=0.0, mean=1.0)  # all ones
-            >>> bool(np.isclose(x.log_norm(), 500 * np.log(10)))
-            True
-        """
-        return _hsvd.orthogonalize(self.tree, self.nodes)[1]
-
-    def norm(self) -> Array:
-        """The Frobenius norm, a scalar array, from orthonormal frames: accurate to eps where terms cancel."""
-        return self.backend.xp.exp(self.log_norm())
-
-    def singular_values(self, method: str = "qr", relative: bool = False) -> dict[Node, Array]:
-        """Hierarchical singular values, {node: values} for every node but the root; nothing is made dense.
-
-        Args:
-            method: ``"qr"`` keeps eps of the largest value, ``"gram"`` sqrt(eps) and is faster at large ranks.
-            relative: divide by the norm, which may be beyond the range of floating-point numbers at high order.
-
-        Source: Grasedyck 2010, Sec. 4.
-
-        Example:
-            >>> import tnrank
-            >>> x = tnrank.HierarchicalTucker.random((4,) * 6, rank=2, seed=0)
-            >>> x.singular_values()[tnrank.Node((0,), 0)].shape
-            (2,)
-        """
-        method = choose_method(method, None, self.dtype)
-        arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
-        found = _hsvd.spectra(self.tree, arrays, method)
-        if relative:
-            return found
-        with np.errstate(over="ignore"):
-            scale = self.backend.xp.exp(log_norm)
-        return {node: s * scale for node, s in found.items()}
-
-    def default_rtol(self, node: Node) -> float:
-        """What counts as zero at a node, relative to its largest value: max(sides of its array's matricization) * eps.
-
-        The sides of the tensor's own matricization grow with the dimensions of all other modes; the rounding errors
-        of the format do not.
-        """
-        shape = tuple(self.nodes[node].shape)
-        return default_rtol((prod(shape[:-1]), shape[-1]), self.dtype)
-
-    def component_norms(self) -> dict[Node, Array]:
-        """The hierarchical singular values: this format's components are fixed only up to a basis change."""
-        return self.singular_values()
-
-    def truncate(self, rtol: float | None = None, max_rank: int | None = None, method: str = "qr") -> Truncation:
-        """Fewer columns: all singular values that ``rtol`` allows are dropped, at every node at once.
-
-        Args:
-            rtol: bounds ``||x - y|| / ||x||``; ``None`` is :meth:`default_rtol`, which drops zeros only.
-            max_rank: the most columns of any frame; with it the error may exceed ``rtol``, not the returned bound.
-            method: ``"qr"`` or ``"gram"``, as in :meth:`singular_values`.
-
-        Returns:
-            The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before.
-
-        Raises:
-            ValueError: for ``rtol`` outside [0, 1) or below the method's floor.
-
-        Source: Grasedyck 2010, Thm. 3.11.
-
-        Example:
-            >>> import tnrank
-            >>> x = tnrank.HierarchicalTucker.random((4,) * 4, rank=2, seed=0)
-            >>> max((x + x).ranks.values()), max((x + x).truncate().tensor.ranks.values())
-            (4, 2)
-        """
-        chosen = choose_method(method, check_rtol(rtol), self.dtype)
-        arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
-        backend, counted = self.backend, set(_hsvd.distinct_nodes(self.tree))
-        share = None if rtol is None else rtol / max(1.0, len(counted)) ** 0.5
-        bases, values, dropped = {}, {}, 0.0
-        for node, factor in _hsvd.square_roots(self.tree, arrays, chosen).items():
-            u, s = _hsvd.dominant(backend, factor, "qr")
-            s = backend.xp.sqrt(s) if chosen == "gram" else s
-            host = np.asarray(backend.to_numpy(s), np.float64)
-            floor, size = self.default_rtol(node), float(np.linalg.norm(host))
-            count = _hsvd.kept_count(host, size * (floor if share is None else share), max_rank)
-            if node in counted:
-                dropped += float((host[count:] ** 2).sum())
-            bases[node], values[node] = u[:, :count], s
-        made = _hsvd.project(self.tree, arrays, bases)
-        # The norm is spread over all arrays, because at high order no single one can hold it.
-        share_of_norm = backend.xp.exp(log_norm / len(made))
-        tensor = self._of_nodes(self.tree, {node: array * share_of_norm for node, array in made.items()})
-        with np.errstate(over="ignore"):
-            norm = float(np.exp(np.float64(backend.to_numpy(log_norm))))
-        return Truncation(tensor, dropped**0.5 * norm, dropped**0.5, values)
-
-    def __add__(self, other: HierarchicalTucker) -> HierarchicalTucker:
-        """The sum, exactly: ranks add. :meth:`truncate` makes them small again."""
-        if not isinstance(other, HierarchicalTucker):
-            return NotImplemented
-        if self.tree != other.tree or self.shape != other.shape:
-            raise ValueError(
-                f"sum of {self._title()} on {self.tree!r} and {other._title()} on {other.tree!r}: needed equal shapes "
-                "and trees"
-            )
-        return self._of_nodes(self.tree, sum_of_nodes(self.tree, self.nodes, other.nodes))
-
-    def __mul__(self, factor: Any) -> Self:
-        """The tensor times a number."""
-        if isinstance(factor, Factorization):
-            return NotImplemented
-        root = self.tree.root
-        return self._of_nodes(self.tree, {**self.nodes, root: self.nodes[root] * factor})
-
-    __rmul__ = __mul__
-
-    def __neg__(self) -> Self:
-        return self * -1.0
-
-    def __sub__(self, other: HierarchicalTucker) -> HierarchicalTucker:
-        return self + -other
 
     def __repr__(self) -> str:
         if len(self._values) > 40:

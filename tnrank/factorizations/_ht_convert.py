@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import prod
 from typing import Any
 
@@ -12,40 +12,46 @@ from tnrank._backend import Backend, backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
-from tnrank.factorizations._base import Factorization
+from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._cp import CPFactorization
+from tnrank.factorizations._cutoff import Cutoff
 from tnrank.factorizations._hierarchical import HierarchicalFactorization
+from tnrank.factorizations._matrix import MatrixFactorization
+from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.linalg import choose_method, default_rtol, matricization_sides
 
 Nodes = dict[Node, Array]
 
 
 def dense_to_nodes(
-    tensor: Array, tree: DimensionTree | Sequence[Any] | None, rtol: float | None, max_rank: int | None, method: str
-) -> tuple[DimensionTree, Nodes]:
-    """See :meth:`tnrank.HierarchicalTucker.from_dense`."""
-    backend = backend_of(tensor)
-    shape = tuple(int(d) for d in tensor.shape)
-    tree = DimensionTree.balanced(len(shape)) if tree is None and len(shape) > 1 else tree
-    if tree is None:
-        raise ValueError(f"got an array of shape {shape}, needed a tensor of order 2 or more")
-    tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
-    if tree.order != len(shape):
-        raise ValueError(f"the tree has {tree.order} modes and the tensor {shape} has {len(shape)}")
-    if 0 in shape:
-        raise ValueError(f"mode {shape.index(0)} of the tensor {shape} is empty")
-    if max_rank is not None and max_rank < 1:
-        raise ValueError(f"max_rank is the most columns of a frame, at least 1, got {max_rank}")
-    if "int" in backend.dtype_of(tensor) or backend.dtype_of(tensor) == "bool":
-        tensor = backend.asarray(tensor, dtype=backend.default_dtype)
-    xp, dtype = backend.xp, backend.dtype_of(tensor)
-    if not bool(xp.all(xp.isfinite(tensor))):
-        raise ValueError("the tensor has NaN or infinite entries: fill them in first, for example with tnrank.complete")
-    chosen = choose_method(method, rtol, dtype)
-    size = float(backend.to_numpy(xp.linalg.vector_norm(xp.reshape(tensor, (-1,)))))
-    counted = _hsvd.distinct_nodes(tree)
-    share = None if rtol is None else rtol / max(1, len(counted)) ** 0.5
+    tensor: Array,
+    tree: DimensionTree,
+    cutoff: Callable[[float], Cutoff],
+    method: str,
+    reduced: Collection[Node] | None = None,
+    direction: str = "leaves to root",
+) -> Nodes:
+    """See :meth:`tnrank.HierarchicalTucker.from_dense`; ``cutoff`` takes the norm.
 
+    Nodes outside of ``reduced`` keep the identity as their frame.
+    """
+    tensor = checked_dense(tensor, tree)
+    backend = backend_of(tensor)
+    xp, dtype, shape = backend.xp, backend.dtype_of(tensor), tuple(tensor.shape)
+    size = float(backend.to_numpy(xp.linalg.vector_norm(xp.reshape(tensor, (-1,)))))
+    limits = cutoff(size)
+    chosen = choose_method(method, None if limits.tightest is None else min(limits.tightest, 0.99), dtype)
+
+    def basis(node: Node, matrix: Array) -> tuple[Array, Array]:
+        u, s = _hsvd.dominant(backend, matrix, chosen)
+        floor = default_rtol(matricization_sides(shape, node.modes), dtype)
+        count = _hsvd.kept_count(backend.to_numpy(s), size * limits.share(node, floor), limits.most(node))
+        return u[:, :count], s[:count]
+
+    if direction == "root to leaves":
+        return _from_the_root(xp, tensor, tree, basis)
+    if direction != "leaves to root":
+        raise ValueError(f"unknown direction {direction!r}: 'leaves to root' or 'root to leaves'")
     frames: Nodes = {}
     core, frontier = tensor, [Node((mode,), 0) for mode in range(len(shape))]
     for node in tree.nodes:
@@ -56,16 +62,62 @@ def dense_to_nodes(
         if node == tree.root:
             frames[node] = xp.reshape(core, tuple(frames[c].shape[-1] for c in children))
             break
-        matrix = _hsvd.rows_at(xp, core, place)
-        u, s = _hsvd.dominant(backend, matrix, chosen)
-        floor = default_rtol(matricization_sides(shape, node.modes), dtype)
-        allowed = size * (floor if share is None else share)
-        count = _hsvd.kept_count(backend.to_numpy(s), allowed, max_rank)
-        u = u[:, :count]
         inner = (shape[node.modes[0]],) if not children else tuple(frames[c].shape[-1] for c in children)
-        frames[node] = xp.reshape(u, (*inner, count))
+        if reduced is not None and node not in reduced:
+            eye = backend.asarray(np.eye(prod(inner)), dtype, default_or_named_device(tensor))
+            frames[node] = xp.reshape(eye, (*inner, prod(inner)))
+            continue
+        u, _ = basis(node, _hsvd.rows_at(xp, core, place))
+        frames[node] = xp.reshape(u, (*inner, u.shape[1]))
         core = _hsvd.along(xp, core, _hsvd._adjoint(xp, u), place)
-    return tree, frames
+    return frames
+
+
+def checked_dense(tensor: Array, tree: DimensionTree) -> Array:
+    """The tensor with a floating-point dtype, after the checks that all constructors from dense tensors make."""
+    backend = backend_of(tensor)
+    shape = tuple(int(d) for d in tensor.shape)
+    if tree.order != len(shape):
+        raise ValueError(f"the tree has {tree.order} modes and the tensor {shape} has {len(shape)}")
+    if 0 in shape:
+        raise ValueError(f"mode {shape.index(0)} of the tensor {shape} is empty")
+    if "int" in backend.dtype_of(tensor) or backend.dtype_of(tensor) == "bool":
+        tensor = backend.asarray(tensor, dtype=backend.default_dtype)
+    if not bool(backend.xp.all(backend.xp.isfinite(tensor))):
+        raise ValueError("the tensor has NaN or infinite entries: fill them in first, for example with tnrank.complete")
+    return tensor
+
+
+def _from_the_root(
+    xp: Any, tensor: Array, tree: DimensionTree, basis: Callable[[Node, Array], tuple[Array, Array]]
+) -> Nodes:
+    """Frames of the children from the node's own frame, weighted by its singular values, from the root down.
+
+    The bases come from the weighted frames, so that what is dropped is measured in the norm of the whole tensor; the
+    transfer tensors are the unweighted frames in these bases.
+    """
+    made: Nodes = {}
+    # node -> its frame with one axis a mode, its modes ascending, then its columns; and the weight of each column
+    frames: dict[Node, tuple[Array, Array | None]] = {tree.root: (tensor[..., None], None)}
+    for node in reversed(tree.nodes):
+        frame, weights = frames.pop(node)
+        below = tree.children(node)
+        if not below:
+            made[node] = frame
+            continue
+        core = frame if weights is None else frame * weights
+        place = {mode: k for k, mode in enumerate(node.modes)}
+        groups = [[place[mode] for mode in child.modes] for child in below]
+        columns = len(node.modes)
+        order = [axis for group in groups for axis in group] + [columns]
+        sizes = tuple(prod(frame.shape[axis] for axis in group) for group in groups)
+        core, plain = (xp.reshape(xp.permute_dims(a, order), (*sizes, frame.shape[columns])) for a in (core, frame))
+        for axis, (child, group) in enumerate(zip(below, groups, strict=True)):
+            u, s = basis(child, _hsvd.rows_at(xp, core, axis))
+            frames[child] = xp.reshape(u, (*(frame.shape[k] for k in group), u.shape[1])), s
+            core, plain = (_hsvd.along(xp, a, _hsvd._adjoint(xp, u), axis) for a in (core, plain))
+        made[node] = plain[..., 0] if node == tree.root else plain
+    return made
 
 
 def _bring_together(
@@ -80,42 +132,94 @@ def _bring_together(
     return merged, [node, *(frontier[k] for k in rest)]
 
 
+def as_tree(tree: DimensionTree | Sequence[Any] | None, shape: tuple[int, ...]) -> DimensionTree:
+    """The given tree, or the balanced one for a tensor of this shape."""
+    if tree is None:
+        if len(shape) < 2:
+            raise ValueError(f"got an array of shape {shape}, needed a tensor of order 2 or more")
+        return DimensionTree.balanced(len(shape))
+    return tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
+
+
 def to_nodes(x: Factorization, tree: DimensionTree | None) -> tuple[DimensionTree, Nodes]:
-    """See :meth:`tnrank.HierarchicalTucker.from_factorization`."""
-    backend = x.backend
+    """See :meth:`tnrank.HierarchicalTucker.from_factorization`, exactly."""
+    if isinstance(x, MatrixFactorization):
+        return _from_layers(x, tree or DimensionTree.balanced(2))
     if isinstance(x, CPFactorization):
-        tree = tree or DimensionTree.balanced(x.ndim)
-        if tree.order != x.ndim:
-            raise ValueError(f"the tree has {tree.order} modes and the factorization {x.shape} has {x.ndim}")
-        weights = x.weights if x.weights is not None else backend.xp.ones_like(x.factors[0][0])
-        eye = backend.asarray(np.eye(x.rank), x.dtype, _device(x))
-        frames: Nodes = {Node((mode,), 0): factor for mode, factor in enumerate(x.factors)}
-        for node in tree.interior:
-            count = len(tree.children(node))
-            root = node == tree.root
-            frames[node] = (
-                _superdiagonal(backend, weights[:, None] if root else eye, count)[..., 0]
-                if root
-                else (_superdiagonal(backend, eye, count))
-            )
-        return tree, frames
+        return _from_cp(x, tree or DimensionTree.balanced(x.ndim))
     if isinstance(x, HierarchicalFactorization):
         if x.ndim != x.tree.order:
             raise TypeError("a factorization with classes has no hierarchical Tucker form here: take one class first")
-        if tree is not None and tree != x.tree:
-            raise ValueError(f"a hierarchical factorization keeps its own tree {x.tree!r}, got {tree!r}")
-        frames = {}
-        for node, matrix in x.matrices.items():
-            if not node.height:
-                frames[node] = matrix
-            else:
-                made = _superdiagonal(backend, matrix, len(x.tree.children(node)))
-                frames[node] = made[..., 0] if node == x.tree.root else made
-        return x.tree, frames
+        return _on_tree(x.tree, _from_local(x), tree)
+    if isinstance(x, TreeFormat):
+        wanted = tree or x.tree
+        if x.tree == DimensionTree.star(x.ndim) and wanted != x.tree and wanted.order == x.ndim:
+            return wanted, _from_tucker(x, wanted)
+        return _on_tree(x.tree, x.nodes, tree)
     raise TypeError(
-        f"got {type(x).__name__}, needed a CPFactorization or a HierarchicalFactorization; "
+        f"got {type(x).__name__}, needed a matrix, CP or hierarchical factorization or a tree format; "
         "for others: HierarchicalTucker.from_dense(x.to_dense())"
     )
+
+
+def _on_tree(own: DimensionTree, nodes: Nodes, tree: DimensionTree | None) -> tuple[DimensionTree, Nodes]:
+    if tree is None or tree == own:
+        return own, nodes
+    raise ValueError(f"it keeps its own tree {own!r}, got {tree!r}")
+
+
+def _from_layers(x: MatrixFactorization, tree: DimensionTree) -> tuple[DimensionTree, Nodes]:
+    if tree.order != 2:
+        raise ValueError(f"the tree has {tree.order} modes and the factorization {x.shape} has 2")
+    last = x.layers[-1]
+    eye = x.backend.asarray(np.eye(last.shape[1]), x.dtype, default_or_named_device(last))
+    ends = (x.layers[0], eye if len(x.layers) == 1 else x.backend.permute(last, (1, 0)))
+    middle = x.backend.asarray(np.eye(ends[0].shape[1]), x.dtype, default_or_named_device(last))
+    for layer in x.layers[1:-1]:
+        middle = middle @ layer
+    first = Node((0,), 0)
+    frames: Nodes = {first: ends[0], Node((1,), 0): ends[1]}
+    for node in tree.interior:
+        below = tree.children(node)
+        if len(below) == 2:
+            frames[node] = middle if below[0].modes == first.modes else x.backend.permute(middle, (1, 0))
+        else:
+            columns = frames[below[0]].shape[1] if below[0].height == 0 else frames[below[0]].shape[-1]
+            frames[node] = x.backend.asarray(np.eye(columns), x.dtype, default_or_named_device(last))
+    return tree, frames
+
+
+def _from_cp(x: CPFactorization, tree: DimensionTree) -> tuple[DimensionTree, Nodes]:
+    backend = x.backend
+    if tree.order != x.ndim:
+        raise ValueError(f"the tree has {tree.order} modes and the factorization {x.shape} has {x.ndim}")
+    weights = x.weights if x.weights is not None else backend.xp.ones_like(x.factors[0][0])
+    eye = backend.asarray(np.eye(x.rank), x.dtype, default_or_named_device(x.factors[0]))
+    frames: Nodes = {Node((mode,), 0): factor for mode, factor in enumerate(x.factors)}
+    for node in tree.interior:
+        root, count = node == tree.root, len(tree.children(node))
+        made = _superdiagonal(backend, weights[:, None] if root else eye, count)
+        frames[node] = made[..., 0] if root else made
+    return tree, frames
+
+
+def _from_local(x: HierarchicalFactorization) -> Nodes:
+    frames: Nodes = {}
+    for node, matrix in x.matrices.items():
+        made = matrix if not node.height else _superdiagonal(x.backend, matrix, len(x.tree.children(node)))
+        frames[node] = made[..., 0] if node == x.tree.root else made
+    return frames
+
+
+def _from_tucker(x: TreeFormat, tree: DimensionTree) -> Nodes:
+    """The core, which is dense already, in the format; its frames go into the factors."""
+    nodes = x.nodes
+
+    def nothing(norm: float) -> Cutoff:
+        return Cutoff(tree, (), None, None, None, norm)
+
+    made = dense_to_nodes(nodes[x.tree.root], tree, nothing, "qr")
+    return {node: array if node.height else nodes[node] @ array for node, array in made.items()}
 
 
 def _superdiagonal(backend: Backend, matrix: Array, count: int) -> Array:
@@ -126,32 +230,3 @@ def _superdiagonal(backend: Backend, matrix: Array, count: int) -> Array:
         eye = xp.eye(rank, dtype=matrix.dtype)
         made = xp.reshape(eye, (rank, rank, *(1,) * (made.ndim - 1))) * made[None]
     return made
-
-
-def sum_of_nodes(tree: DimensionTree, a: Mapping[Node, Array], b: Mapping[Node, Array]) -> Nodes:
-    """Frames side by side, transfer tensors on block diagonals."""
-    xp = backend_of(a[tree.root]).xp
-    made = {}
-    for node in tree.nodes:
-        if not node.height:
-            made[node] = xp.concat([a[node], b[node]], axis=1)
-        else:
-            made[node] = _block_diagonal(xp, a[node], b[node])
-    return made
-
-
-def _block_diagonal(xp: Any, a: Array, b: Array) -> Array:
-    """Two tensors on the diagonal of one, zeros elsewhere, by concatenation (some arrays cannot be assigned to)."""
-    wide_a, wide_b = a, b
-    for axis in range(a.ndim):
-        low = list(wide_a.shape)
-        low[axis] = b.shape[axis]
-        high = list(wide_b.shape)
-        high[axis] = a.shape[axis]
-        wide_a = xp.concat([wide_a, xp.zeros(tuple(low), dtype=a.dtype)], axis=axis)
-        wide_b = xp.concat([xp.zeros(tuple(high), dtype=b.dtype), wide_b], axis=axis)
-    return wide_a + wide_b
-
-
-def _device(x: Factorization) -> Any:
-    return None if x.device == x.backend.devices()[0] else x.device

@@ -1,0 +1,245 @@
+"""Tensor train: the tree format of the linear tree, stored as cores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tnrank._backend import backend_of
+from tnrank._typing import Array
+from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
+from tnrank.factorizations._cutoff import Cutoff, PerNode
+from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._ht_convert import dense_to_nodes, to_nodes
+from tnrank.factorizations._tree_format import TreeFormat
+from tnrank.network import Network
+
+
+class TensorTrain(TreeFormat):
+    """The tensor ``cores[0] @ cores[1] @ .. @ cores[N-1]``, one matrix an entry and core.
+
+    It is the hierarchical Tucker format on ``DimensionTree.linear(N)`` with identities at the leaves, and has all of
+    that format's methods.
+
+    Args:
+        cores: N arrays ``(r_n, d_n, r_n+1)`` with ``r_1 = r_N+1 = 1``; the first and the last may leave that axis out.
+
+    Raises:
+        ValueError: if there are fewer than two cores or neighbors do not fit; core and sizes are named.
+
+    Source: Oseledets 2011; in physics, a matrix product state with open boundary.
+
+    Example:
+        >>> import tnrank
+        >>> x = tnrank.TensorTrain.random((4,) * 6, rank=3, seed=0)
+        >>> x
+        TensorTrain of order 6: 4 x 4 x 4 x 4 x 4 x 4, 168 parameters, float64, numpy
+          ranks 3, 3, 3, 3, 3
+    """
+
+    __slots__ = ()
+    kind: ClassVar[str] = "tensor train"
+
+    def __init__(self, cores: Iterable[Array]) -> None:
+        arrays = as_arrays(cores, "cores")
+        last = len(arrays) - 1
+        if last < 1:
+            raise ValueError("got one core, needed two or more: a tensor of order 1 is its own vector")
+        for k, array in enumerate(arrays):
+            backend = backend_of(array)
+            shape = tuple(array.shape)
+            if k == 0 and len(shape) == 3 and shape[0] == 1:
+                arrays[k] = backend.reshape(array, shape[1:])
+            elif k == last and len(shape) == 3 and shape[2] == 1:
+                arrays[k] = backend.reshape(array, shape[:2])
+            elif len(shape) != (2 if k in (0, last) else 3):
+                wanted = "(1, d, r) or (d, r)" if k == 0 else "(r, d, 1) or (r, d)" if k == last else "(r, d, r')"
+                raise ValueError(f"core {k} has shape {shape}: needed {wanted}")
+        for k in range(last):
+            if arrays[k].shape[-1] != arrays[k + 1].shape[0]:
+                raise ValueError(
+                    f"core {k} ends in rank {arrays[k].shape[-1]} and core {k + 1} begins with rank "
+                    f"{arrays[k + 1].shape[0]}: needed the same"
+                )
+        self._fill(len(arrays), arrays)
+
+    @classmethod
+    def _network_of(cls, static: Any) -> Network:
+        return _chain(static)
+
+    @classmethod
+    def random(
+        cls,
+        shape: Sequence[int],
+        rank: int | Sequence[int] = 5,
+        *,
+        std: float = 1.0,
+        mean: float = 0.0,
+        init: str = "normal",
+        seed: int | None = 0,
+        backend: str = "numpy",
+        dtype: str | None = None,
+        device: Any = None,
+    ) -> Self:
+        """Random cores: ``rank`` between all of them, or N - 1 ranks; else as for the other classes.
+
+        Raises:
+            ValueError: if the order is below 2, or there are not N - 1 ranks from 1 on.
+        """
+        d = check_dimensions(shape)
+        ranks = [int(rank)] * (len(d) - 1) if hasattr(rank, "__index__") else [int(r) for r in rank]
+        if len(d) < 2 or len(ranks) != len(d) - 1 or min(ranks) < 1:
+            raise ValueError(
+                f"for shape {d} got rank {rank!r}: needed order 2 or more and {len(d) - 1} ranks from 1 on"
+            )
+        shapes = [(d[0], ranks[0]), *zip(ranks, d[1:-1], ranks[1:], strict=False), (ranks[-1], d[-1])]
+        return cls._make(len(d), draw(shapes, std, mean, init, seed, backend, dtype, device))
+
+    @classmethod
+    def from_dense(
+        cls,
+        tensor: Array,
+        rtol: float | None = None,
+        max_rank: int | None = None,
+        method: str = "auto",
+        *,
+        atol: float | None = None,
+    ) -> Self:
+        """The TT-SVD of a dense tensor, from the last mode to the first.
+
+        Args:
+            tensor: array of order 2 or more.
+            rtol: bounds ``||tensor - result|| / ||tensor||``; ``None`` is max(sides) * eps.
+            max_rank: the largest rank; with it the error may exceed ``rtol``.
+            method: as for :meth:`tnrank.HierarchicalTucker.from_dense`.
+            atol: bounds ``||tensor - result||``; with ``rtol`` too, the looser of the two holds.
+
+        Raises:
+            ValueError: as for :meth:`tnrank.HierarchicalTucker.from_dense`.
+
+        Source: Oseledets 2011, Alg. 1.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> total = sum(np.ogrid[:5, :5, :5, :5]) * 1.0
+            >>> tnrank.TensorTrain.from_dense(total, rtol=1e-10).tt_ranks
+            (2, 2, 2)
+        """
+        if len(tensor.shape) < 2:
+            raise ValueError(f"got an array of shape {tuple(tensor.shape)}, needed a tensor of order 2 or more")
+        tree = DimensionTree.linear(len(tensor.shape))
+        reduced, counted = cls._reduced(tree)
+
+        def cutoff(norm: float) -> Cutoff:
+            return Cutoff(tree, counted, rtol, atol, max_rank, norm)
+
+        return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, reduced))
+
+    @classmethod
+    def from_factorization(
+        cls, x: Factorization, rtol: PerNode = None, max_rank: int | Mapping[Any, int] | None = None
+    ) -> Self:
+        """Another factorization as a tensor train: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
+
+        Raises:
+            TypeError: for a factorization with classes.
+
+        Example:
+            >>> import tnrank
+            >>> cp = tnrank.CPFactorization.random((3, 4, 5, 6), rank=2, seed=0)
+            >>> tnrank.TensorTrain.from_factorization(cp).tt_ranks
+            (2, 2, 2)
+        """
+        made = cls._of_nodes(*to_nodes(x, DimensionTree.linear(x.ndim)))
+        if rtol is None and max_rank is None:
+            return made
+        short: Self = made.truncate(rtol, max_rank).tensor
+        return short
+
+    @property
+    def cores(self) -> tuple[Array, ...]:
+        """The cores, all with three axes ``(r_n, d_n, r_n+1)``."""
+        first, *middle, last = self._values
+        return (first[None], *middle, last[..., None])
+
+    @property
+    def tt_ranks(self) -> tuple[int, ...]:
+        """The N - 1 ranks between the cores: upper bounds of those of the tensor."""
+        return tuple(int(core.shape[0]) for core in self._values[1:])
+
+    @property
+    def tree(self) -> DimensionTree:
+        """``DimensionTree.linear(N)``."""
+        return _linear(len(self._values))
+
+    @property
+    def nodes(self) -> dict[Node, Array]:
+        """The same tensor in the hierarchical Tucker layout: the cores are transfer tensors, leaves identities."""
+        backend, tree, order = self.backend, self.tree, len(self._values)
+        device = default_or_named_device(self._values[0])
+        frames = {}
+        for node in tree.nodes:
+            first = node.modes[0]
+            core = self._values[first]
+            if node == tree.root:
+                frames[node] = core
+            elif node.height:
+                frames[node] = backend.permute(core, (1, 2, 0))
+            elif first == order - 1:
+                frames[node] = backend.permute(core, (1, 0))
+            else:
+                frames[node] = backend.asarray(np.eye(self.shape[first]), self.dtype, device)
+        return frames
+
+    @classmethod
+    def _of_nodes(cls, tree: DimensionTree, arrays: Mapping[Node, Array]) -> Self:
+        """Each leaf goes into the transfer tensor above it; the last one is a core of its own."""
+        xp = backend_of(arrays[tree.root]).xp
+        cores: list[Array] = [None] * tree.order
+        for node in tree.interior:
+            leaf = arrays[Node((node.modes[0],), 0)]
+            core = xp.tensordot(leaf, arrays[node], axes=((1,), (0,)))
+            cores[node.modes[0]] = core if node == tree.root else xp.permute_dims(core, (2, 0, 1))
+        cores[-1] = xp.permute_dims(arrays[Node((tree.order - 1,), 0)], (1, 0))
+        return cls._make(tree.order, cores)
+
+    @classmethod
+    def _reduced(cls, tree: DimensionTree) -> tuple[Collection[Node], Collection[Node]]:
+        """The ranks of the train; those of the single modes cost it nothing."""
+        last = Node((tree.order - 1,), 0)
+        trailing = [node for node in tree.nodes if node == last or (node.height and node != tree.root)]
+        return trailing, trailing
+
+    @classmethod
+    def _default_tree(cls, order: int) -> DimensionTree:
+        return _linear(order)
+
+    def __repr__(self) -> str:
+        ranks = self.tt_ranks
+        shown = ", ".join(map(str, ranks[:12])) + (f", .. up to {max(ranks)}" if len(ranks) > 12 else "")
+        return f"{self._title()}\n  ranks {shown}"
+
+    def _static_to_json(self) -> Any:
+        return self._static
+
+    @classmethod
+    def _static_from_json(cls, content: Any) -> Any:
+        return int(content)
+
+
+@lru_cache(maxsize=64)
+def _linear(order: int) -> DimensionTree:
+    return DimensionTree.linear(order)
+
+
+@lru_cache(maxsize=256)
+def _chain(order: int) -> Network:
+    tensors: dict[str, tuple[str, ...]] = {}
+    for k in range(order):
+        left, right = ([f"r{k}"] if k else []), ([f"r{k + 1}"] if k < order - 1 else [])
+        tensors[f"core {k}"] = (*left, f"i{k}", *right)
+    return Network(tensors, [f"i{k}" for k in range(order)])

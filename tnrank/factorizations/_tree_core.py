@@ -1,0 +1,276 @@
+"""What the tree formats share: orthonormal frames, norms, spectra and truncation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from tnrank._backend import Backend
+from tnrank._typing import Array
+from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations import _hsvd
+from tnrank.factorizations._base import Factorization
+from tnrank.factorizations._cutoff import Cutoff, PerNode
+from tnrank.factorizations._ht_sum import columns_of, orthogonalize_sum
+from tnrank.linalg import choose_method, default_rtol
+
+
+class Truncation(NamedTuple):
+    """A truncated tensor y of x, bounds of ``||x - y||`` and of ``||x - y|| / ||x||``, and the spectra of x.
+
+    ``singular_values`` are relative to ``||x||``, which may be beyond the range of floating-point numbers.
+    """
+
+    tensor: Any
+    error_bound: float
+    relative_error_bound: float
+    singular_values: dict[Node, Array]
+
+
+class TreeCore(Factorization):
+    """A tensor with a frame a leaf and a transfer tensor an interior node of a dimension tree.
+
+    A subclass has ``tree``, ``nodes`` and ``_of_nodes``, and thereby everything else.
+    """
+
+    __slots__ = ()
+
+    @property
+    def tree(self) -> DimensionTree:
+        """The dimension tree."""
+        raise NotImplementedError
+
+    @property
+    def nodes(self) -> dict[Node, Array]:
+        """Node -> frame ``(d_n, k)`` or transfer tensor ``(k_c1, .., k_cm, k)``, leaves first; the root has no k."""
+        raise NotImplementedError
+
+    @classmethod
+    def _of_nodes(cls, tree: DimensionTree, arrays: Mapping[Node, Array]) -> Self:
+        raise NotImplementedError
+
+    @classmethod
+    def _reduced(cls, tree: DimensionTree) -> tuple[Collection[Node], Collection[Node]]:
+        """The nodes whose frames truncation makes narrower, and those of them whose errors add up."""
+        return [node for node in tree.nodes if node != tree.root], _hsvd.distinct_nodes(tree)
+
+    @property
+    def ranks(self) -> dict[Node, int]:
+        """Node -> columns of its frame, the root left out: upper bounds of the hierarchical rank."""
+        return {node: int(a.shape[-1]) for node, a in self.nodes.items() if node != self.tree.root}
+
+    def orthogonalize(self, normalize: bool = False) -> Self:
+        """The same tensor with orthonormal frames at all nodes but the root; ``normalize`` divides it by its norm.
+
+        Raises:
+            OverflowError: if the norm is beyond the range of floating-point numbers: ``normalize``, and see
+                :meth:`log_norm`.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> x = tnrank.HierarchicalTucker.random((4,) * 4, rank=2, seed=0).orthogonalize()
+            >>> frame = x.nodes[tnrank.Node((0,), 0)]
+            >>> bool(np.allclose(frame.T @ frame, np.eye(2)))
+            True
+        """
+        arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
+        if normalize:
+            return self._of_nodes(self.tree, arrays)
+        if _is_huge(self.backend, log_norm):
+            raise OverflowError(
+                "the norm is beyond the range of floating-point numbers and an orthonormal form keeps all of it at the "
+                "root: use orthogonalize(normalize=True) with log_norm()"
+            )
+        root = self.tree.root
+        return self._of_nodes(self.tree, {**arrays, root: arrays[root] * self.backend.xp.exp(log_norm)})
+
+    def log_norm(self) -> Array:
+        """The natural logarithm of the Frobenius norm, a scalar array; -inf for the zero tensor.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> x = tnrank.HierarchicalTucker.random((10,) * 1000, rank=1, std=0.0, mean=1.0)  # all ones
+            >>> bool(np.isclose(x.log_norm(), 500 * np.log(10)))
+            True
+        """
+        return _hsvd.orthogonalize(self.tree, self.nodes)[1]
+
+    def norm(self) -> Array:
+        """The Frobenius norm, a scalar array, from orthonormal frames: accurate to eps where terms cancel."""
+        with np.errstate(over="ignore"):
+            return self.backend.xp.exp(self.log_norm())
+
+    def singular_values(self, method: str = "qr", relative: bool = False) -> dict[Node, Array]:
+        """Hierarchical singular values, {node: values} for every node but the root; nothing is made dense.
+
+        Args:
+            method: ``"qr"`` keeps eps of the largest value, ``"gram"`` sqrt(eps) and is faster at large ranks.
+            relative: divide by the norm, which may be beyond the range of floating-point numbers at high order.
+
+        Source: Grasedyck 2010, Sec. 4.
+
+        Example:
+            >>> import tnrank
+            >>> x = tnrank.HierarchicalTucker.random((4,) * 6, rank=2, seed=0)
+            >>> x.singular_values()[tnrank.Node((0,), 0)].shape
+            (2,)
+        """
+        method = choose_method(method, None, self.dtype)
+        arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
+        found = _hsvd.spectra(self.tree, arrays, method)
+        if relative:
+            return found
+        with np.errstate(over="ignore"):
+            scale = self.backend.xp.exp(log_norm)
+        return {node: s * scale for node, s in found.items()}
+
+    def default_rtol(self, node: Node) -> float:
+        """What counts as zero at a node, relative to its largest value: max(sides of its array's matricization) * eps.
+
+        The sides of the tensor's own matricization grow with the dimensions of all other modes; the rounding errors
+        of the format do not.
+        """
+        shape = tuple(self.nodes[node].shape)
+        return default_rtol((prod(shape[:-1]), shape[-1]), self.dtype)
+
+    def component_norms(self) -> dict[Node, Array]:
+        """The hierarchical singular values: this format's components are fixed only up to a basis change."""
+        return self.singular_values()
+
+    def truncate(
+        self,
+        rtol: PerNode = None,
+        max_rank: int | Mapping[Any, int] | None = None,
+        method: str = "qr",
+        *,
+        atol: float | None = None,
+    ) -> Truncation:
+        """Fewer columns: all singular values that the tolerance allows are dropped, at every node at once.
+
+        Args:
+            rtol: bounds ``||x - y|| / ||x||``; ``None`` is :meth:`default_rtol`, which drops zeros only. A mapping
+                {node: rtol} gives each named node its own share.
+            max_rank: the most columns of any frame, or {node: columns}; with it the error may exceed the tolerance,
+                not the returned bound.
+            method: ``"qr"`` or ``"gram"``, as in :meth:`singular_values`, or ``"auto"`` by the tolerance.
+            atol: bounds ``||x - y||``; with ``rtol`` too, the looser of the two holds.
+
+        Returns:
+            The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before.
+
+        Raises:
+            ValueError: for ``rtol`` outside [0, 1) or below the method's floor.
+
+        Source: Grasedyck 2010, Thm. 3.11.
+
+        Example:
+            >>> import tnrank
+            >>> x = tnrank.HierarchicalTucker.random((4,) * 4, rank=2, seed=0)
+            >>> max((x + x).ranks.values()), max((x + x).truncate().tensor.ranks.values())
+            (4, 2)
+        """
+        return self._cut(self.tree, *_hsvd.orthogonalize(self.tree, self.nodes), rtol, atol, max_rank, method)
+
+    @classmethod
+    def truncate_sum(
+        cls,
+        terms: Sequence[Factorization],
+        tree: DimensionTree | None = None,
+        rtol: PerNode = None,
+        max_rank: int | Mapping[Any, int] | None = None,
+        method: str = "qr",
+        *,
+        atol: float | None = None,
+    ) -> Truncation:
+        """The sum of many tensors, truncated; the sum is never formed, and what cancels in it costs no accuracy.
+
+        Frames of all terms are orthogonalized side by side, so that the error is eps times the largest term, as that
+        of a dense sum is, and not sqrt(eps) times it.
+
+        Args:
+            terms: CP factorizations, hierarchical factorizations and tree formats on ``tree``, of equal shapes.
+            tree: that of the first term that has one, else the balanced one.
+            rtol: see :meth:`truncate`, as are the others.
+
+        Raises:
+            ValueError: if there are no terms, or their shapes or trees differ.
+
+        Example:
+            >>> import tnrank
+            >>> x = tnrank.HierarchicalTucker.random((4,) * 6, rank=2, seed=0)
+            >>> small = tnrank.CPFactorization.random((4,) * 6, rank=1, seed=1)
+            >>> max(tnrank.HierarchicalTucker.truncate_sum([x, small, -x], rtol=1e-10).tensor.ranks.values())
+            1
+        """
+        terms = list(terms)
+        if not terms:
+            raise ValueError("got no terms, needed at least one")
+        for term in terms:
+            if term.shape != terms[0].shape:
+                raise ValueError(f"sum of shapes {terms[0].shape} and {term.shape}: needed equal shapes")
+        found = tree or next((t.tree for t in terms if hasattr(t, "tree")), None) or cls._default_tree(terms[0].ndim)
+        frames = orthogonalize_sum(found, [columns_of(term, found) for term in terms])
+        return cls._cut(found, *frames, rtol, atol, max_rank, method)
+
+    @classmethod
+    def _default_tree(cls, order: int) -> DimensionTree:
+        return DimensionTree.balanced(order)
+
+    @classmethod
+    def _cut(
+        cls,
+        tree: DimensionTree,
+        arrays: dict[Node, Array],
+        log_norm: Array,
+        rtol: PerNode,
+        atol: float | None,
+        max_rank: int | Mapping[Any, int] | None,
+        method: str,
+    ) -> Truncation:
+        """Truncate orthonormal frames of a tensor of norm 1 times ``exp(log_norm)``."""
+        backend = _backend_of(arrays[tree.root])
+        dtype = backend.dtype_of(arrays[tree.root])
+        reduced, counted = cls._reduced(tree)
+        log = float(backend.to_numpy(log_norm))
+        with np.errstate(over="ignore"):
+            norm = float(np.exp(np.float64(log)))
+        cutoff = Cutoff(tree, counted, rtol, atol, max_rank, norm)
+        chosen = choose_method(method, None if cutoff.tightest is None else min(cutoff.tightest, 0.99), dtype)
+        bases, values, dropped = {}, {}, 0.0
+        for node, factor in _hsvd.square_roots(tree, arrays, chosen).items():
+            u, s = _hsvd.dominant(backend, factor, "qr")
+            s = values[node] = backend.xp.sqrt(s) if chosen == "gram" else s
+            if node not in reduced:
+                continue
+            host = np.asarray(backend.to_numpy(s), np.float64)
+            shape = arrays[node].shape
+            floor = default_rtol((prod(shape[:-1]), shape[-1]), dtype)
+            # The absolute bound of all nodes together is relative to the norm, which is that of the spectrum too.
+            allowed = cutoff.share(node, floor) * float(np.linalg.norm(host))
+            count = _hsvd.kept_count(host, allowed, cutoff.most(node))
+            if node in counted:
+                dropped += float((host[count:] ** 2).sum())
+            bases[node] = u[:, :count]
+        made = _hsvd.project(tree, arrays, bases)
+        # The norm is spread over all arrays, because at high order no single one can hold it.
+        share_of_norm = backend.xp.exp(log_norm / len(made))
+        tensor = cls._of_nodes(tree, {node: array * share_of_norm for node, array in made.items()})
+        bound = 0.0 if dropped == 0 else dropped**0.5 * norm
+        return Truncation(tensor, bound, dropped**0.5, values)
+
+
+def _backend_of(array: Array) -> Backend:
+    from tnrank._backend import backend_of
+
+    return backend_of(array)
+
+
+def _is_huge(backend: Backend, log_norm: Array) -> bool:
+    limit = np.log(float(backend.xp.finfo(log_norm.dtype).max))
+    try:
+        return bool(log_norm > limit)
+    except Exception:  # a framework traces the call: there is no value yet
+        return False
