@@ -91,6 +91,94 @@ def test_value_semantics(nested):
     assert tree != DimensionTree((nested,))
 
 
+def splits(tree):
+    """The bipartitions of the modes that the edges make."""
+    everything = frozenset(range(tree.order))
+    return {
+        frozenset({modes, everything - modes}) for node in tree.nodes if (modes := frozenset(node.modes)) != everything
+    }
+
+
+@given(nested_trees(), st.data())
+def test_another_root_keeps_the_bipartitions(nested, data):
+    tree = DimensionTree(nested)
+    at = data.draw(st.sampled_from(tree.nodes))
+    on_edge = at.height == 0 or data.draw(st.booleans())
+    moved = tree.with_root(at, on_edge)
+    everything = set(range(tree.order))
+    assert moved.order == tree.order
+    assert splits(moved) == splits(tree)
+    if at == tree.root:
+        assert moved == tree
+    elif len(at.modes) == tree.order:
+        # below a unary root: that root goes, and with it the edge
+        assert moved.root == (at if at.height else Node(at.modes, 1))
+    elif on_edge:
+        assert [set(child.modes) for child in moved.children(moved.root)] == [
+            set(at.modes),
+            everything - set(at.modes),
+        ]
+        assert moved.children(moved.root)[0] == at
+    else:
+        assert moved.children(moved.root)[:-1] == tree.children(at)
+        assert set(moved.children(moved.root)[-1].modes) == everything - set(at.modes)
+    assert moved.with_root(moved.root) == moved
+
+
+@pytest.mark.parametrize(
+    ("nested", "at", "on_edge", "expected"),
+    [
+        # the old binary root vanishes, one of three children stays a node
+        (((0, 1), (2, 3)), (2, 3), True, ((2, 3), (0, 1))),
+        (((0, 1), (2, 3)), (2, 3), False, (2, 3, (0, 1))),
+        (((0, 1), (2, 3)), 1, True, (1, (0, (2, 3)))),
+        ((0, 1, (2, 3)), (2, 3), True, ((2, 3), (0, 1))),
+        ((0, 1, (2, 3)), 0, True, (0, (1, (2, 3)))),
+        # unary nodes stay, unary roots do not
+        ((((0, 1),), 2), 0, True, (0, (1, (2,)))),
+        ((((0, 1), 2),), (0, 1), True, ((0, 1), 2)),
+        ((((0, 1), 2),), (0, 1), False, (0, 1, 2)),
+        (((0,),), Node((0,), 0), True, (0,)),
+        (((0,),), Node((0,), 1), False, (0,)),
+    ],
+)
+def test_roots_elsewhere(nested, at, on_edge, expected):
+    assert DimensionTree(nested).with_root(at, on_edge).nested == expected
+
+
+def test_roots_that_cannot_be():
+    tree = DimensionTree.balanced(4)
+    with pytest.raises(ValueError, match=r"\{2\} is a leaf"):
+        tree.with_root(2, on_edge=False)
+    with pytest.raises(KeyError, match=r"no node of the modes \(0, 2\)"):
+        tree.with_root((0, 2))
+
+
+def test_another_root_at_order_1000():
+    tree = DimensionTree.linear(1000)
+    moved = tree.with_root((998, 999))
+    assert moved.nested[0] == (998, 999)
+    assert splits(moved) == splits(tree)
+    assert moved.root.height == 998
+
+
+@given(nested_trees(), st.data())
+def test_permuted_modes(nested, data):
+    tree = DimensionTree(nested)
+    order = data.draw(st.permutations(range(tree.order)))
+    moved = tree.permute(order)
+    assert [[order[m] for m in modes_below(entry)] for entry in everything_in(moved.nested)] == [
+        modes_below(entry) for entry in everything_in(nested)
+    ]
+    assert moved.permute([order.index(m) for m in range(tree.order)]) == tree
+
+
+@pytest.mark.parametrize("order", [(0, 1), (0, 1, 1), (1, 2, 3), (0, 1, 2, 3)])
+def test_orders_that_are_no_permutations(order):
+    with pytest.raises(ValueError, match=r"permutation of the modes 0 \.\. 2"):
+        DimensionTree.star(3).permute(order)
+
+
 def test_lists_and_integers_of_numpy_are_fine():
     import numpy as np
 

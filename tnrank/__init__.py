@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tnrank.factorizations import MatrixFactorization as MatrixFactorization
     from tnrank.factorizations import TensorTrain as TensorTrain
     from tnrank.factorizations import Tucker as Tucker
+    from tnrank.factorizations import data_tensor as data_tensor
     from tnrank.factorizations import load as load
     from tnrank.network import ContractionPlan as ContractionPlan
     from tnrank.network import Network as Network
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tnrank.ranks import RankReport as RankReport
     from tnrank.ranks import TensorRank as TensorRank
     from tnrank.ranks import effective_rank as effective_rank
+    from tnrank.ranks import entanglement_entropy as entanglement_entropy
     from tnrank.ranks import hierarchical_rank as hierarchical_rank
     from tnrank.ranks import hierarchical_singular_values as hierarchical_singular_values
     from tnrank.ranks import matrix_rank as matrix_rank
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from tnrank.ranks import separation_rank as separation_rank
     from tnrank.ranks import singular_values as singular_values
     from tnrank.ranks import stable_rank as stable_rank
+    from tnrank.ranks import suggest_tree as suggest_tree
     from tnrank.ranks import tensor_rank as tensor_rank
+    from tnrank.ranks import tt_ranks as tt_ranks
     from tnrank.training import Adam as Adam
     from tnrank.training import CompletionResult as CompletionResult
     from tnrank.training import GradientDescent as GradientDescent
@@ -63,6 +67,7 @@ _HOME = {
     "Factorization": "tnrank.factorizations",
     "HierarchicalFactorization": "tnrank.factorizations",
     "HierarchicalTucker": "tnrank.factorizations",
+    "data_tensor": "tnrank.factorizations",
     "load": "tnrank.factorizations",
     "MatrixFactorization": "tnrank.factorizations",
     "TensorTrain": "tnrank.factorizations",
@@ -72,6 +77,7 @@ _HOME = {
     "environment": "tnrank.network",
     "Network": "tnrank.network",
     "effective_rank": "tnrank.ranks",
+    "entanglement_entropy": "tnrank.ranks",
     "hierarchical_rank": "tnrank.ranks",
     "hierarchical_singular_values": "tnrank.ranks",
     "matrix_rank": "tnrank.ranks",
@@ -82,8 +88,10 @@ _HOME = {
     "separation_rank": "tnrank.ranks",
     "singular_values": "tnrank.ranks",
     "stable_rank": "tnrank.ranks",
+    "suggest_tree": "tnrank.ranks",
     "tensor_rank": "tnrank.ranks",
     "TensorRank": "tnrank.ranks",
+    "tt_ranks": "tnrank.ranks",
     "Adam": "tnrank.training",
     "complete": "tnrank.training",
     "CompletionResult": "tnrank.training",

@@ -272,6 +272,63 @@ class DimensionTree:
         heights = ", ".join(repr(n) for n in found)
         raise KeyError(f"the modes {modes} name {len(found)} nodes (unary nodes): give one of {heights}")
 
+    def with_root(self, at: Node | Sequence[int] | int, on_edge: bool = True) -> DimensionTree:
+        """The same tree with its root elsewhere: the bipartitions of the modes stay, some nodes become complements.
+
+        Args:
+            at: any node.
+            on_edge: put the new root on the edge above ``at``: its children are ``at`` and the complement of ``at``.
+                Otherwise the interior node ``at`` itself is the new root. An old root that is left with one child,
+                and unary roots, vanish.
+
+        Raises:
+            KeyError: if there is no such node.
+            ValueError: if a leaf is to be the root itself.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> tree = DimensionTree((0, (1, (2, 3))))
+            >>> tree.with_root((2, 3)).nested
+            ((2, 3), (1, 0))
+            >>> tree.with_root((1, 2, 3), on_edge=False).nested
+            (1, (2, 3), 0)
+        """
+        node = self.node(at)
+        if not node.height and not on_edge:
+            raise ValueError(f"node {node} is a leaf and cannot be the root: give on_edge=True, or its parent")
+        if node == self.root:
+            return self
+        path = [node]
+        while (above := self.parent(path[-1])) is not None:
+            path.append(above)
+        entry, complement = self._nested, None
+        for above, below in pairwise(reversed(path)):
+            place = self.children(above).index(below)
+            others = entry[:place] + entry[place + 1 :] + (() if complement is None else (complement,))
+            # Without a complement ``above`` is the root in effect, and a root with one other child vanishes.
+            complement = others[0] if complement is None and len(others) == 1 else others or None
+            entry = entry[place]
+        if complement is None:
+            return DimensionTree(entry if node.height else (entry,))
+        return DimensionTree((entry, complement) if on_edge else (*entry, complement))
+
+    def permute(self, order: Sequence[int]) -> DimensionTree:
+        """The tree of the tensor with permuted modes: mode ``n`` is now what mode ``order[n]`` was.
+
+        Raises:
+            ValueError: if ``order`` is no permutation of the modes.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree(((0, 1), (2, 3))).permute((3, 0, 1, 2)).nested
+            ((1, 2), (3, 0))
+        """
+        order = [int(mode) for mode in order]
+        if sorted(order) != list(range(self.order)):
+            raise ValueError(f"got the order {order!r}, needed a permutation of the modes 0 .. {self.order - 1}")
+        place = {mode: k for k, mode in enumerate(order)}
+        return DimensionTree.from_text(re.sub(r"\d+", lambda found: str(place[int(found[0])]), self.text))
+
     @cached_property
     def is_binary(self) -> bool:
         """Whether every interior node has two children."""

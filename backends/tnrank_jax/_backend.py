@@ -106,6 +106,9 @@ class JaxBackend(Backend):
     def spectrum(self, values: Callable[..., Any], x: Any, rtol: float) -> Any:
         return _spectrum(values, rtol, x)
 
+    def differentiate_as(self, fn: Callable[..., Any], smooth: Callable[..., Any], arrays: Sequence[Any]) -> Any:
+        return _differentiated_as(fn, smooth, *arrays)
+
     def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         return jax.value_and_grad(fn)
 
@@ -119,6 +122,8 @@ class JaxBackend(Backend):
         return jax.lax.while_loop(condition, body, state)
 
     def cond(self, predicate: Any, fn: Callable[..., Any], *operands: Any) -> Any:
+        if not isinstance(predicate, jax.core.Tracer):
+            return fn(*operands) if predicate else None
         shapes = jax.eval_shape(fn, *operands)
         return jax.lax.cond(
             predicate, fn, lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), *operands
@@ -153,6 +158,16 @@ def _spectrum_jvp(values: Callable[..., Any], rtol: float, primals: Any, tangent
     u, s, vh = jnp.linalg.svd(x, full_matrices=False)
     moved = jnp.sum(jnp.conj(u) * (dx @ jnp.conj(jnp.matrix_transpose(vh))), axis=-2).real
     return s, jnp.where(s > rtol * s[..., :1], moved, 0)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _differentiated_as(fn: Callable[..., Any], smooth: Callable[..., Any], *arrays: Any) -> Any:
+    return fn(*arrays)
+
+
+@_differentiated_as.defjvp
+def _differentiated_as_jvp(fn: Callable[..., Any], smooth: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+    return jax.jvp(smooth, primals, tangents)
 
 
 def _on_cpu() -> bool:

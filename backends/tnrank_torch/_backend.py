@@ -92,6 +92,18 @@ class TorchBackend(Backend):
         found: torch.Tensor = _Spectrum.apply(x, values, rtol)  # type: ignore[no-untyped-call]  # torch gives it no types
         return found
 
+    def differentiate_as(
+        self, fn: Callable[..., Any], smooth: Callable[..., Any], arrays: Sequence[torch.Tensor]
+    ) -> Any:
+        if not any(a.requires_grad for a in arrays) and torch._C._functorch.maybe_current_level() is None:
+            return fn(*arrays)
+        return _DifferentiatedAs.apply(fn, smooth, *arrays)  # type: ignore[no-untyped-call]  # torch gives it no types
+
+    def cond(self, predicate: Any, fn: Callable[..., Any], *operands: Any) -> Any:
+        # A batch has no one answer: what does not hold is computed as well, and the caller chooses.
+        batched = isinstance(predicate, torch.Tensor) and _in_vmap(predicate)
+        return fn(*operands) if batched or predicate else None
+
     def value_and_grad(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         def both(arrays: Sequence[torch.Tensor], *rest: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
             with torch.enable_grad():
@@ -146,6 +158,33 @@ class _Spectrum(torch.autograd.Function):
         u, s, vh = torch.linalg.svd(ctx.saved_tensors[0], full_matrices=False)
         moved = (u.conj() * (dx @ vh.mH)).sum(-2).real
         return torch.where(s > ctx.rtol * s[..., :1], moved, 0)
+
+
+class _DifferentiatedAs(torch.autograd.Function):
+    """A function with the derivative of another one of the same values."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(fn: Callable[..., Any], smooth: Callable[..., Any], *arrays: torch.Tensor) -> Any:
+        return fn(*arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        _, ctx.smooth, *arrays = inputs
+        ctx.save_for_backward(*arrays)
+        ctx.save_for_forward(*arrays)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        pull = torch.func.vjp(ctx.smooth, *ctx.saved_tensors)[1]
+        return (None, None, *pull(gradients))
+
+    @staticmethod
+    def jvp(ctx: Any, _fn: Any, _smooth: Any, *tangents: Any) -> Any:
+        arrays = ctx.saved_tensors
+        full = tuple(torch.zeros_like(a) if t is None else t for a, t in zip(arrays, tangents, strict=True))
+        return torch.func.jvp(ctx.smooth, arrays, full)[1]
 
 
 class _TorchOptimizer:

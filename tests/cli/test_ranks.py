@@ -35,6 +35,105 @@ def test_trees(call: Call, tensor: Path, tree: str) -> None:
         assert [0, 2] in [node["modes"] for node in found["nodes"]]
 
 
+def test_auto_tree(call: Call, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "pairs.npy", np.einsum("ac,bd->abcd", *rng.standard_normal((2, 4, 4))))
+    done = call("ranks", "pairs.npy", "--tree", "auto", "--json")
+    assert "tree chosen from the data: " in done.stderr
+    found = {tuple(node["modes"]): node["rank"] for node in json.loads(done.stdout)["nodes"]}
+    assert found[0, 2] == 1
+    assert (0, 1) not in found
+
+
+def big(path: Path, rank: int = 3, dtype: str = "float64") -> np.ndarray:
+    """A file of 160,000 numbers, with noise; five times --memory 300kB."""
+    x = np.asarray(tnrank.HierarchicalTucker.random((20,) * 4, rank=rank, seed=0).to_dense())
+    x = x / np.linalg.norm(x) + 1e-6 * np.random.default_rng(0).standard_normal(x.shape) / x.size**0.5
+    np.save(path, x.astype(dtype))
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["float64", ">f4"])
+@pytest.mark.parametrize("tree", ["balanced", "auto", "((0,3),(1,2))"])
+def test_large_files_are_read_in_chunks(call: Call, tmp_path: Path, tree: str, dtype: str) -> None:
+    x = big(tmp_path / "big.npy", dtype=dtype)
+    done = call("ranks", "big.npy", "--memory", "300 kB", "--tree", tree, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "big.npy has" in done.stderr
+    assert "relative error of at most 0.001" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["rtol"] == 1e-3
+    exact = tnrank.hierarchical_singular_values(x, tree=found["tree"])
+    for node in found["nodes"]:
+        assert node["rank"] == sum(exact[tuple(node["modes"])] > 1e-3 * exact[tuple(node["modes"])][0])
+        s = np.array(node["singular_values"])
+        assert np.allclose(s, exact[tuple(node["modes"])][: len(s)], atol=1e-5)
+
+
+def test_what_large_files_cannot_have(call: Call, tmp_path: Path) -> None:
+    x = big(tmp_path / "big.npy")
+    for args, said in [
+        (("--method", "qr"), "got --method qr: raise --memory"),
+        (("--rtol", "1e-9"), "the floor of the Gram matrices"),
+        (("--rtol", "1e-7", "--memory", "299kB"), "the floor of the Gram matrices"),
+        (("--rtol", "2e-7"), "raise memory="),
+    ]:
+        done = call("ranks", "big.npy", "--memory", "300 kB", *args)
+        assert done.exit_code == 1
+        assert said in done.stderr.splitlines()[-1]
+        assert done.stdout == ""
+    x[3, 4, 5, 6] = np.inf
+    np.save(tmp_path / "wrong.npy", x)
+    assert "index (3, 4, 5, 6)" in call("ranks", "wrong.npy", "--memory", "300 kB").stderr
+
+
+def test_the_progress_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rich = pytest.importorskip("rich.console")
+    from tnrank.cli import _console, _large
+
+    shown = rich.Console(record=True, force_terminal=True, width=100)
+    monkeypatch.setattr(_console, "errors", lambda: shown)
+    big(tmp_path / "big.npy")
+    array = np.load(tmp_path / "big.npy", mmap_mode="r")
+    with shown.capture() as capture:
+        _large.compress_file(tmp_path / "big.npy", array, None, 1e-3, 300_000)
+    assert "pass 1: Gram matrices" in capture.get()
+    assert "100%" in capture.get()
+
+
+def test_json_of_a_norm_beyond_numbers(call: Call, tmp_path: Path) -> None:
+    tnrank.HierarchicalTucker.random((10,) * 1000, rank=1, std=0.0, mean=1.0).save(tmp_path / "ones.safetensors")
+    done = call("ranks", "ones.safetensors", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert found["frobenius_norm"] is None
+    assert max(node["rank"] for node in found["nodes"]) == 1
+
+
+def test_saved_factorizations_keep_their_tree(call: Call, tmp_path: Path) -> None:
+    for x in (
+        tnrank.TensorTrain.random((4, 5, 4, 3), rank=3, seed=0),
+        tnrank.Tucker.random((4, 5, 4), rank=2, seed=0),
+        tnrank.HierarchicalTucker.random((4,) * 4, tree=((0, 3), (1, 2)), rank=2, seed=0),
+        tnrank.HierarchicalFactorization.random((3,) * 4, tree=((0, 3), (1, 2)), width=2, seed=0),
+        tnrank.MatrixFactorization.random((6, 5), depth=2, seed=0),
+        tnrank.CPFactorization.random((3, 3, 3), rank=2, seed=0),
+    ):
+        x.save(tmp_path / "x.safetensors")
+        done = call("ranks", "x.safetensors", "--json")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout) == json.loads(json.dumps(tnrank.rank_report(x).to_dict()))
+        assert call("ranks", "x.safetensors").stdout == f"{tnrank.rank_report(x)}\n"
+
+
+def test_method(call: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.diag([1.0, 1e-10]))
+    assert call("ranks", "m.npy", "--method", "qr", "--rtol", "1e-12").exit_code == 0
+    done = call("ranks", "m.npy", "--method", "gram", "--rtol", "1e-12")
+    assert done.exit_code == 1
+    assert "below the accuracy floor" in done.stderr
+
+
 def test_tolerance(call: Call, tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.diag([1.0, 1e-3, 1e-6]))
     assert json.loads(call("ranks", "m.npy", "--rtol", "1e-4", "--json").stdout)["matrix"]["rank"] == 2
@@ -76,6 +175,9 @@ def test_picture(call: Call, tensor: Path, tmp_path: Path) -> None:
         (("tensor.npy", "--tree", "((0,1),3)"), "mode 2 is missing"),
         (("tensor.npy", "--tree", "((0,1),(2,3))"), "modes"),
         (("tensor.npy", "--rtol", "2"), "rtol"),
+        (("tensor.npy", "--method", "lu"), "unknown method 'lu'"),
+        (("tensor.npy", "--memory", "some"), "such as '1 GiB'"),
+        (("tensor.npy", "--key", "a"), "a key names an array of an .npz file"),
         (("tensor.npy", "--plot", "s.txt"), "suffix"),
         (("tensor.npy", "--plot", "no/s.png"), "no folder"),
         (("holed.npy",), "are NaN"),

@@ -268,3 +268,7 @@ def test_orders_that_no_dense_tensor_has() -> None:
     x = HierarchicalTucker.random((6,) * 64, rank=5, seed=0, std=0.3)
     assert set(tnrank.hierarchical_rank(x).values()) == {5}
     assert set((x + x).truncate().tensor.ranks.values()) == {5}
+    ones = HierarchicalTucker.random((10,) * 1000, rank=1, std=0.0, mean=1.0)
+    assert (ones.entries(np.arange(3000).reshape(3, 1000) % 10) == 1).all()
+    some = HierarchicalTucker.random((10,) * 330, rank=1)
+    assert some.network.plan(some._sizes).flops > 10**329

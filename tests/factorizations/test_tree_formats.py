@@ -95,6 +95,26 @@ def test_both_directions_keep_the_tolerance_on_any_tree(data: Any, seed: int, rt
         assert np.linalg.norm(exact.to_dense() - tensor) <= 1e-13 * np.linalg.norm(tensor)
 
 
+@pytest.mark.parametrize("direction", ["leaves to root", "root to leaves"])
+def test_the_edge_of_a_binary_root_drops_its_share_once(direction: str) -> None:
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.standard_normal((n, 60)))[0] for n in (100, 80))
+    matrix = (u * 0.95 ** np.arange(60)) @ v.T
+    for tree in ((0, 1), ((0,), 1), ((0, 1),)):
+        x = HierarchicalTucker.from_dense(matrix, tree, rtol=0.1, direction=direction)
+        assert np.linalg.norm(x.to_dense() - matrix) <= 0.1 * np.linalg.norm(matrix)
+
+
+def test_large_leaves_by_sketches(backend_name: str) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((400, 12)) @ rng.standard_normal((12, 900))
+    matrix += 1e-6 * rng.standard_normal(matrix.shape)
+    given_matrix = tnrank.get_backend(backend_name).asarray(matrix.reshape(400, 30, 30))
+    x = HierarchicalTucker.from_dense(given_matrix, ((0,), (1, 2)), rtol=1e-3, method="randomized")
+    assert x.ranks[Node((0,), 0)] == 12
+    assert np.linalg.norm(host(x.to_dense()).reshape(400, 900) - matrix) <= 1e-3 * np.linalg.norm(matrix)
+
+
 def test_each_node_may_have_its_own_tolerance_and_rank() -> None:
     tensor = 1.0 / (1 + sum(np.ogrid[:6, :6, :6, :6]))
     x = HierarchicalTucker.from_dense(tensor, rtol={(0, 1): 1e-2}, max_rank={3: 2})
@@ -104,6 +124,9 @@ def test_each_node_may_have_its_own_tolerance_and_rank() -> None:
     y = HierarchicalTucker.from_dense(tensor).truncate(rtol={(0, 1): 1e-2}, max_rank={3: 2})
     assert all(y.tensor.ranks[node] == x.ranks[node] for node in (Node((3,), 0), Node((0, 1), 1)))
     assert y.tensor.ranks[Node((2,), 0)] == 6
+    z = HierarchicalTucker.from_dense(tensor, atol={(0, 1): 1e-2 * float(np.linalg.norm(tensor))})
+    assert z.ranks[Node((0, 1), 1)] == x.ranks[Node((0, 1), 1)]
+    assert z.ranks[Node((3,), 0)] == 6
     with pytest.raises(ValueError, match="atol"):
         x.truncate(atol=-1.0)
     with pytest.raises(KeyError, match="no node"):
@@ -112,7 +135,9 @@ def test_each_node_may_have_its_own_tolerance_and_rank() -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_arithmetic(backend_name: str, dtype: str) -> None:
-    for x, y in zip(examples(backend_name, dtype), examples(backend_name, dtype, seed=5), strict=True):
+    # JAX compiles each shape anew, a second at a time: the third and the fourth example there.
+    some = slice(2, 4) if backend_name == "jax" else slice(None)
+    for x, y in zip(examples(backend_name, dtype)[some], examples(backend_name, dtype, seed=5)[some], strict=True):
         a, b = host(x.to_dense()), host(y.to_dense())
         size = abs(a).max() * max(1.0, abs(b).max())
         assert close(x + y, a + b, size)
@@ -138,7 +163,7 @@ def test_norms_beyond_floating_point_numbers() -> None:
         ones.orthogonalize()
     assert np.isclose(float(ones.orthogonalize(normalize=True).norm()), 1, rtol=1e-12)
     squared = ones * ones
-    assert np.isclose(float((squared * 1e-120).log_norm()), 500 * np.log(10) - 120 * np.log(10), rtol=1e-12)
+    assert np.isclose(float((squared * 1e-200).log_norm()), 500 * np.log(10) - 200 * np.log(10), rtol=1e-12)
     assert float(squared.truncate(rtol=1e-3).tensor[(3,) * 1000]) == pytest.approx(1, rel=1e-10)
 
 
@@ -225,7 +250,7 @@ def test_sums_are_truncated_without_loss(backend_name: str) -> None:
 
 
 def test_cp_goes_in_without_its_superdiagonals() -> None:
-    cp = tnrank.CPFactorization.random((5,) * 8, rank=2000, seed=0, std=0.1)  # a transfer tensor of 2000^3 is 64 GB
+    cp = tnrank.CPFactorization.random((5,) * 8, rank=700, seed=0, std=0.1)  # a transfer tensor of 700^3 is 2.7 GB
     x = HierarchicalTucker.from_factorization(cp, rtol=1e-12)
     indices = np.random.default_rng(0).integers(0, 5, (50, 8))
     assert np.allclose(x.entries(indices), cp.entries(indices), rtol=0, atol=1e-12 * float(x.norm()))
@@ -303,3 +328,64 @@ def test_spectra_agree_with_the_dense_matricizations(backend_name: str) -> None:
 def test_wrong_calls_say_what_is_wrong(make: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_trees_roots_and_modes_change(backend_name: str) -> None:
+    x = examples(backend_name)[0]
+    assert isinstance(x, HierarchicalTucker)
+    a = host(x.to_dense())
+    size = abs(a).max()
+    assert close(
+        HierarchicalTucker(
+            x.tree,
+            {m: x.nodes[Node((m,), 0)] for m in range(4)},
+            {node: array for node, array in x.nodes.items() if node.height},
+        ),
+        a,
+        size,
+    )
+    assert close(x.permute((2, 0, 3, 1)), a.transpose(2, 0, 3, 1), size)
+    assert close(x.change_root((2,)), a, size)
+    assert close(x.change_tree(((0, 2), (1, 3))), a, size)
+    htf = tnrank.HierarchicalFactorization.random(SHAPE, width=2, seed=0, backend=backend_name, dtype="float64")
+    b = host(htf.to_dense())
+    train = TensorTrain.from_factorization(htf)
+    assert close(train, b, abs(b).max())
+    assert train.tt_ranks[1] == 2
+
+
+@pytest.mark.parametrize(
+    "pairs", [0, 1, 2, ((0,), (2,)), ((0, 2, 1), (2, 1, 0)), ((3, 1), (3, 0)), ((0, 1, 2, 3), (2, 0, 1, 3))]
+)
+@pytest.mark.parametrize(
+    "trees", [(None, None), (((0, 2), (1, 3)), (0, 1, (2, 3))), ((((0, 3),), (2, 1)), (3, (1, (0, 2))))]
+)
+def test_tensordot_is_that_of_numpy(pairs: Any, trees: Any) -> None:
+    _check_tensordot(pairs, trees, "numpy")
+
+
+def test_tensordot_on_backends(backend_name: str) -> None:
+    _check_tensordot(((3, 1), (3, 0)), (((0, 2), (1, 3)), (0, 1, (2, 3))), backend_name)
+
+
+def _check_tensordot(pairs: Any, trees: Any, backend_name: str) -> None:
+    shapes = {0: ((3, 2, 4, 3), (4, 3, 2, 3)), 1: ((2, 3, 2, 4), (4, 3, 2)), 2: ((2, 3, 4, 3), (4, 3, 2, 5))}
+    if isinstance(pairs, int):
+        first, second = shapes[pairs]
+    else:
+        first, free = (2, 3, 4, 5), iter((6, 7, 8, 9))
+        matched = dict(zip(pairs[1], pairs[0], strict=True))
+        second = tuple(first[matched[m]] if m in matched else next(free) for m in range(4))
+    options: Any = {"backend": backend_name, "dtype": "complex128"}
+    trees = trees if len(second) == 4 else (trees[0], None)
+    x = HierarchicalTucker.random(first, trees[0], rank=2, seed=0, **options)
+    y = HierarchicalTucker.random(second, trees[1], rank=3, seed=1, **options)
+    a, b = host(x.to_dense()), host(y.to_dense())
+    wanted = np.tensordot(a, b, pairs)
+    assert close(x.tensordot(y, pairs), wanted, abs(a).max() * abs(b).max() * a.size)
+    if not isinstance(pairs, int) and len(pairs[0]) == 3:
+        whole = x.contract_modes({3: tnrank.get_backend(backend_name).asarray(np.ones(5, complex))})
+        left = whole.tensordot(y, (pairs[0], pairs[1]))
+        assert close(left, np.tensordot(a.sum(3), b, pairs), abs(a).max() * abs(b).max() * a.size)
+    with pytest.raises(ValueError, match="needed"):
+        x.tensordot(y, ((0,), (9,)))

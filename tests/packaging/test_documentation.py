@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [
     page
-    for page in (*ROOT.glob("README.md"), *sorted((ROOT / "docs").glob("*.md")))
+    for page in (*ROOT.glob("README.md"), *sorted((ROOT / "docs").rglob("*.md")))
     if "```python\n" in page.read_text()
 ]
 

@@ -59,7 +59,7 @@ def test_no_panels() -> None:
 def test_a_node_and_its_complement_are_one_line() -> None:
     report = tnrank.rank_report(np.random.default_rng(0).standard_normal((3, 4, 2, 2)))
     figure = spectra(report)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len(labels) == 5
     assert sum("{0,1} | {2,3}" in label for label in labels) == 1
 

@@ -194,7 +194,7 @@ def test_factorizations() -> None:
     with pytest.raises(ValueError, match=r"a Product of order 2 and shape \(1048576, 1048576\)"):
         effective_rank(x)
     x.shape = (10,) * 1000
-    with pytest.raises(ValueError, match=r"of order 1000 and shape \(10, 10, 10, .., 10\) has 10\^1000.0 ent"):
+    with pytest.raises(ValueError, match=r"of order 1000 and shape \(10, 10, 10, .., 10\) with 10\^1000.0 ent"):
         effective_rank(x)
 
 

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from tnrank import DimensionTree, get_backend
+from tnrank import CPFactorization, DimensionTree, get_backend
 from tnrank.data import low_rank_matrix, low_rank_tensor
 from tnrank.ranks import (
     RankReport,
@@ -97,6 +97,69 @@ def test_html() -> None:
     page = rank_report(X, TREE)._repr_html_()
     assert page.count("<tr>") == page.count("</tr>") == 4 + 1 + len(TREE.nodes)
     assert "├── {0,2}" in page
+
+
+def test_entropies_are_von_neumanns() -> None:
+    report = rank_report(X, TREE)
+    for entry in report.nodes:
+        p = np.array(entry.singular_values) ** 2 / report.norm**2
+        p = p[p > 1e-28]
+        assert entry.entropy == pytest.approx(-(p * np.log(p)).sum(), abs=1e-12)
+        assert entry.components is None
+    assert all(node["components"] is None for node in report.to_dict()["nodes"])
+    assert {"entropy", "log10_sides"} <= report.to_dict()["nodes"][0].keys()
+
+
+def test_long_reports_are_shortened() -> None:
+    x = CPFactorization([np.eye(2)] * 1000)
+    report = rank_report(x)
+    text = str(report)
+    assert text.startswith("ranks of a CPFactorization, shape 2^1000, float64\n")
+    assert len(text.splitlines()) < 60
+    assert max(map(len, text.splitlines())) < 130
+    assert text.endswith("others with the largest ranks;\n.nodes and .to_dict() have all")
+    assert f".. and {len(report.nodes) - 40} more nodes" in text
+    assert "(2, 2, 2, 2, 2, 2, 2, 2, ..), 2 to 2 in 1000 modes" in text
+    assert "{0..499}" in text
+    assert report._repr_html_().count("<tr>") < 60
+    deep = rank_report(x, DimensionTree.linear(1000))
+    found = json.loads(json.dumps(deep.to_dict(), allow_nan=False))
+    assert DimensionTree.from_text(found["tree"]) == deep.tree
+    assert len(found["nodes"]) == 1998
+
+
+def test_norms_beyond_numbers_are_logarithms() -> None:
+    ones = CPFactorization([np.ones((10, 1))] * 800)
+    report = rank_report(ones)
+    assert report.relative
+    assert report.norm == np.inf
+    assert report.log_norm == pytest.approx(400 * np.log(10), rel=1e-13)
+    assert {entry.singular_values for entry in report.nodes} == {(1.0,)}
+    assert re.search(r"^Frobenius norm +(1e\+400|1\.0+e\+400|9\.9+e\+399|10e\+399)", str(report), re.M)
+    found = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert found["frobenius_norm"] is None
+    assert found["relative"] is True
+    assert found["log_norm"] == report.log_norm
+    tiny = rank_report(CPFactorization([np.full((10, 1), 1e-3)] * 800))
+    assert tiny.norm == 0
+    assert tiny.relative
+    assert tiny.log_norm == pytest.approx(800 * np.log(1e-3) + 400 * np.log(10))
+    assert {entry.rank for entry in tiny.nodes} == {1}
+
+
+def test_terminals_show_a_rich_table() -> None:
+    console_of = pytest.importorskip("rich.console").Console
+    for report in (rank_report(X, TREE), rank_report(CPFactorization([np.eye(2)] * 100))):
+        console = console_of(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console.print(report)
+        shown = console.export_text()
+        console.file.close()
+        plain = str(report)
+        assert [line.split()[:1] for line in shown.splitlines() if "x" in line] == [
+            line.split()[:1] for line in plain.splitlines() if "x" in line
+        ]
+        assert "entropy" in shown
+        assert all(word in shown for word in re.findall(r"\{[\d.,]+\}", plain))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (1, 1)])

@@ -192,7 +192,7 @@ def test_laws(shape: tuple[int, ...], rank: int, seed: int) -> None:
     found = hierarchical_rank(x, tree)
     assert all(value <= rank for value in found.values())
     for values in hierarchical_singular_values(x, tree).values():
-        assert float((values**2).sum()) == pytest.approx(float((x**2).sum()), abs=1e-9)
+        assert float((values**2).sum()) == pytest.approx(float((x**2).sum()), rel=1e-12, abs=1e-12)
     everywhere = {**found, tree.root: 1 if x.any() else 0}
     for node in tree.interior:
         left, right = (everywhere[child] for child in tree.children(node))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tnrank import tensor_rank
 from tnrank.ranks import Certificate
-from tnrank.ranks._algebra import algebra_bound, inertia
-from tnrank.ranks._exact import inverse, null_space, random_primes, rank_modulo, row_reduce, to_fractions
-from tnrank.ranks._pencil import pencil_rank
-from tnrank.ranks._substitution import search_substitution, substitution_rank
+from tnrank.ranks._certified._algebra import algebra_bound, inertia
+from tnrank.ranks._certified._exact import inverse, null_space, random_primes, rank_modulo, row_reduce, to_fractions
+from tnrank.ranks._certified._pencil import pencil_rank
+from tnrank.ranks._certified._substitution import search_substitution, substitution_rank
 
 W3 = np.array([[[0, 1], [1, 0]], [[1, 0], [0, 0]]])
 

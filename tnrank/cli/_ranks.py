@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,60 +18,113 @@ def ranks(
     ],
     tree: Annotated[
         str | None,
-        typer.Option(help="balanced, linear, or nested modes such as '((0,1),(2,3))'.", show_default=False),
+        typer.Option(
+            help="balanced, linear, star, auto (chosen from the data), or nested modes such as '((0,1),(2,3))'.",
+            show_default=False,
+        ),
     ] = None,
     rtol: Annotated[
         float | None,
         typer.Option(help="Singular values up to this share of the largest count as zero; else larger side * eps."),
     ] = None,
+    method: Annotated[str, typer.Option(help="qr (accurate), gram (faster, to sqrt(eps)), or auto.")] = "auto",
     key: _options.Key = None,
+    memory: Annotated[
+        str, typer.Option(help="What to use; .npy files of more than a quarter of it are read in chunks.")
+    ] = "1 GiB",
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the singular values into a .png, .svg or .pdf.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw singular values and dimension tree into a .png, .svg or .pdf.")
+    ] = None,
     overwrite: _options.Overwrite = False,
 ) -> None:
     """Report the matrix, multilinear and hierarchical ranks of a tensor in a file."""
     if plot is not None:
         _console.check_new_file(plot, (".png", ".svg", ".pdf"), overwrite)
-    report = rank_file(file, tree, rtol, key)
+    report = rank_file(file, tree, rtol, key, method, memory)
     if json:
         from json import dumps
 
-        print(dumps(report.to_dict(), indent=2))
+        print(dumps(_finite(report.to_dict()), indent=2, allow_nan=False))
     else:
         print(report)
     if plot is not None:
         draw_spectra(report, plot)
-        _console.errors().print(f"singular values drawn in {plot}")
+        _console.errors().print(f"singular values and dimension tree drawn in {plot}")
 
 
-def rank_file(file: Path, tree: str | None = None, rtol: float | None = None, key: str | None = None) -> Any:
+def rank_file(
+    file: Path,
+    tree: str | None = None,
+    rtol: float | None = None,
+    key: str | None = None,
+    method: str = "auto",
+    memory: str = "1 GiB",
+) -> Any:
     """The rank report of what is in a file.
 
     Raises:
         ValueError: if there is no tensor of numbers in it, or the tree does not fit.
     """
-    import numpy as np
-
     import tnrank
-    from tnrank.data import read_array
+    from tnrank.cli import _large
+    from tnrank.factorizations._streaming._compress import parse_memory
 
+    limit = parse_memory(memory)
     x: Any
     if file.suffix.lower() == ".safetensors":
+        if key is not None:
+            raise ValueError(f"{file} holds one factorization, got --key {key}: a key names an array of an .npz file")
         x = tnrank.load(file)
-        order = x.ndim
     else:
-        x = read_array(file, key)
-        order = x.ndim
-        # Factorizing images or counts as they are stored would be integer arithmetic.
-        x = np.asarray(x, np.float64) if x.dtype.kind in "biu" or x.dtype == np.float16 else np.asarray(x)
-        if x.dtype.kind == "f" and np.isnan(x).any():
-            raise ValueError(
-                f"{int(np.isnan(x).sum()):,} of {x.size:,} entries of {file} are NaN, and their ranks are "
-                f"unknown: fill them in first, tnrank complete {file} --out COMPLETED.npy"
-            )
-        if order < 2:
-            raise ValueError(f"{file} has shape {x.shape}: ranks are those of a matrix or a tensor")
-    return tnrank.rank_report(x, tree=read_tree(tree, order), rtol=rtol)
+        x = _read(file, key)
+        if _large.is_large(x, limit) and file.suffix.lower() == ".npy":
+            if method == "qr":
+                raise ValueError(
+                    f"{file} is read in chunks and measured by Gram matrices, got --method qr: raise --memory above "
+                    f"four times its size, or leave --method out"
+                )
+            rtol = _large.DEFAULT_RTOL if rtol is None else rtol
+            first = None if tree == "auto" else read_tree(tree, x.ndim)
+            x, method = _large.compress_file(file, x, first, rtol, limit), "auto"
+        else:
+            x = _in_memory(file, x)
+    if tree == "auto":
+        suggestion = tnrank.ranks.suggest_tree(x, rtol=rtol)
+        _console.errors().print(f"tree chosen from the data: {suggestion.tree.text}")
+        return tnrank.rank_report(x, tree=suggestion.tree, rtol=rtol, method=method)
+    return tnrank.rank_report(x, tree=read_tree(tree, x.ndim), rtol=rtol, method=method)
+
+
+def _read(file: Path, key: str | None) -> Any:
+    from tnrank.data import read_array
+
+    x = read_array(file, key, native=False)
+    if x.ndim < 2:
+        raise ValueError(f"{file} has shape {x.shape}: ranks are those of a matrix or a tensor")
+    return x
+
+
+def _in_memory(file: Path, x: Any) -> Any:
+    import numpy as np
+
+    # Factorizing images or counts as they are stored would be integer arithmetic.
+    x = np.asarray(x, np.float64 if x.dtype.kind in "biu" or x.dtype.itemsize == 2 else x.dtype.newbyteorder("="))
+    if x.dtype.kind == "f" and np.isnan(x).any():
+        raise ValueError(
+            f"{int(np.isnan(x).sum()):,} of {x.size:,} entries of {file} are NaN, and their ranks are "
+            f"unknown: fill them in first, tnrank complete {file} --out COMPLETED.npy"
+        )
+    return x
+
+
+def _finite(content: Any) -> Any:
+    """JSON has no infinity: a norm beyond the range of numbers is null."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
 
 
 def read_tree(text: str | None, order: int) -> Any:
@@ -97,8 +151,8 @@ def read_tree(text: str | None, order: int) -> Any:
 
 
 def draw_spectra(report: Any, path: Path) -> None:
-    """The figure of a report, written atomically."""
+    """Singular values and dimension tree of a report side by side, written atomically."""
     from tnrank._files import write_atomically
-    from tnrank.plots import image_bytes, spectra
+    from tnrank.plots import image_bytes, ranks
 
-    write_atomically(path, image_bytes(spectra(report), path))
+    write_atomically(path, image_bytes(ranks(report), path))

@@ -19,7 +19,7 @@ NDArray = np.ndarray[Any, Any]
 _SUFFIXES = (".npy", ".npz", ".csv", *_IMAGES)
 
 
-def read_array(path: str | Path, key: str | None = None) -> NDArray:
+def read_array(path: str | Path, key: str | None = None, native: bool = True) -> NDArray:
     """The array in a file.
 
     Args:
@@ -27,6 +27,8 @@ def read_array(path: str | Path, key: str | None = None) -> NDArray:
             or tab; a header row is left out; empty fields are NaN), or an image (``.png .jpg .jpeg .bmp .gif
             .tif .tiff``).
         key: name of the array in an ``.npz`` file; ``None`` where it holds only one.
+        native: bring numbers of the other byte order into that of this machine, which reads a mapped file into
+            memory.
 
     Returns:
         Array as stored; float64 from text; images as float64 in [0, 1], ``(height, width)`` or ``(height,
@@ -64,7 +66,7 @@ def read_array(path: str | Path, key: str | None = None) -> NDArray:
         raise ValueError(
             f"{path} holds entries of dtype {array.dtype}, needed numbers: save array.astype('float64') instead"
         )
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array if array.dtype.isnative or not native else array.astype(array.dtype.newbyteorder("="))
 
 
 def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) -> NDArray:

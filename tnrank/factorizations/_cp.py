@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, Self
@@ -12,6 +12,7 @@ import numpy as np
 from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
+from tnrank.factorizations._cp_fit import _dense
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.network import Network
 
@@ -100,6 +101,70 @@ class CPFactorization(Factorization):
         arrays = draw([*shapes, (rank,)] if weighted else shapes, std, mean, init, seed, backend, dtype, device)
         made = cls._make((len(d), weighted), arrays)
         return made.balance() if balanced else made
+
+    @classmethod
+    def from_dense(
+        cls,
+        tensor: Array,
+        rank: int | None = None,
+        rtol: float | None = None,
+        *,
+        max_rank: int | None = None,
+        init: CPFactorization | None = None,
+        starts: int = 8,
+        steps: int = 500,
+        tol: float = 1e-8,
+        seed: int = 0,
+        progress: bool | Callable[[str], None] = False,
+    ) -> Self:
+        """The best fit found with ``rank`` components, or the fewest found within a relative error of ``rtol``.
+
+        The tensor is compressed by its multilinear SVD, and fitted by alternating least squares and
+        Levenberg-Marquardt from several starts, on the host in double precision. No such search is certain to find
+        the best fit; :func:`tnrank.tensor_rank` bounds the rank of a tensor by theorems. With ``rtol`` the rank grows
+        from the least that the matricizations allow. A matrix is decomposed by its SVD.
+
+        Args:
+            tensor: ``(d_1, .., d_N)``, N >= 2, real or complex, of any backend.
+            rank: R, the number of components.
+            rtol: bounds ``||tensor - result|| / ||tensor||``; at least 32 eps of the dtype.
+            max_rank: with ``rtol``, the most components to try; ``prod(d) / max(d)``, enough for any tensor, if not
+                given.
+            init: where a first start begins; with fewer components than ``rank`` it is extended.
+            starts: the most starts (given factors, eigenvectors of slices, singular vectors, random ones); the search
+                ends at rounding, within ``rtol``, and when three starts have found the same best error.
+            steps: the most sweeps of alternating least squares from one start.
+            tol: ends a start when a sweep lowers the error by less than this share of it.
+            seed: of the random starts.
+            progress: show a line a start, or call a function with it.
+
+        Returns:
+            Factors on the tensor's backend in its dtype, the largest component first, its vectors of equal norms. The
+            zero tensor gives zeros, one component if ``rank`` is not given.
+
+        Raises:
+            ValueError: if ``rank`` and ``rtol`` are both given or both missing, for a rank below 1, ``rtol`` outside
+                [0, 1) or below 32 eps, order 0 or 1, an empty mode, entries that are not finite, or an ``init`` that
+                does not fit; and if no fit within ``rtol`` was found up to ``max_rank``.
+
+        Warns:
+            RuntimeWarning: if components grow and cancel (border-rank behavior): there may be no best fit.
+
+        Source: Kolda & Bader 2009, Sec. 3.4; Tomasi & Bro 2006; Bro & Andersson 1998 (the compression).
+
+        Example:
+            >>> import tnrank
+            >>> tensor = tnrank.CPFactorization.random((6, 7, 8), rank=3, seed=0).to_dense()
+            >>> x = tnrank.CPFactorization.from_dense(tensor, rtol=1e-8)
+            >>> x.rank, bool(abs(x.to_dense() - tensor).max() < 1e-10)
+            (3, True)
+        """
+        options = _dense.read_options(starts, steps, tol, seed, progress)
+        first = None
+        if init is not None:
+            first = list(init.factors) if init.weights is None else [init.factors[0] * init.weights, *init.factors[1:]]
+        arrays = _dense.from_dense(tensor, rank, rtol, max_rank, first, options)
+        return cls._make((len(arrays), False), arrays)
 
     @property
     def factors(self) -> tuple[Array, ...]:

@@ -34,15 +34,20 @@ class EntryPlan:
         )
         row_sizes = {**{k: v for k, v in sizes.items() if k not in network.output}, _ENTRY: len(indices)}
         self.rows: ContractionPlan = self.row_network.plan(row_sizes)
-        self.whole: ContractionPlan = network.plan(sizes)
+        self.dense = False
+        if prod(self.shape) <= _LARGEST_DENSE:
+            self.whole: ContractionPlan = network.plan(sizes)
+            self.dense = self._is_cheaper_whole(sizes)
+
+    def _is_cheaper_whole(self, sizes: dict[Label, int]) -> bool:
+        network = self.network
         gathered = sum(
-            len(indices) * prod(sizes[x] for x in labels if x not in set(network.output))
+            len(self.indices) * prod(sizes[x] for x in labels if x not in set(network.output))
             for labels in network.tensors.values()
         )
         dense_cost = self.whole.flops + prod(self.shape)
-        self.dense = max(
-            self.whole.largest_intermediate, prod(self.shape)
-        ) <= _LARGEST_DENSE and dense_cost <= _ROW_COST * (self.rows.flops + gathered)
+        small = max(self.whole.largest_intermediate, prod(self.shape)) <= _LARGEST_DENSE
+        return small and dense_cost <= _ROW_COST * (self.rows.flops + gathered)
 
     @classmethod
     def of(cls, network: Network, sizes: dict[Label, int], indices: Any) -> EntryPlan:

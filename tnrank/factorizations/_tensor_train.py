@@ -12,9 +12,9 @@ from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
-from tnrank.factorizations._cutoff import Cutoff, PerNode
 from tnrank.factorizations._draw import check_dimensions, draw
-from tnrank.factorizations._ht_convert import dense_to_nodes, to_nodes
+from tnrank.factorizations._nodes._convert import dense_to_nodes, to_nodes
+from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
 from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network
 
@@ -180,7 +180,7 @@ class TensorTrain(TreeFormat):
     def nodes(self) -> dict[Node, Array]:
         """The same tensor in the hierarchical Tucker layout: the cores are transfer tensors, leaves identities."""
         backend, tree, order = self.backend, self.tree, len(self._values)
-        device = default_or_named_device(self._values[0])
+        device, shape = default_or_named_device(self._values[0]), self.shape
         frames = {}
         for node in tree.nodes:
             first = node.modes[0]
@@ -192,7 +192,7 @@ class TensorTrain(TreeFormat):
             elif first == order - 1:
                 frames[node] = backend.permute(core, (1, 0))
             else:
-                frames[node] = backend.asarray(np.eye(self.shape[first]), self.dtype, device)
+                frames[node] = backend.asarray(np.eye(shape[first]), self.dtype, device)
         return frames
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from tnrank.factorizations._base import Factorization
-from tnrank.factorizations._ht_modes import entrywise_product, sum_of_nodes
+from tnrank.factorizations._nodes._modes import entrywise_product, sum_of_nodes
 from tnrank.factorizations._tree_core import TreeCore
 
 

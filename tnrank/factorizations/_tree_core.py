@@ -13,8 +13,8 @@ from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._base import Factorization
-from tnrank.factorizations._cutoff import Cutoff, PerNode
-from tnrank.factorizations._ht_sum import columns_of, orthogonalize_sum
+from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
+from tnrank.factorizations._nodes._sum import columns_of, orthogonalize_sum
 from tnrank.linalg import choose_method, default_rtol
 
 
@@ -119,10 +119,9 @@ class TreeCore(Factorization):
             (2,)
         """
         method = choose_method(method, None, self.dtype)
-        arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
-        found = _hsvd.spectra(self.tree, arrays, method)
         if relative:
-            return found
+            return _hsvd.relative_spectra(self.tree, self.nodes, method)
+        found, log_norm = _hsvd.spectra_and_log_norm(self.tree, self.nodes, method)
         with np.errstate(over="ignore"):
             scale = self.backend.xp.exp(log_norm)
         return {node: s * scale for node, s in found.items()}
@@ -146,7 +145,7 @@ class TreeCore(Factorization):
         max_rank: int | Mapping[Any, int] | None = None,
         method: str = "qr",
         *,
-        atol: float | None = None,
+        atol: PerNode = None,
     ) -> Truncation:
         """Fewer columns: all singular values that the tolerance allows are dropped, at every node at once.
 
@@ -156,7 +155,7 @@ class TreeCore(Factorization):
             max_rank: the most columns of any frame, or {node: columns}; with it the error may exceed the tolerance,
                 not the returned bound.
             method: ``"qr"`` or ``"gram"``, as in :meth:`singular_values`, or ``"auto"`` by the tolerance.
-            atol: bounds ``||x - y||``; with ``rtol`` too, the looser of the two holds.
+            atol: bounds ``||x - y||``, or {node: share}; with ``rtol`` too, the looser of the two holds.
 
         Returns:
             The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before.
@@ -183,7 +182,7 @@ class TreeCore(Factorization):
         max_rank: int | Mapping[Any, int] | None = None,
         method: str = "qr",
         *,
-        atol: float | None = None,
+        atol: PerNode = None,
     ) -> Truncation:
         """The sum of many tensors, truncated; the sum is never formed, and what cancels in it costs no accuracy.
 
@@ -226,7 +225,7 @@ class TreeCore(Factorization):
         arrays: dict[Node, Array],
         log_norm: Array,
         rtol: PerNode,
-        atol: float | None,
+        atol: PerNode,
         max_rank: int | Mapping[Any, int] | None,
         method: str,
     ) -> Truncation:

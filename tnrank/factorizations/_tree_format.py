@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from tnrank._typing import Array
 from tnrank.factorizations._base import default_or_named_device
-from tnrank.factorizations._ht_modes import contract_modes, multiply_modes
-from tnrank.factorizations._indexing import Selection, read_index
+from tnrank.factorizations._nodes._indexing import Selection, read_index
+from tnrank.factorizations._nodes._modes import contract_modes, multiply_modes
 from tnrank.factorizations._tree_arithmetic import TreeArithmetic
 
 
@@ -101,21 +101,22 @@ class TreeFormat(TreeArithmetic):
             >>> bool(np.isclose(x.sum(), x.to_dense().sum())), x.sum(0).shape
             (True, (4, 5))
         """
-        return self.contract_modes({m: self._constant(m, 1.0) for m in self._modes(modes)})
+        return self._weighed(modes, lambda size: 1.0)
 
     def mean(self, modes: int | Sequence[int] | None = None) -> Any:
         """The mean over some modes, or over all; where :meth:`sum` overflows, this does not."""
-        return self.contract_modes({m: self._constant(m, 1.0 / self.shape[m]) for m in self._modes(modes)})
+        return self._weighed(modes, lambda size: 1.0 / size)
 
     def marginal(self, modes: int | Sequence[int]) -> Any:
         """The sum over all modes but the given ones: of a table of probabilities, their joint distribution."""
         kept = self._modes(modes)
         return self.sum([m for m in range(self.ndim) if m not in kept])
 
-    def _constant(self, mode: int, value: float) -> Array:
-        backend = self.backend
-        host = np.full(self.shape[mode], value)
-        return backend.asarray(host, self.dtype, default_or_named_device(self._values[0]))
+    def _weighed(self, modes: int | Sequence[int] | None, weight: Callable[[int], float]) -> Any:
+        backend, shape, dtype = self.backend, self.shape, self.dtype
+        device = default_or_named_device(self._values[0])
+        weights = {m: np.full(shape[m], weight(shape[m])) for m in self._modes(modes)}
+        return self._contracted(self.nodes, {m: backend.asarray(w, dtype, device) for m, w in weights.items()})
 
     def _modes(self, modes: int | Sequence[int] | None) -> tuple[int, ...]:
         if modes is None:
@@ -133,13 +134,11 @@ class TreeFormat(TreeArithmetic):
         return number % self.ndim
 
     def _fitting(self, given: Mapping[int, Array], axes: int) -> dict[int, Array]:
-        found = {}
+        found, own = {}, self.shape
         for mode, array in given.items():
             number, shape = self._mode(mode), tuple(array.shape)
-            if len(shape) != axes or shape[-1] != self.shape[number]:
-                wanted = f"(m, {self.shape[number]})" if axes == 2 else f"({self.shape[number]},)"
-                raise ValueError(
-                    f"for mode {mode} of dimension {self.shape[number]} got shape {shape}, needed {wanted}"
-                )
+            if len(shape) != axes or shape[-1] != own[number]:
+                wanted = f"(m, {own[number]})" if axes == 2 else f"({own[number]},)"
+                raise ValueError(f"for mode {mode} of dimension {own[number]} got shape {shape}, needed {wanted}")
             found[number] = array
         return found

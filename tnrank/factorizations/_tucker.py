@@ -11,9 +11,9 @@ from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._base import Factorization, as_arrays
-from tnrank.factorizations._cutoff import Cutoff
 from tnrank.factorizations._draw import check_dimensions, draw
-from tnrank.factorizations._ht_convert import dense_to_nodes, to_nodes
+from tnrank.factorizations._nodes._convert import dense_to_nodes, to_nodes
+from tnrank.factorizations._nodes._cutoff import Cutoff
 from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network, contract
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tnrank.linalg._matricize import check_modes as check_modes
 from tnrank.linalg._matricize import matricization_sides as matricization_sides
 from tnrank.linalg._matricize import matricize as matricize
+from tnrank.linalg._range_finder import randomized_dominant as randomized_dominant
+from tnrank.linalg._range_finder import randomized_floor as randomized_floor
+from tnrank.linalg._range_finder import range_finder as range_finder
 from tnrank.linalg._spectra import singular_values as singular_values
 from tnrank.linalg._tolerance import accuracy_floor as accuracy_floor
 from tnrank.linalg._tolerance import check_rtol as check_rtol

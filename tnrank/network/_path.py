@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,9 @@ def candidates(problem: Problem, optimize: str | Callable[..., Any]) -> Iterator
     if optimize in ("auto", "auto-hq"):
         yield "opt_einsum without batch", _opt_einsum(problem, "auto")
         if importlib.util.find_spec("cotengra"):
-            yield "cotengra greedy", _cotengra(problem, "greedy")
+            # Its scores are floating-point numbers, which the sizes of high-order end tensors leave.
+            with contextlib.suppress(OverflowError):
+                yield "cotengra greedy", _cotengra(problem, "greedy")
         if optimize == "auto-hq":
             yield "opt_einsum random-greedy", _opt_einsum(problem, "random-greedy-128")
             if count <= 40:

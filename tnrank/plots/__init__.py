@@ -1,7 +1,11 @@
 """Figures. matplotlib is imported when the first one is drawn; a figure is saved by whoever asked for it."""
 
+from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
+from tnrank.plots._network import network
+from tnrank.plots._rank_scan import rank_scan
+from tnrank.plots._ranks import ranks
 from tnrank.plots._save import image_bytes
 from tnrank.plots._spectra import spectra
 
-__all__ = ["Panel", "dynamics", "image_bytes", "spectra"]
+__all__ = ["Panel", "dimension_tree", "dynamics", "image_bytes", "network", "rank_scan", "ranks", "spectra"]

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 _FORMATS = ("png", "svg", "pdf")
 
 
-def image_bytes(figure: Figure, path: str | Path) -> bytes:
+def image_bytes(figure: Figure, path: str | Path, dpi: int = 200) -> bytes:
     """The figure as the content of a file called ``path``: the suffix says the format.
 
     Args:
         figure: from a function of this module.
         path: ends in ``.png``, ``.svg`` or ``.pdf``.
+        dpi: dots an inch of a ``.png``.
 
     Raises:
         ValueError: for another suffix.
@@ -33,5 +34,5 @@ def image_bytes(figure: Figure, path: str | Path) -> bytes:
     buffer = io.BytesIO()
     # Without a date in it, the same figure is the same file.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
-    figure.savefig(buffer, format=suffix, dpi=200, metadata=metadata)
+    figure.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata)
     return buffer.getvalue()

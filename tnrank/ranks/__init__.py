@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from tnrank.ranks._border_bounds import Bound as Bound
 from tnrank.ranks._by_node import ByNode as ByNode
-from tnrank.ranks._certificate import Certificate as Certificate
+from tnrank.ranks._certified._border_bounds import Bound as Bound
+from tnrank.ranks._certified._certificate import Certificate as Certificate
+from tnrank.ranks._certified._tensor_rank import TensorRank as TensorRank
+from tnrank.ranks._certified._tensor_rank import tensor_rank as tensor_rank
+from tnrank.ranks._core_consistency import core_consistency as core_consistency
+from tnrank.ranks._entropy import entanglement_entropy as entanglement_entropy
+from tnrank.ranks._entropy import renyi_entropy_of as renyi_entropy_of
 from tnrank.ranks._matrix import effective_rank as effective_rank
 from tnrank.ranks._matrix import matrix_rank as matrix_rank
 from tnrank.ranks._matrix import participation_ratio as participation_ratio
@@ -26,13 +31,18 @@ from tnrank.ranks._numbers import numerical_rank_of as numerical_rank_of
 from tnrank.ranks._numbers import participation_ratio_of as participation_ratio_of
 from tnrank.ranks._numbers import spectral_entropy_of as spectral_entropy_of
 from tnrank.ranks._numbers import stable_rank_of as stable_rank_of
+from tnrank.ranks._rank_scan import RankScan as RankScan
+from tnrank.ranks._rank_scan import ScannedRank as ScannedRank
+from tnrank.ranks._rank_scan import rank_scan as rank_scan
 from tnrank.ranks._report import MatrixRanks as MatrixRanks
 from tnrank.ranks._report import NodeRanks as NodeRanks
 from tnrank.ranks._report import RankReport as RankReport
 from tnrank.ranks._report import rank_report as rank_report
+from tnrank.ranks._suggest._jobs import TreeCandidate as TreeCandidate
+from tnrank.ranks._suggest._suggest_tree import TreeSuggestion as TreeSuggestion
+from tnrank.ranks._suggest._suggest_tree import suggest_tree as suggest_tree
 from tnrank.ranks._tensor import hierarchical_rank as hierarchical_rank
 from tnrank.ranks._tensor import hierarchical_singular_values as hierarchical_singular_values
 from tnrank.ranks._tensor import multilinear_rank as multilinear_rank
 from tnrank.ranks._tensor import separation_rank as separation_rank
-from tnrank.ranks._tensor_rank import TensorRank as TensorRank
-from tnrank.ranks._tensor_rank import tensor_rank as tensor_rank
+from tnrank.ranks._tensor import tt_ranks as tt_ranks

@@ -63,10 +63,8 @@ def read_tensor(x: Any) -> Dense:
     """A tensor of order at least 2 without empty modes."""
     found = read(x)
     shape = tuple(found.array.shape)
-    if len(shape) < 2:
-        kind = "a number" if not shape else "a vector"
-        raise ValueError(f"got {kind} (shape {shape}), needed a tensor of order 2 or more: it has no matricization")
-    _check_sides(shape, found.given)
+    _check_order(shape)
+    check_sides(shape, found.given)
     return found
 
 
@@ -87,7 +85,7 @@ def read_matrix(x: Any) -> Dense:
     return found
 
 
-def read_tree(tree: Any, found: Dense) -> DimensionTree:
+def read_tree(tree: Any, shape: Shape, own: DimensionTree | None = None) -> DimensionTree:
     """The given tree, or the factorization's own, or the balanced one; fitting the tensor.
 
     A tensor may have one axis more than the factorization's own tree has modes: the classes at its root.
@@ -95,20 +93,45 @@ def read_tree(tree: Any, found: Dense) -> DimensionTree:
     Raises:
         ValueError: if the tree has other modes than the tensor; the node and the mode are named.
     """
-    shape = tuple(found.array.shape)
     order = len(shape)
-    if tree is None and found.tree is not None and found.tree.order in (order, order - 1):
-        return found.tree
+    fits = own is not None and own.order in (order, order - 1)
     if tree is None:
-        return DimensionTree.balanced(order)
-    wanted = DimensionTree(tree)
-    if wanted.order == order:
+        return own if own is not None and fits else DimensionTree.balanced(order)
+    wanted = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
+    if wanted.order == order or (fits and wanted == own):
         return wanted
     fix = f"use DimensionTree.balanced({order}) or another tree over the modes 0 .. {order - 1}"
-    what = f"the tree has {wanted.order} modes, the tensor of shape {shape} has {order}"
+    what = f"the tree has {wanted.order} modes, the tensor of shape {listed(shape)} has {order}"
     if wanted.order > order:
         raise ValueError(f"{what}: its node {{{order}}} names mode {order}; {fix}")
-    raise ValueError(f"{what}: mode {wanted.order} is missing from its root {wanted.root}; {fix}")
+    root = str(wanted.root) if wanted.order <= 8 else "{0,..," + str(wanted.order - 1) + "}"
+    raise ValueError(f"{what}: mode {wanted.order} is missing from its root {root}; {fix}")
+
+
+def read_factorization(x: Any, shape: Shape) -> Any:
+    """A factorization or a sum of some whose arrays are checked and have a dtype with a QR decomposition.
+
+    Raises:
+        ValueError: if it has order 0 or 1 or an empty mode, or arrays have NaN or infinite entries; the array is named.
+    """
+    _check_order(shape)
+    check_sides(shape, type(x).__name__)
+    dtype = x.dtype
+    if dtype.startswith(("int", "uint", "bool")):
+        x = x.to(dtype=x.backend.default_dtype)
+    elif dtype in _SHORT:
+        x = x.to(dtype="float32")
+    for term in getattr(x, "terms", (x,)):
+        for name, array in term.arrays.items():
+            _check_finite(array, term.backend, f"of the array {name!r} of the {type(term).__name__} ")
+    return x
+
+
+def is_factorization(x: Any) -> bool:
+    """Whether ``x`` is measured in its format, where that is cheaper than making it dense."""
+    from tnrank.factorizations import Factorization, FactorizationSum
+
+    return isinstance(x, (Factorization, FactorizationSum))
 
 
 def _is_factorization(x: Any) -> bool:
@@ -123,26 +146,42 @@ def _is_factorization(x: Any) -> bool:
 
 def _to_dense(x: Any) -> Array:
     shape: Shape = tuple(int(size) for size in x.shape)
-    _check_sides(shape, type(x).__name__)
-    size = math.prod(shape)
-    if size > DENSE_LIMIT:
-        digits = sum(math.log10(d) for d in shape)
-        listed = str(shape) if len(shape) <= 8 else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]})"
+    check_sides(shape, type(x).__name__)
+    if math.prod(shape) > DENSE_LIMIT:
         raise ValueError(
-            f"a {type(x).__name__} of order {len(shape)} and shape {listed} has 10^{digits:.1f} entries; "
-            f"ranks are measured on the dense tensor, up to {DENSE_LIMIT} entries: contract modes first, or "
-            f"measure a slice"
+            f"a {type(x).__name__} of {size_of(shape)} is measured as a dense tensor here, up to {DENSE_LIMIT} "
+            "entries: contract modes first, or measure a slice"
         )
     return x.to_dense()
 
 
-def _check_sides(shape: Shape, given: str) -> None:
+def size_of(shape: Shape) -> str:
+    """Order, shape and the number of entries, in words."""
+    digits = sum(math.log10(d) for d in shape)
+    return f"order {len(shape)} and shape {listed(shape)} with 10^{digits:.1f} entries"
+
+
+def listed(shape: Shape) -> str:
+    """A shape, shortened where it is long."""
+    return str(tuple(shape)) if len(shape) <= 8 else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]})"
+
+
+def _check_order(shape: Shape) -> None:
+    if len(shape) < 2:
+        kind = "a vector" if shape else "a number"
+        raise ValueError(f"got {kind} (shape {shape}), needed a tensor of order 2 or more: it has no matricization")
+
+
+def check_sides(shape: Shape, given: str) -> None:
+    """Refuse a tensor with an empty mode."""
     for mode, size in enumerate(shape):
         if size == 0:
-            raise ValueError(f"mode {mode} of the {given} of shape {shape} is empty: node {{{mode}}} has no rows")
+            raise ValueError(
+                f"mode {mode} of the {given} of shape {listed(shape)} is empty: node {{{mode}}} has no rows"
+            )
 
 
-def _check_finite(x: Array, backend: Backend) -> None:
+def _check_finite(x: Array, backend: Backend, where: str = "") -> None:
     finite = backend.xp.isfinite(x)
     try:
         good = bool(backend.xp.all(finite))
@@ -153,6 +192,6 @@ def _check_finite(x: Array, backend: Backend) -> None:
     wrong = ~backend.to_numpy(finite)
     first = tuple(int(k[0]) for k in wrong.nonzero())
     raise ValueError(
-        f"{int(wrong.sum())} of {wrong.size} entries are NaN or infinite, the first at index {first}: "
+        f"{int(wrong.sum())} of {wrong.size} entries {where}are NaN or infinite, the first at index {first}: "
         "ranks need every entry; fill in missing ones first, for example by tnrank.complete"
     )

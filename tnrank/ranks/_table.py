@@ -1,19 +1,24 @@
-"""The rank report as plain text and as HTML."""
+"""The rank report as plain text, for terminals and for notebooks."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tnrank.dimension_tree import Node
     from tnrank.ranks._report import NodeRanks, RankReport
 
-_COLUMNS = ("node", "rows x columns", "rank", "effective", "stable", "singular values")
-_TO_THE_RIGHT = (2, 3, 4)
+_COLUMNS = ("node", "rows x columns", "rank", "components", "effective", "stable", "entropy", "singular values")
+_TO_THE_RIGHT = ("rank", "components", "effective", "stable", "entropy")
 _SHOWN = 5
 _LONG = 20
+_MOST_ROWS = 64
+_FIRST, _LARGEST = 24, 16
+"""Of a long report: the first rows of the tree, and nodes with the largest ranks."""
 
 
 def text(report: RankReport) -> str:
@@ -21,15 +26,33 @@ def text(report: RankReport) -> str:
     facts = _facts(report)
     width = 2 + max(len(name) for name, _ in facts)
     lines = [_title(report), *(f"{name:<{width}}{value}" for name, value in facts), ""]
-    rows = [_COLUMNS, *_rows(report)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(_COLUMNS))]
-    for row in rows:
+    columns, rows, note = _rows(report)
+    widths = [max(len(row[k]) for row in [columns, *rows]) for k in range(len(columns))]
+    for row in [columns, *rows]:
         cells = [
-            cell.rjust(size) if k in _TO_THE_RIGHT else cell.ljust(size)
-            for k, (cell, size) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(size) if name in _TO_THE_RIGHT else cell.ljust(size)
+            for name, cell, size in zip(columns, row, widths, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *([note] if note else [])])
+
+
+def rich(report: RankReport) -> Any:
+    """The same for terminals; needs rich, which asks for it."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in _facts(report):
+        facts.add_row(Text(name, "dim"), Text(value))
+    columns, rows, note = _rows(report)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in _TO_THE_RIGHT else "left", no_wrap=name != columns[-1])
+    for row in rows:
+        table.add_row(*(Text(cell, "bold" if name == "rank" else "") for name, cell in zip(columns, row, strict=True)))
+    return Group(Text(_title(report), "bold"), facts, Text(), table, *([Text(note, "dim")] if note else []))
 
 
 def html(report: RankReport) -> str:
@@ -37,33 +60,47 @@ def html(report: RankReport) -> str:
     facts = "".join(
         f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in _facts(report)
     )
-    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in _COLUMNS)
+    columns, rows, note = _rows(report)
+    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in columns)
     body = ""
-    for name, *cells in _rows(report):
+    for name, *cells in rows:
         tree = f"<td style='text-align:left;white-space:pre;font-family:monospace'>{escape(name)}</td>"
         rest = "".join(
-            f"<td style='text-align:{'right' if k in _TO_THE_RIGHT else 'left'}'>{escape(cell)}</td>"
-            for k, cell in enumerate(cells, 1)
+            f"<td style='text-align:{'right' if column in _TO_THE_RIGHT else 'left'}'>{escape(cell)}</td>"
+            for column, cell in zip(columns[1:], cells, strict=True)
         )
         body += f"<tr>{tree}{rest}</tr>"
     return (
         f"<div><b>{escape(_title(report))}</b><table>{facts}</table>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"{f'<p>{escape(note)}</p>' if note else ''}</div>"
     )
 
 
 def _title(report: RankReport) -> str:
     given = report.given if report.given != "array" else "matrix" if len(report.shape) == 2 else "tensor"
     article = "an" if given[0] in "AEIOU" else "a"
-    return f"ranks of {article} {given}, shape {' x '.join(map(str, report.shape))}, {report.dtype}"
+    return f"ranks of {article} {given}, shape {_shape(report.shape)}, {report.dtype}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    if len(shape) <= 12:
+        return " x ".join(map(str, shape))
+    if len(set(shape)) == 1:
+        return f"{shape[0]}^{len(shape)}"
+    return f"{' x '.join(map(str, shape[:3]))} x .. x {shape[-1]} (order {len(shape)})"
 
 
 def _facts(report: RankReport) -> list[tuple[str, str]]:
     low, high = (f"{pick(entry.rtol for entry in report.nodes):.2g}" for pick in (min, max))
     tolerance = f"{low if low == high else f'{low} .. {high}'} of the largest value"
     if report.rtol is None:
-        tolerance += " (larger side * eps)"
-    facts = [("Frobenius norm", f"{report.norm:.6g}"), ("tolerance", tolerance)]
+        tolerance += " (larger side * eps)" if report.given == "array" else " (of rounding)"
+    norm = f"{report.norm:.6g}"
+    if report.relative:
+        power = report.log_norm / math.log(10)
+        norm = f"{10 ** (power % 1):.5g}e{math.floor(power):+d} (its logarithm is {report.log_norm:.10g})"
+    facts = [("Frobenius norm", norm), ("tolerance", tolerance)]
     if report.matrix is not None:
         facts += [
             ("numerical rank", str(report.matrix.rank)),
@@ -72,38 +109,73 @@ def _facts(report: RankReport) -> list[tuple[str, str]]:
             ("nuclear norm", f"{report.matrix.nuclear_norm:.6g}"),
             ("spectral norm", f"{report.matrix.spectral_norm:.6g}"),
         ]
-    facts.append(("multilinear rank", f"({', '.join(map(str, report.multilinear_rank))})"))
+    facts.append(("multilinear rank", _tuple(report.multilinear_rank)))
     if len(report.shape) > 2:
         facts.append(("hierarchical rank", f"{max(entry.rank for entry in report.nodes)} (largest over the nodes)"))
+    if report.relative:
+        facts.append(("singular values", "divided by the norm"))
     return facts
 
 
-def _rows(report: RankReport) -> list[tuple[str, ...]]:
-    """One row for each node in the order in which the tree is drawn."""
+def _tuple(ranks: tuple[int, ...]) -> str:
+    if len(ranks) <= 16:
+        return f"({', '.join(map(str, ranks))})"
+    return f"({', '.join(map(str, ranks[:8]))}, ..), {min(ranks)} to {max(ranks)} in {len(ranks)} modes"
+
+
+def _rows(report: RankReport) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
+    """The columns, one row for each node in the order in which the tree is drawn, and a note on what was left out."""
+    columns = [name for name in _COLUMNS if name != "components" or any(e.components is not None for e in report.nodes)]
     found = {entry.node: entry for entry in report.nodes}
+    if len(report.tree.nodes) > _MOST_ROWS:
+        return _shortened_rows(report, columns)
     drawn: list[Node] = []
     lines = report.tree.draw(drawn.append).splitlines()
     rows = []
     for node, line in zip(drawn, lines, strict=True):
         name = line[: line.index("{")] + _label(node)
-        entry = found.get(node)
-        rows.append((name, *_cells(entry)) if entry else (name, "", "", "", "", ""))
-    return rows
+        rows.append((name, *_cells(found.get(node), columns)))
+    return tuple(columns), rows, ""
 
 
-def _cells(entry: NodeRanks) -> tuple[str, ...]:
+def _shortened_rows(report: RankReport, columns: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
+    """The nodes nearest to the root and those of the largest ranks, largest groups of modes first."""
+    size = lambda entry: -len(entry.node.modes)  # noqa: E731
+    nearest = sorted(report.nodes, key=size)[:_FIRST]
+    largest = sorted((e for e in report.nodes if e not in nearest), key=lambda e: (-e.rank, -e.entropy))[:_LARGEST]
+    shown = [*nearest, *sorted(largest, key=size)]
+    rows = [(_label(entry.node), *_cells(entry, columns)) for entry in shown]
+    left = len(report.nodes) - len(shown)
+    note = (
+        f".. and {left} more nodes: shown are the {len(nearest)} with the most modes and {len(largest)} others with "
+        "the largest ranks;\n.nodes and .to_dict() have all"
+    )
+    return tuple(columns), rows, note
+
+
+def _cells(entry: NodeRanks | None, columns: Sequence[str]) -> tuple[str, ...]:
+    if entry is None:
+        return ("",) * (len(columns) - 1)
     s = entry.singular_values
     # Values that count as zero are of no interest: the first few above the tolerance, then dots.
     shown = [f"{value:.3g}" for value in s[: min(_SHOWN, max(entry.rank, 1))]]
     if len(s) > len(shown):
         shown.append("...")
-    return (
-        f"{entry.sides[0]} x {entry.sides[1]}",
-        str(entry.rank),
-        f"{entry.effective_rank:.2f}",
-        f"{entry.stable_rank:.2f}",
-        "  ".join(shown),
-    )
+    cells = {
+        "rows x columns": " x ".join(map(_count, entry.sides)),
+        "rank": str(entry.rank),
+        "components": "" if entry.components is None else str(entry.components),
+        "effective": f"{entry.effective_rank:.2f}",
+        "stable": f"{entry.stable_rank:.2f}",
+        "entropy": f"{entry.entropy:.3f}",
+        "singular values": "  ".join(shown),
+    }
+    return tuple(cells[name] for name in columns[1:])
+
+
+def _count(side: int) -> str:
+    """A side; a power of ten where it is long."""
+    return str(side) if side < 10**7 else f"10^{math.log10(side):.1f}"
 
 
 def _label(node: Node) -> str:

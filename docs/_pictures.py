@@ -1,0 +1,66 @@
+"""Draws the pictures of docs/plots.md: ``python docs/_pictures.py`` writes docs/images/*.png."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import tnrank
+from tnrank import plots
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def save(name: str, figure: Any, dpi: int = 120) -> None:
+    """A png of few colors, which is a small one."""
+    picture = Image.open(io.BytesIO(plots.image_bytes(figure, "figure.png", dpi=dpi))).convert("RGB")
+    # Without the coverage of all colors by the first median cut, thin colored lines turn gray.
+    picture = picture.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    picture.save(IMAGES / name, optimize=True)
+    print(f"{name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB, {picture.width} x {picture.height}")
+
+
+def noisy() -> np.ndarray[Any, Any]:
+    """Hierarchical rank 2 and noise."""
+    x = np.asarray(tnrank.HierarchicalTucker.random((4,) * 4, rank=2, seed=0).to_dense())
+    noise = np.random.default_rng(0).standard_normal(x.shape)
+    return x / np.linalg.norm(x) + 1e-3 * noise
+
+
+def digits(count: int = 24) -> tnrank.CPFactorization:
+    """The sum of the rank-one tensors of the first images: a pixel x is (cos(pi x / 2), sin(pi x / 2))."""
+    images, _ = tnrank.data.digits()
+    angles = images[:count].reshape(count, 64) * np.pi / 2
+    return tnrank.CPFactorization([np.stack([np.cos(a), np.sin(a)]) for a in angles.T])
+
+
+def main() -> None:
+    save("ranks.png", plots.ranks(noisy(), rtol=5e-2))
+    of_digits = tnrank.rank_report(digits(), tree=tnrank.DimensionTree.balanced(64), rtol=1e-2)
+    save("tree-digits.png", plots.dimension_tree(of_digits), dpi=100)
+    save("spectra-digits.png", plots.spectra(of_digits))
+    save("network-cp.png", plots.network(tnrank.CPFactorization.random((8, 7, 6, 5, 4), rank=10, seed=0)))
+    save("network-tt.png", plots.network(tnrank.TensorTrain.random((4,) * 8, rank=3, seed=0)))
+    save("network-htf.png", plots.network(tnrank.HierarchicalFactorization.random((2,) * 16, width=5, seed=0)), dpi=90)
+    grid = tnrank.Network(
+        {
+            f"{r}{c}": [
+                *([f"h{r}{c}"] if c else []),
+                *([f"h{r}{c + 1}"] if c < 3 else []),
+                *([f"v{r}{c}"] if r else []),
+                *([f"v{r + 1}{c}"] if r < 2 else []),
+                f"i{r}{c}",
+            ]
+            for r in range(3)
+            for c in range(4)
+        }
+    )
+    save("network-grid.png", plots.network(grid), dpi=90)
+
+
+if __name__ == "__main__":
+    main()

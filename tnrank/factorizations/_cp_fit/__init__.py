@@ -1,0 +1,1 @@
+"""Fitting CP factorizations to dense tensors: starts, alternating least squares, Levenberg-Marquardt."""

@@ -1,0 +1,1 @@
+"""Cross approximation: a hierarchical Tucker tensor from values of a function."""

@@ -1,0 +1,72 @@
+"""The derivative of hierarchical singular values: finite where values are equal or zero and frames lack full rank.
+
+With singular vectors u, v of the matricization X of a node, ds = Re(u^H dX v). X is linear in every array, so u and v
+are kept as orthonormal frames and bases that do not vary, and dX goes through products alone: no derivative of a QR
+decomposition or an SVD is taken.
+
+Source: Lewis 1995, *The convex analysis of unitarily invariant matrix functions*.
+"""
+
+from __future__ import annotations
+
+from tnrank._backend import backend_of
+from tnrank._typing import Array
+from tnrank.factorizations._hsvd._schedule import Schedule
+from tnrank.factorizations._hsvd._sweeps import Sweeps
+from tnrank.linalg import eps_of
+
+
+def derivative(plan: Schedule, with_norm: bool, *arrays: Array) -> tuple[Array, ...]:
+    """The values of ``measure`` in a form that can be differentiated, once and with finite results.
+
+    Values that cannot be told from zero have derivative 0.
+    """
+    backend = backend_of(arrays[0])
+    xp, stop = backend.xp, backend.stop_gradient
+    fixed = Sweeps(plan, backend, [stop(a) for a in arrays])
+    frames = fixed.orthogonalize()
+    # The least scale stands for zeros, whose derivatives would overflow.
+    scales = [xp.where(s > 2 * fixed.least, s, xp.ones_like(s)) for s in fixed.scales]
+    bases: list[list[Array]] = []
+    fixed.factors(list(frames), "qr", bases)
+
+    # C = Q^H U for the frame U and its orthonormal Q; then D with X = U D Y^H, for Q^H X Y = C D.
+    moving = Sweeps(plan, backend, arrays)
+    for g, group in plan.upward:
+        stack = moving.load(group)
+        for axis, runs in enumerate(group.below):
+            stack = moving.along(stack, moving.gather(moving.up, runs), axis)
+        moving.up[g] = fixed.adjoint(fixed.columns(frames[g])) @ moving.columns(stack) / scales[g]
+    norm = moving.up[0]
+    size = stop(norm)
+    zero = xp.abs(size) == 0
+    size = xp.where(zero, xp.ones_like(size), size)
+    for g, group in plan.downward:
+        stack = moving.load(group)
+        scaled = moving.weighted(stack, moving.received(g) / scales[g]) if g else stack / scales[0] / size
+        made = []
+        for axis, basis in enumerate(bases[g]):
+            other = scaled
+            for place, runs in enumerate(group.below):
+                if place != axis:
+                    other = moving.along(other, moving.gather(moving.up, runs), place)
+            made.append(moving.rows(other, axis) @ basis)
+        moving.send(group, made)
+
+    found = []
+    factors = fixed.by_form(fixed.received)
+    parts = zip(factors, moving.by_form(moving.up.__getitem__), moving.by_form(moving.received), strict=True)
+    # C D is the matricization over the norm as a constant.
+    share = xp.where(zero, xp.ones_like(norm), norm / size)
+    for s, c, d in parts:
+        u, values, vh = xp.linalg.svd(s, full_matrices=False)
+        moved = _real(xp, xp.sum(xp.conj(u) * (c @ (d @ fixed.adjoint(vh))), axis=-2) / share[:, 0])
+        noise = (len(plan.names) + max(s.shape[1:])) * eps_of(fixed.dtype) * values[:, :1]
+        found.append(xp.where(values > noise, moved, stop(values)))
+    if not with_norm:
+        return tuple(found)
+    return (*found, fixed.log_norm() + xp.log(_real(xp, share))[0, 0, 0])
+
+
+def _real(xp: object, x: Array) -> Array:
+    return xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x  # type: ignore[attr-defined]

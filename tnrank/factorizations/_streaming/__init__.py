@@ -1,0 +1,1 @@
+"""Hierarchical Tucker tensors of arrays that are larger than memory."""

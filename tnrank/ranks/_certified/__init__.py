@@ -1,0 +1,1 @@
+"""Tensor rank: bounds, witnesses and certificates."""

@@ -1,0 +1,136 @@
+"""The one way from anything that has ranks to its spectra: dense, or in the format, by cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.linalg import choose_method, default_rtol
+from tnrank.ranks._input import is_factorization, read_factorization, read_tensor, read_tree
+from tnrank.ranks._routes._choose import Found, Modes, from_dense, from_factorization
+from tnrank.ranks._spectrum import concrete
+
+if TYPE_CHECKING:
+    from tnrank._backend import Backend
+    from tnrank._typing import Array, Shape
+
+
+class Measured(NamedTuple):
+    """What was given."""
+
+    shape: Shape
+    dtype: str
+    given: str
+    backend: Backend
+
+
+class Measurement:
+    """Singular values of the matricizations of one tensor at some groups of modes."""
+
+    def __init__(self, of: Measured, tree: DimensionTree, rtol: float | None, found: Found) -> None:
+        self.shape, self.dtype, self.given, self.backend = of
+        self.tree, self.rtol, self.found = tree, rtol, found
+
+    def values(self, modes: Modes) -> Array:
+        """Descending, shape ``(n,)``, divided by ``exp(log_unit)``."""
+        return self.found.values[modes]
+
+    @cached_property
+    def log_unit(self) -> Array | None:
+        """The logarithm of what :meth:`values` are divided by, a scalar array; ``None`` is 0."""
+        return None if self.found.log_unit is None else self.found.log_unit()
+
+    def absolute(self, modes: Modes) -> Array:
+        """Singular values, infinite where they leave the range of floating-point numbers."""
+        s, log_unit, xp = self.values(modes), self.log_unit, self.backend.xp
+        if log_unit is None:
+            return s
+        with np.errstate(over="ignore", under="ignore"):
+            unit = xp.exp(log_unit)
+        host = concrete(unit, self.backend)
+        if host is None or (0 < host < np.inf):
+            return s * unit
+        # An infinite unit times a zero value is a zero value.
+        return xp.where(s > 0, xp.full_like(s, float(host)), xp.zeros_like(s))
+
+    def relative(self, modes: Modes) -> Array:
+        """Singular values over the norm of the tensor; zeros for the zero tensor."""
+        s, xp = self.values(modes), self.backend.xp
+        if self.log_unit is not None:
+            return s
+        size = xp.linalg.vector_norm(s)
+        return s / xp.where(size > 0, size, xp.ones_like(size))
+
+    @cached_property
+    def log_norm(self) -> float:
+        """The logarithm of the Frobenius norm, -inf for the zero tensor."""
+        if self.log_unit is not None:
+            return float(self.backend.to_numpy(self.log_unit))
+        return math.log(self.norm) if self.norm > 0 else -math.inf
+
+    @cached_property
+    def norm(self) -> float:
+        """The Frobenius norm: infinite, or 0 for a tensor that is not, where it leaves the range of numbers."""
+        if self.log_unit is not None:
+            with np.errstate(over="ignore", under="ignore"):
+                return float(np.exp(np.float64(self.log_norm)))
+        s = np.asarray(self.backend.to_numpy(next(iter(self.found.values.values()))), np.float64)
+        return float(s[0]) * float(np.linalg.norm(s / s[0])) if s[0] > 0 else 0.0
+
+    @cached_property
+    def condition(self) -> float:
+        """How much larger than the tensor the terms are that cancel in it, at least 1."""
+        return self.found.condition()
+
+    def tolerance(self, modes: Modes) -> float:
+        """The relative tolerance of this matricization; from 1 on where all that is left of a sum is rounding."""
+        if self.rtol is not None:
+            return self.rtol
+        return default_rtol((self.found.side(modes),), self.dtype) * self.condition
+
+    def rank(self, modes: Modes) -> int:
+        """The numerical rank."""
+        s = self.backend.to_numpy(self.values(modes))
+        return int((s > self.tolerance(modes) * s[0]).sum())
+
+
+def measured_nodes(tree: DimensionTree) -> tuple[Node, ...]:
+    """All nodes but the root, each group of modes once: of a unary node and its child, the child."""
+    found: dict[Modes, Node] = {}
+    for node in tree.nodes:  # children before parents
+        if len(node.modes) < tree.order:
+            found.setdefault(node.modes, node)
+    return tuple(found.values())
+
+
+def measure(
+    x: Any,
+    tree: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    groups: Callable[[Shape, DimensionTree], Iterable[Modes]] | None = None,
+) -> Measurement:
+    """Measure ``x`` at groups of modes: those of the nodes of the tree, or ``groups(shape, tree)``."""
+    if not is_factorization(x):
+        dense = read_tensor(x)
+        shape = tuple(dense.array.shape)
+        tree = read_tree(tree, shape, dense.tree)
+        wanted = _wanted(shape, tree, groups)
+        found = from_dense(dense, wanted, choose_method(method, rtol, dense.dtype))
+        return Measurement(Measured(shape, dense.dtype, dense.given, dense.backend), tree, rtol, found)
+    shape, dtype = tuple(int(size) for size in x.shape), str(x.dtype)
+    dtype = x.backend.default_dtype if dtype.startswith(("int", "uint", "bool")) else dtype
+    x = read_factorization(x, shape)
+    tree = read_tree(tree, shape, getattr(x, "tree", None))
+    wanted, chosen = _wanted(shape, tree, groups), choose_method(method, rtol, dtype)
+    found = from_factorization(x, shape, tree, wanted, chosen)
+    return Measurement(Measured(shape, dtype, type(x).__name__, x.backend), tree, rtol, found)
+
+
+def _wanted(shape: Shape, tree: DimensionTree, groups: Any) -> tuple[Modes, ...]:
+    return tuple(groups(shape, tree)) if groups else tuple(node.modes for node in measured_nodes(tree))

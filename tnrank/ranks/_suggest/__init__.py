@@ -1,0 +1,1 @@
+"""A dimension tree chosen from data."""
