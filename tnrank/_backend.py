@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -354,10 +355,14 @@ def _load_backend(kind: type) -> str:
             backend = get_backend(name)
             if any(root in backend.array_modules for root in roots):
                 return name
+    if issubclass(kind, Structure):
+        raise TypeError(f"got a {kind.__qualname__}, needed an array: use x.to_dense(), or from_factorization(x) here")
+    fix = "convert it, for example with numpy.asarray(x) or tnrank.get_backend('torch').asarray(x)"
+    if issubclass(kind, (str, os.PathLike)):
+        fix = "read it first, tnrank.data.read_array(path)"
     raise TypeError(
         f"got {kind.__module__}.{kind.__qualname__}, needed an array of a backend "
-        f"({', '.join(available_backends())}): convert it, for example with numpy.asarray(x) or "
-        f"tnrank.get_backend('torch').asarray(x)"
+        f"({', '.join(available_backends())}): {fix}"
     )
 
 

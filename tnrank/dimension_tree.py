@@ -397,7 +397,10 @@ def _frozen(nested: Any) -> Any:
             stack.append((entry, len(below)))
             stack.extend((child, -1) for child in reversed(below))
         else:
-            raise ValueError(f"a tree is made of nested sequences of modes, got {entry!r} in {nested!r}")
+            fix = f"; for text: DimensionTree.from_text({entry!r})" if isinstance(entry, str) else ""
+            if entry in ("balanced", "linear", "star"):
+                fix = f"; for this one: DimensionTree.{entry}(order)"
+            raise ValueError(f"a tree is made of nested sequences of modes, got {entry!r}{fix}")
     return done[0]
 
 

@@ -230,7 +230,7 @@ def test_jit_and_gradient_on_jax() -> None:
         (lambda: HierarchicalTucker.from_dense(np.ones((2, 2)), max_rank=0), "max_rank"),
         (lambda: HierarchicalTucker.from_dense(np.ones(3)), "order 2"),
         (lambda: HierarchicalTucker.random((2, 2), rank=0), "rank"),
-        (lambda: draw(TREES[0]) + draw(TREES[1]), "equal shapes and trees"),
+        (lambda: draw(TREES[0]) + draw(TREES[1]), "equal shapes"),
         (
             lambda: HierarchicalTucker.from_factorization(
                 tnrank.HierarchicalFactorization.random((2, 2), width=2, classes=3)

@@ -318,7 +318,7 @@ def test_spectra_agree_with_the_dense_matricizations(backend_name: str) -> None:
         (lambda: Tucker.random((3, 3), rank=(1, 2, 3)), "2 ranks"),
         (lambda: Tucker.from_dense(np.ones((2, 0))), "empty"),
         (lambda: HierarchicalTucker.from_dense(np.ones((2, 2)), direction="up"), "direction"),
-        (lambda: examples()[0] + examples()[2], "change_tree"),
+        (lambda: examples()[0] + examples()[2], "equal trees"),
         (lambda: examples()[0].sum([0, 0]), "each once"),
         (lambda: examples()[0].sum(4), "mode 4"),
         (lambda: examples()[0].contract_modes({0: np.ones(4)}), r"needed \(3,\)"),
@@ -389,3 +389,40 @@ def _check_tensordot(pairs: Any, trees: Any, backend_name: str) -> None:
         assert close(left, np.tensordot(a.sum(3), b, pairs), abs(a).max() * abs(b).max() * a.size)
     with pytest.raises(ValueError, match="needed"):
         x.tensordot(y, ((0,), (9,)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: x + tnrank.CPFactorization.random(SHAPE, rank=2), "sum_of"),
+        (lambda x: x * tnrank.CPFactorization.random(SHAPE, rank=2), "from_factorization"),
+        (lambda x: x + 1, "from_dense"),
+        (lambda x: np.ones(SHAPE) + x, "from_dense"),
+        (lambda x: x - np.ones(SHAPE), "from_dense"),
+        (lambda x: np.asarray(x), "to_dense"),
+        (lambda x: type(x).from_dense(x), "from_factorization"),
+        (lambda x: type(x).from_dense([[1.0]]), "numpy.asarray"),
+        (lambda x: type(x).from_dense("x.npy"), "read_array"),
+        (lambda x: x + x[:, :2], r"shapes \(3, 4, 2, 5\) and \(3, 2, 2, 5\)"),
+        (lambda x: x + x.to("torch"), "two backends"),
+        (lambda x: x.save("x.npy"), ".safetensors"),
+        (lambda x: x.change_tree("linear"), r"DimensionTree.linear\(order\)"),
+        (lambda x: x.change_tree("((0,1),(2,3))"), "from_text"),
+        (lambda x: TensorTrain.random((3, 3), rank=2.5), "ranks from 1 on"),  # type: ignore[arg-type]
+    ],
+)
+def test_likely_mistakes_name_the_way_out(make: Any, message: str) -> None:
+    for x in examples():
+        with pytest.raises((TypeError, ValueError), match=message):
+            make(x)
+
+
+def test_python_sums_and_other_trees_of_all_formats() -> None:
+    for x in examples():
+        a = host(x.to_dense())
+        assert close(sum([x, x, x]), 3 * a, 3 * abs(a).max())  # type: ignore[arg-type]
+        for y, wanted in ((x.permute((1, 3, 0, 2)), a.transpose(1, 3, 0, 2)), (x.change_tree(((3, 0), (1, 2))), a)):
+            assert isinstance(y, HierarchicalTucker)
+            assert close(y, wanted, abs(a).max())
+        assert close(x.tensordot(x, ((0, 3), (0, 3))), np.tensordot(a, a, ((0, 3), (0, 3))), abs(a).max() ** 2 * a.size)
+    assert "relative_error_bound" in repr(examples()[0].truncate())

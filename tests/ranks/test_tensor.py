@@ -10,14 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tnrank import DimensionTree, get_backend
+from tnrank import CPFactorization, DimensionTree, get_backend
 from tnrank.dimension_tree import Node
+from tnrank.factorizations import sum_of
 from tnrank.ranks import (
+    entanglement_entropy,
     hierarchical_rank,
     hierarchical_singular_values,
     matrix_rank,
     multilinear_rank,
+    rank_report,
     separation_rank,
+    tt_ranks,
 )
 
 
@@ -204,6 +208,53 @@ def test_laws(shape: tuple[int, ...], rank: int, seed: int) -> None:
     modes = tuple(range(len(shape) // 2 + 1))[: len(shape) - 1]
     others = [mode for mode in range(len(shape)) if mode not in modes]
     assert separation_rank(x, modes) == separation_rank(x, others)
+
+
+def test_the_default_tolerance_of_gram_is_above_its_rounding() -> None:
+    x = random_cp(6, 6, 3)
+    for dtype, floor in (("float64", 10 * 2**-26), ("float32", 10 * 2**-11.5)):
+        given = x.astype(dtype)
+        report = rank_report(given, method="gram")
+        assert [entry.rtol for entry in report.nodes] == pytest.approx([floor] * 10, rel=1e-12)
+        assert {entry.rank for entry in report.nodes} == {3} == set(hierarchical_rank(given, method="gram").values())
+        assert tt_ranks(given, method="gram") == (3,) * 5
+        assert multilinear_rank(given, method="gram") == (3,) * 6
+        assert separation_rank(given, (0, 2, 4), method="gram") == 3
+        zeroth = entanglement_entropy(given, order=0, method="gram").values()
+        assert [float(value) for value in zeroth] == pytest.approx([math.log(3)] * 10, rel=1e-6)
+        assert report.to_dict()["method"] == "gram"
+        assert f"tolerance          {floor:.2g} of the largest value (10 * sqrt(eps)" in str(report)
+    assert "sqrt(eps)" not in str(rank_report(x))
+    assert hierarchical_rank(np.diag([1.0, 1e-6, 1e-8]), method="gram")[0] == 2
+    short = rank_report(random_cp(3, 4, 2).astype(np.float16), method="gram")
+    assert short.nodes[0].rtol == 16 * 2**-10  # rounding of the values as given
+
+
+@settings(max_examples=40)
+@given(shapes, st.integers(1, 3), st.integers(0, 1000))
+def test_gram_finds_the_ranks_of_qr(shape: tuple[int, ...], rank: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    factors = [rng.integers(-3, 4, (size, rank)).astype(float) for size in shape]
+    x = CPFactorization(factors)
+    dense, tree = np.asarray(x.to_dense()), binary_tree(len(shape), rng)
+    twice = sum_of([x, x, x], [1, 2, -2.5])
+    for given in (dense, x, twice):
+        expected = hierarchical_rank(dense, tree)
+        assert hierarchical_rank(given, tree, method="gram") == expected
+        assert multilinear_rank(given, method="gram") == multilinear_rank(dense)
+        assert tt_ranks(given, method="gram") == tt_ranks(dense)
+
+
+def test_masked_arrays() -> None:
+    x = np.ma.masked_array(np.ones((2, 3, 2)), mask=False)
+    assert multilinear_rank(x) == (1, 1, 1)
+    x[1, 0, 1] = 1e9
+    x[1, 0, 1] = np.ma.masked
+    for function in (multilinear_rank, hierarchical_rank, hierarchical_singular_values, rank_report, tt_ranks):
+        with pytest.raises(ValueError, match=r"1 of 12 entries .* masked, the first at index \(1, 0, 1\).*complete"):
+            function(x)
+    with pytest.raises(ValueError, match="masked"):
+        matrix_rank(x[0:2, 0])
 
 
 class Tensor:

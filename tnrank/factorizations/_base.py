@@ -257,6 +257,12 @@ class Factorization(Structure):
     def _static_from_json(cls, content: Any) -> Any:
         return None
 
+    # NumPy's operators leave the word to ours, and its functions do not make a tensor dense behind one's back.
+    __array_ufunc__ = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise TypeError(f"a {type(self).__name__} is not made dense by itself: use x.to_dense()")
+
     def __iter__(self) -> Iterator[Array]:
         raise TypeError(f"a {type(self).__name__} is not a sequence: use .arrays or .to_dense()")
 
@@ -290,6 +296,15 @@ def as_arrays(given: Any, what: str) -> list[Array]:
     if not arrays:
         raise ValueError(f"got no {what}, needed at least one")
     return arrays
+
+
+def listed(shape: Shape) -> str:
+    """A shape as text, shortened where it is long."""
+    return (
+        str(tuple(shape))
+        if len(shape) <= 8
+        else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]}) of order {len(shape)}"
+    )
 
 
 def default_or_named_device(array: Array) -> Any:

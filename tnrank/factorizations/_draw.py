@@ -56,3 +56,11 @@ def check_dimensions(shape: Any) -> tuple[int, ...]:
         if d < 1 or d != tuple(shape)[mode]:
             raise ValueError(f"mode {mode} has dimension {tuple(shape)[mode]!r}: needed a whole number from 1 on")
     return dimensions
+
+
+def check_ranks(rank: Any, count: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """One rank for all of ``count`` places, or one for each."""
+    given = [rank] * count if np.ndim(rank) == 0 else list(rank)
+    if len(shape) < 2 or len(given) != count or any(r != int(r) or r < 1 for r in given):
+        raise ValueError(f"for shape {shape} got rank {rank!r}: needed order 2 or more and {count} ranks from 1 on")
+    return tuple(int(r) for r in given)

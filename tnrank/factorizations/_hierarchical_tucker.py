@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, draw
-from tnrank.factorizations._nodes._change import change_root, change_tree, permute
 from tnrank.factorizations._nodes._convert import as_tree, dense_to_nodes, to_nodes
 from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
-from tnrank.factorizations._nodes._tensordot import tensordot
 from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network
 
@@ -165,6 +164,7 @@ class HierarchicalTucker(TreeFormat):
             >>> max(x.ranks.values()), bool(abs(x.to_dense() - total).max() < 1e-9)
             (2, True)
         """
+        backend_of(tensor)
         tree = as_tree(tree, tuple(tensor.shape))
 
         def cutoff(norm: float) -> Cutoff:
@@ -262,100 +262,6 @@ class HierarchicalTucker(TreeFormat):
     def nodes(self) -> dict[Node, Array]:
         """Node -> frame or transfer tensor, leaves first."""
         return dict(zip(self.tree.nodes, self._values, strict=True))
-
-    def tensordot(self, other: HierarchicalTucker, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Any:
-        """The sum over pairs of modes of two tensors, as ``np.tensordot``; 0 pairs give the outer product.
-
-        Nothing is conjugated. Both are brought to trees that hold the contracted modes together first.
-
-        Args:
-            other: another tensor in this format.
-            axes: modes of the first and of the second, or how many: the last of the first, the first of the second.
-
-        Returns:
-            The modes of the first that are left, then those of the second; a dense vector or scalar array if one mode
-            or none is left.
-
-        Raises:
-            ValueError: if the modes do not exist or their dimensions differ, or :meth:`change_tree` raises.
-
-        Example:
-            >>> import tnrank
-            >>> x = tnrank.HierarchicalTucker.random((3, 4, 5), rank=2, seed=0)
-            >>> x.tensordot(x, axes=((0, 2), (0, 2))).shape
-            (4, 4)
-        """
-        if isinstance(axes, int):
-            pairs: tuple[Sequence[int], Sequence[int]] = (range(self.ndim - axes, self.ndim), range(axes))
-        else:
-            pairs = axes
-        first, second = self._modes(pairs[0]), other._modes(pairs[1])
-        sizes = [[x.shape[m] for m in modes] for x, modes in ((self, first), (other, second))]
-        if sizes[0] != sizes[1]:
-            raise ValueError(
-                f"the modes {first} have dimensions {tuple(sizes[0])} and the modes {second} of the other tensor "
-                f"{tuple(sizes[1])}: needed the same"
-            )
-        tree, made = tensordot(self.tree, self.nodes, other.tree, other.nodes, first, second)
-        return made if tree is None else self._of_nodes(tree, made)
-
-    def permute(self, order: Sequence[int]) -> Self:
-        """The same tensor with its modes in another order, as ``np.transpose``; the tree's leaves are renamed.
-
-        Raises:
-            ValueError: if ``order`` does not name every mode once.
-
-        Example:
-            >>> import tnrank
-            >>> tnrank.HierarchicalTucker.random((3, 4, 5), rank=2, seed=0).permute((2, 0, 1)).shape
-            (5, 3, 4)
-        """
-        return self._of_nodes(*permute(self.tree, self.nodes, order))
-
-    def change_root(self, at: Any, on_edge: bool = True) -> Self:
-        """The same tensor with another root: its dimension tree is a graph, and any edge or interior node may be it.
-
-        Args:
-            at: a Node or its modes; the new root sits on the edge above it.
-            on_edge: ``False`` makes the interior node itself the root.
-
-        Raises:
-            KeyError: if there is no such node.
-            ValueError: if it cannot be the root.
-
-        Example:
-            >>> import tnrank
-            >>> x = tnrank.HierarchicalTucker.random((3,) * 4, rank=2, seed=0)
-            >>> x.change_root((0,)).tree.nested
-            (0, (1, (2, 3)))
-        """
-        return self._of_nodes(*change_root(self.tree, self.nodes, at, on_edge))
-
-    def change_tree(
-        self, tree: DimensionTree | Sequence[Any], rtol: float | None = None, memory_limit: int | None = None
-    ) -> Self:
-        """The same tensor on another dimension tree, by local exchanges; it is never made dense.
-
-        Args:
-            tree: the new dimension tree.
-            rtol: bounds ``||x - y|| / ||x||``; ``None`` drops rounding errors only.
-            memory_limit: elements of the largest array on the way; 2^24 if not given.
-
-        Raises:
-            ValueError: if the tree has other modes, or an array on the way is larger than the limit; sizes are named.
-
-        Source: exchanges of neighboring subtrees with truncated singular value decompositions, as in Grelier,
-            Nouy & Chevreuil 2018.
-
-        Example:
-            >>> import tnrank
-            >>> cp = tnrank.CPFactorization.random((3,) * 6, rank=2, seed=0)
-            >>> x = tnrank.HierarchicalTucker.from_factorization(cp)
-            >>> set(x.change_tree(tnrank.DimensionTree.linear(6)).ranks.values())
-            {2}
-        """
-        wanted = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
-        return self._of_nodes(wanted, change_tree(self.tree, self.nodes, wanted, rtol, memory_limit).nodes)
 
     def __repr__(self) -> str:
         if len(self._values) > 40:

@@ -29,6 +29,12 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
     """See :meth:`Factorization.save`."""
     from safetensors.numpy import save as to_bytes
 
+    suffix = Path(path).suffix
+    if suffix.lower() not in (".safetensors", ""):
+        raise ValueError(
+            f"factorizations are saved as .safetensors, got {os.fspath(path)!r}; arrays: np.save(x.to_dense())"
+        )
+
     dtype = x.dtype
     header = {
         "format": _FORMAT,

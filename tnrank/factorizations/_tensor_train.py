@@ -12,7 +12,7 @@ from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
-from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
 from tnrank.factorizations._nodes._convert import dense_to_nodes, to_nodes
 from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
 from tnrank.factorizations._tree_format import TreeFormat
@@ -91,11 +91,7 @@ class TensorTrain(TreeFormat):
             ValueError: if the order is below 2, or there are not N - 1 ranks from 1 on.
         """
         d = check_dimensions(shape)
-        ranks = [int(rank)] * (len(d) - 1) if hasattr(rank, "__index__") else [int(r) for r in rank]
-        if len(d) < 2 or len(ranks) != len(d) - 1 or min(ranks) < 1:
-            raise ValueError(
-                f"for shape {d} got rank {rank!r}: needed order 2 or more and {len(d) - 1} ranks from 1 on"
-            )
+        ranks = check_ranks(rank, max(0, len(d) - 1), d)
         shapes = [(d[0], ranks[0]), *zip(ranks, d[1:-1], ranks[1:], strict=False), (ranks[-1], d[-1])]
         return cls._make(len(d), draw(shapes, std, mean, init, seed, backend, dtype, device))
 
@@ -129,6 +125,7 @@ class TensorTrain(TreeFormat):
             >>> tnrank.TensorTrain.from_dense(total, rtol=1e-10).tt_ranks
             (2, 2, 2)
         """
+        backend_of(tensor)
         if len(tensor.shape) < 2:
             raise ValueError(f"got an array of shape {tuple(tensor.shape)}, needed a tensor of order 2 or more")
         tree = DimensionTree.linear(len(tensor.shape))

@@ -29,6 +29,9 @@ class Truncation(NamedTuple):
     relative_error_bound: float
     singular_values: dict[Node, Array]
 
+    def __repr__(self) -> str:
+        return f"Truncation with relative_error_bound {self.relative_error_bound:.3g} of {self.tensor!r}"
+
 
 class TreeCore(Factorization):
     """A tensor with a frame a leaf and a transfer tensor an interior node of a dimension tree.
@@ -158,7 +161,8 @@ class TreeCore(Factorization):
             atol: bounds ``||x - y||``, or {node: share}; with ``rtol`` too, the looser of the two holds.
 
         Returns:
-            The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before.
+            The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before,
+            divided by the norm.
 
         Raises:
             ValueError: for ``rtol`` outside [0, 1) or below the method's floor.

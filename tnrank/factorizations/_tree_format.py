@@ -9,12 +9,12 @@ import numpy as np
 
 from tnrank._typing import Array
 from tnrank.factorizations._base import default_or_named_device
-from tnrank.factorizations._nodes._indexing import Selection, read_index
+from tnrank.factorizations._nodes._indexing import Selection, read_index, read_mode, read_modes
 from tnrank.factorizations._nodes._modes import contract_modes, multiply_modes
-from tnrank.factorizations._tree_arithmetic import TreeArithmetic
+from tnrank.factorizations._tree_changes import TreeChanges
 
 
-class TreeFormat(TreeArithmetic):
+class TreeFormat(TreeChanges):
     """The base of ``HierarchicalTucker``, ``TensorTrain`` and ``Tucker``: frames and transfer tensors on a tree."""
 
     __slots__ = ()
@@ -76,7 +76,7 @@ class TreeFormat(TreeArithmetic):
             >>> x.contract_modes({1: np.ones(4)}).shape
             (3, 5)
         """
-        return self._contracted(self.nodes, {self._mode(m): v for m, v in self._fitting(vectors, 1).items()})
+        return self._contracted(self.nodes, {read_mode(m, self.ndim): v for m, v in self._fitting(vectors, 1).items()})
 
     def mode_products(self, matrices: Mapping[int, Array]) -> Self:
         """A matrix ``(m, d_n)`` multiplied onto each named mode, whose dimension becomes m.
@@ -109,34 +109,19 @@ class TreeFormat(TreeArithmetic):
 
     def marginal(self, modes: int | Sequence[int]) -> Any:
         """The sum over all modes but the given ones: of a table of probabilities, their joint distribution."""
-        kept = self._modes(modes)
+        kept = read_modes(modes, self.ndim)
         return self.sum([m for m in range(self.ndim) if m not in kept])
 
     def _weighed(self, modes: int | Sequence[int] | None, weight: Callable[[int], float]) -> Any:
         backend, shape, dtype = self.backend, self.shape, self.dtype
         device = default_or_named_device(self._values[0])
-        weights = {m: np.full(shape[m], weight(shape[m])) for m in self._modes(modes)}
+        weights = {m: np.full(shape[m], weight(shape[m])) for m in read_modes(modes, self.ndim)}
         return self._contracted(self.nodes, {m: backend.asarray(w, dtype, device) for m, w in weights.items()})
-
-    def _modes(self, modes: int | Sequence[int] | None) -> tuple[int, ...]:
-        if modes is None:
-            return tuple(range(self.ndim))
-        given = (modes,) if hasattr(modes, "__index__") else tuple(modes)
-        found = tuple(self._mode(m) for m in given)
-        if len(set(found)) < len(found):
-            raise ValueError(f"got the modes {given}, needed each once")
-        return found
-
-    def _mode(self, mode: Any) -> int:
-        number = int(mode)
-        if not -self.ndim <= number < self.ndim:
-            raise ValueError(f"mode {mode} of a tensor of order {self.ndim}: needed -{self.ndim} .. {self.ndim - 1}")
-        return number % self.ndim
 
     def _fitting(self, given: Mapping[int, Array], axes: int) -> dict[int, Array]:
         found, own = {}, self.shape
         for mode, array in given.items():
-            number, shape = self._mode(mode), tuple(array.shape)
+            number, shape = read_mode(mode, self.ndim), tuple(array.shape)
             if len(shape) != axes or shape[-1] != own[number]:
                 wanted = f"(m, {own[number]})" if axes == 2 else f"({own[number]},)"
                 raise ValueError(f"for mode {mode} of dimension {own[number]} got shape {shape}, needed {wanted}")

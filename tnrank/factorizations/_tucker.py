@@ -7,11 +7,12 @@ from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, Self
 
+from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._base import Factorization, as_arrays
-from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
 from tnrank.factorizations._nodes._convert import dense_to_nodes, to_nodes
 from tnrank.factorizations._nodes._cutoff import Cutoff
 from tnrank.factorizations._tree_format import TreeFormat
@@ -82,9 +83,7 @@ class Tucker(TreeFormat):
             ValueError: if the order is below 2, or there are not N ranks from 1 on.
         """
         d = check_dimensions(shape)
-        ranks = (int(rank),) * len(d) if hasattr(rank, "__index__") else tuple(int(r) for r in rank)
-        if len(d) < 2 or len(ranks) != len(d) or min(ranks) < 1:
-            raise ValueError(f"for shape {d} got rank {rank!r}: needed order 2 or more and {len(d)} ranks from 1 on")
+        ranks = check_ranks(rank, len(d), d)
         shapes = [*zip(d, ranks, strict=True), ranks]
         return cls._make(len(d), draw(shapes, std, mean, init, seed, backend, dtype, device))
 
@@ -118,6 +117,7 @@ class Tucker(TreeFormat):
             >>> tnrank.Tucker.from_dense(total, rtol=1e-10).core.shape
             (2, 2, 2)
         """
+        backend_of(tensor)
         if len(tensor.shape) < 2:
             raise ValueError(f"got an array of shape {tuple(tensor.shape)}, needed a tensor of order 2 or more")
         tree = DimensionTree.star(len(tensor.shape))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tnrank._backend import backend_of
 from tnrank.dimension_tree import DimensionTree
 
@@ -37,9 +39,11 @@ def read(x: Any) -> Dense:
 
     Raises:
         TypeError: if it is neither, or has no numbers in it.
-        ValueError: if entries are NaN or infinite, or a factorization is too large to be made dense.
+        ValueError: if entries are masked, NaN or infinite, or a factorization is too large to be made dense.
     """
     tree, given = None, "array"
+    if isinstance(x, np.ma.MaskedArray):
+        x = _unmasked(x)
     if _is_factorization(x):
         tree, given = getattr(x, "tree", None), type(x).__name__
         x = _to_dense(x)
@@ -164,6 +168,19 @@ def size_of(shape: Shape) -> str:
 def listed(shape: Shape) -> str:
     """A shape, shortened where it is long."""
     return str(tuple(shape)) if len(shape) <= 8 else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]})"
+
+
+def _unmasked(x: Any) -> Array:
+    """The values of a masked array that hides none of them."""
+    masked = np.ma.getmaskarray(x)
+    if masked.any():
+        first = tuple(int(k[0]) for k in masked.nonzero())
+        raise ValueError(
+            f"{int(masked.sum())} of {masked.size} entries of the masked array are masked, the first at index {first}: "
+            "ranks need every entry; fill in the masked ones first, by tnrank.complete with the positions "
+            "np.argwhere(~x.mask) and the values x.compressed(), or give x.data to have the mask ignored"
+        )
+    return x.data
 
 
 def _check_order(shape: Shape) -> None:

@@ -61,7 +61,7 @@ class RankReport:
     """What :func:`rank_report` measured. ``print`` shows a table, :meth:`to_dict` gives data for JSON.
 
     ``norm`` may be infinite, or 0 for a tensor that is not: ``log_norm`` is its natural logarithm. Where it is so,
-    ``relative`` holds, and all singular values are divided by the norm.
+    ``relative`` holds, and all singular values are divided by the norm. ``method`` is ``"qr"`` or ``"gram"``.
     """
 
     given: str
@@ -75,6 +75,7 @@ class RankReport:
     nodes: tuple[NodeRanks, ...] = field(repr=False)
     log_norm: float = -math.inf
     relative: bool = False
+    method: str = "qr"
 
     @property
     def hierarchical_rank(self) -> ByNode[int]:
@@ -91,6 +92,7 @@ class RankReport:
             "log_norm": self.log_norm if math.isfinite(self.log_norm) else None,
             "relative": self.relative,
             "rtol": self.rtol,
+            "method": self.method,
             "multilinear_rank": list(self.multilinear_rank),
             "matrix": None if self.matrix is None else asdict(self.matrix),
             "tree": self.tree.nested if max(node.height for node in self.tree.nodes) < 200 else self.tree.text,
@@ -213,6 +215,7 @@ def rank_report(
         nodes=tuple(nodes),
         log_norm=log_norm,
         relative=relative,
+        method=found.method,
     )
 
 

@@ -94,7 +94,9 @@ def _shape(shape: tuple[int, ...]) -> str:
 def _facts(report: RankReport) -> list[tuple[str, str]]:
     low, high = (f"{pick(entry.rtol for entry in report.nodes):.2g}" for pick in (min, max))
     tolerance = f"{low if low == high else f'{low} .. {high}'} of the largest value"
-    if report.rtol is None:
+    if report.rtol is None and report.method == "gram":
+        tolerance += " (10 * sqrt(eps) or more, for method gram)"
+    elif report.rtol is None:
         tolerance += " (larger side * eps)" if report.given == "array" else " (of rounding)"
     norm = f"{report.norm:.6g}"
     if report.relative:

@@ -20,7 +20,7 @@ def multilinear_rank(x: Any, rtol: float | None = None, method: str = "auto") ->
     Args:
         x: array of order N >= 2, a factorization or a sum of factorizations.
         rtol: relative to the largest singular value of each matricization; ``None`` is max(its sides) * eps, and for
-            factorizations see :func:`hierarchical_rank`.
+            factorizations and ``method="gram"`` see :func:`hierarchical_rank`.
         method: as for :func:`hierarchical_singular_values`.
 
     Returns:
@@ -48,8 +48,8 @@ def separation_rank(x: Any, modes: Iterable[int] | int, rtol: float | None = Non
     Args:
         x: array of order N >= 2, a factorization or a sum of factorizations.
         modes: one side of the bipartition, neither empty nor all modes.
-        rtol: relative to the largest singular value; ``None`` is max(sides) * eps, and for factorizations see
-            :func:`hierarchical_rank`.
+        rtol: relative to the largest singular value; ``None`` is max(sides) * eps, and for factorizations and
+            ``method="gram"`` see :func:`hierarchical_rank`.
         method: as for :func:`hierarchical_singular_values`.
 
     Raises:
@@ -82,7 +82,7 @@ def tt_ranks(x: Any, rtol: float | None = None, method: str = "auto") -> tuple[i
     Args:
         x: array of order N >= 2, a factorization or a sum of factorizations.
         rtol: relative to the largest singular value of each; ``None`` is max(sides) * eps, and for factorizations
-            see :func:`hierarchical_rank`.
+            and ``method="gram"`` see :func:`hierarchical_rank`.
         method: as for :func:`hierarchical_singular_values`.
 
     Returns:
@@ -163,7 +163,9 @@ def hierarchical_rank(
         tree: dimension tree of order N; ``None`` is the factorization's own, or the balanced one.
         rtol: relative to the largest singular value at each node. ``None`` is max(sides) * eps. A format is measured
             without those sides: ``None`` is then eps * (number of nodes + larger side of the node's array), times the
-            summed norms of the terms over the norm of their sum where terms cancel.
+            summed norms of the terms over the norm of their sum where terms cancel. With ``method="gram"``, ``None``
+            is at least 10 * sqrt(eps), below which its values are rounding; times the same where the Gram matrices
+            are those of components.
         method: as for :func:`hierarchical_singular_values`.
 
     Returns:

@@ -92,8 +92,9 @@ def cross_approximation(
         test_points: held-out points; all entries, if the tensor has no more.
         sweeps: the most passes from the leaves to the root.
         batch_size: the most points in one call of the function; by default index arrays have up to 4 million entries.
-        atol: differences of this size mean nothing. By default every value is taken to be accurate relative to
-            itself, as a product of many factors is; give the noise of functions that have one.
+        atol: differences of this size mean nothing: they are no rank, and an error at held-out points of this size,
+            root mean square, is small enough. By default every value is taken to be accurate relative to itself, as a
+            product of many factors is; give a few times the noise of functions that have one.
 
     Raises:
         TypeError: if the function does not return one number a point.
@@ -132,10 +133,10 @@ def cross_approximation(
     error, max_error = info.error, info.max_error
     if info.largest:
         # Pivots are quasi-optimal, and noise can look like a pivot: the hierarchical SVD removes what is superfluous.
-        cut = tensor.truncate(rtol=rtol / 2).tensor
+        cut = tensor.truncate(rtol=info.tolerance / 2).tensor
         arrays = [cut.nodes[node] for node in tree.nodes]
         found = NumberedTree(tree, dimensions).entries(arrays, info.test_points)
         errors = relative_errors(found, info.test_values, info.largest)
-        if errors[0] <= max(rtol, error):
+        if errors[0] <= max(info.tolerance, error):
             tensor, (error, max_error) = cut, errors
     return CrossApproximation(tensor, error, max_error, info.evaluations, info.status, info.history)

@@ -26,6 +26,7 @@ _QUIET = 2  # sweeps in which no rank may grow before the ranks count as settled
 _SAMPLES = 100  # fresh points of each kind a sweep, where the error is looked for
 _PEAK = 10.0  # times rtol: the largest error, relative to the value, that counts as small
 _SHARE = 1e3  # of rtol is the least tolerance of a node
+_PARTS = 8.0  # of atol is the least error that counts as a rank
 _STEP = 4  # by which the ranks may grow in a sweep while the first pivots are chosen
 _STARTS = 4  # of the given points, around which the error is looked for after every sweep
 
@@ -41,6 +42,8 @@ class CrossInfo(NamedTuple):
     test_points: Host
     test_values: Host
     largest: float
+    tolerance: float
+    """``rtol``, or ``atol`` relative to the values where that is more."""
 
 
 @dataclass
@@ -89,11 +92,14 @@ def cross_to_nodes(
         points = sweeper.random_points(min(tests, max(1, budget // 4)))
     values = evaluations.values(points)
     _check_floor(rtol, evaluations.coarsest)
+    goal = rtol
+    if atol and (scale := _root_mean_square(values) or evaluations.largest):
+        goal = max(rtol, min(float(atol) / scale, 1.0))
 
     best = _zero(numbered, values, evaluations)
     history: list[tuple[int, float]] = []
     try:
-        status = _search(sweeper, rng, rtol, int(limit), sweeps, starts, points, values, best, history)
+        status = _search(sweeper, rng, rtol, goal, float(atol), int(limit), sweeps, starts, points, values, best, history)
     except OutOfBudgetError:
         status = "budget"
     arrays = [array.astype(evaluations.dtype) for array in _even(best.arrays)]
@@ -106,6 +112,7 @@ def cross_to_nodes(
         points,
         values.astype(evaluations.dtype),
         evaluations.largest,
+        goal,
     )
     return dict(zip(tree.nodes, arrays, strict=True)), info
 
@@ -114,6 +121,8 @@ def _search(
     sweeper: Sweeper,
     rng: np.random.Generator,
     rtol: float,
+    goal: float,
+    atol: float,
     max_rank: int,
     sweeps: int,
     starts: Host,
@@ -122,7 +131,7 @@ def _search(
     best: _Best,
     history: list[tuple[int, float]],
 ) -> Status:
-    """Sweep until errors are within ``rtol`` and no rank grows; ``best`` and ``history`` are kept up to date."""
+    """Sweep until errors are within ``goal`` and no rank grows; ``best`` and ``history`` are kept up to date."""
     evaluations, numbered = sweeper.evaluations, sweeper.tree
     fresh = sweeper.random_points(_SAMPLES)
     starts = starts.astype(fresh.dtype)
@@ -132,9 +141,9 @@ def _search(
     # what they cost is spent once.
     sweeper.sweep(rtol, 1, first=True)
     sweeper.add_points(starts)
-    error = _measure(sweeper, tests, values, best, history, rtol)
+    error = _measure(sweeper, tests, values, best, history, goal)
     # Where terms cancel, half of the digits may be lost: there, a small error need not mean a missing pivot.
-    news = min(max(_PEAK * rtol, 10 * eps_of("float64") ** 0.5), 0.1)
+    news = min(max(_PEAK * goal, 10 * eps_of("float64") ** 0.5), 0.1)
     limit, growing, tolerance, quiet, missed, met = 1, True, rtol, 0, 0, False
     for _ in range(sweeps):
         if growing:
@@ -146,16 +155,16 @@ def _search(
             missed = 0 if met else missed + 1
             # Once the errors are small, only what stands out is news: the rest may be rounding.
             grown = sweeper.sweep(tolerance, max_rank, max(1, missed), news if met else None)
-        previous, error = error, _measure(sweeper, tests, values, best, history, rtol)
+        previous, error = error, _measure(sweeper, tests, values, best, history, goal)
         if growing:
             continue
         around = np.stack([*starts[:_STARTS], *(point for _, point in evaluations.extremes)])
         places = [sweeper.random_points(_SAMPLES), sweeper.nearby_points(_SAMPLES)]
         fresh = np.concatenate([*places, sweeper.points_around(around, _SAMPLES)])
         scale = _root_mean_square(values) or evaluations.largest
-        worst, score = worst_points(evaluations, numbered, sweeper.arrays, fresh, around, scale, rtol, rng)
+        worst, score = worst_points(evaluations, numbered, sweeper.arrays, fresh, around, scale, goal, rng)
         sweeper.add_points(worst)
-        met = error <= rtol
+        met = error <= goal
         quiet = 0 if grown else quiet + 1
         # A single point may be off for its rounding errors alone, and then new pivots do not help.
         if met and quiet >= (_QUIET if score <= news else 2 * _QUIET):
@@ -165,17 +174,18 @@ def _search(
         if not met and error > previous / 2:
             # Errors of all nodes add up: each has to be smaller.
             tolerance = max(tolerance / 4, rtol / _SHARE, _FLOOR * eps_of("float64"))
+            sweeper.atol = max(sweeper.atol / 2, atol / _PARTS)
     return "sweeps"
 
 
 def _measure(
-    sweeper: Sweeper, tests: Host, values: Host, best: _Best, history: list[tuple[int, float]], rtol: float
+    sweeper: Sweeper, tests: Host, values: Host, best: _Best, history: list[tuple[int, float]], goal: float
 ) -> float:
     found = sweeper.tree.entries(sweeper.arrays, tests)
     error, most = relative_errors(found, values, sweeper.evaluations.largest)
     history.append((sweeper.evaluations.count, error))
     # Later pivots know more of the function, so that among good approximations the last one is kept.
-    if error <= max(rtol, best.error):
+    if error <= max(goal, best.error):
         best.error, best.max_error, best.arrays = error, most, list(sweeper.arrays)
     return error
 

@@ -10,10 +10,10 @@ Host = np.ndarray[Any, Any]
 _BOUND = 2.0  # of the entries of an interpolation matrix; pivots are exchanged until it holds
 
 
-def scaled(block: Host, atol: float, rtol: float) -> Host:
-    """The matrix with columns of norm one; those that ``atol`` makes uncertain by more than ``rtol`` are shorter.
+def scaled(block: Host, atol: float, rtol: float) -> tuple[Host, float]:
+    """The matrix with columns of norm one at most, and the norm of an error of ``atol`` in all of its entries.
 
-    Columns are samples of functions on the rows. Their scale says nothing about the space that they span, and in
+    Columns that ``atol`` makes uncertain by more than ``rtol`` are shorter, the shorter the smaller they are. Columns are samples of functions on the rows. Their scale says nothing about the space that they span, and in
     products of many factors it differs by more than the range in which a tolerance means anything.
     """
     top = abs(block).max(axis=0, initial=0.0)
@@ -22,8 +22,13 @@ def scaled(block: Host, atol: float, rtol: float) -> Host:
     if atol > 0:
         with np.errstate(divide="ignore", over="ignore"):
             norms = np.maximum(norms, atol * len(block) ** 0.5 / rtol / top)
-    made: Host = matrix / np.where(norms > 0, norms, 1.0)
-    return made
+            noise = atol / top / norms * len(block) ** 0.5
+        # Of columns that are all uncertain, the longest has norm one again.
+        longest = float((np.linalg.norm(matrix, axis=0) / norms).max(initial=0.0)) or 1.0
+        made: Host = matrix / norms / longest
+        return made, float(np.linalg.norm(noise[top > 0])) / longest
+    made = matrix / np.where(norms > 0, norms, 1.0)
+    return made, 0.0
 
 
 def _pivoted(matrix: Host) -> tuple[Host, Host]:
@@ -41,8 +46,10 @@ def _pivoted(matrix: Host) -> tuple[Host, Host]:
     return order.astype(np.int64) - 1, tails
 
 
-def choose_rows(matrix: Host, rtol: float, kept: Host, news: float | None, limit: int) -> tuple[Host, bool]:
-    """Rows that span the others up to ``rtol`` of the norm, at most ``limit``; whether that was too few.
+def choose_rows(
+    matrix: Host, rtol: float, kept: Host, news: float | None, limit: int, noise: float = 0.0
+) -> tuple[Host, bool]:
+    """Rows that span the others up to ``rtol`` of the norm or ``noise``, at most ``limit``; whether that was too few.
 
     ``kept`` rows are taken first, as far as they are independent. With ``news``, all of them are, and others only for
     what is left above ``news`` of the norm.
@@ -54,7 +61,7 @@ def choose_rows(matrix: Host, rtol: float, kept: Host, news: float | None, limit
         rank = len(kept)
     else:
         order, tails = _pivoted(matrix.conj().T)
-        rank = int(np.argmax(tails <= rtol * norm))
+        rank = int(np.argmax(tails <= max(rtol * norm, noise)))
         if rank <= len(kept):
             kept = kept[_pivoted(matrix[kept].conj().T)[0][:rank]]
         elif not len(kept):
@@ -68,7 +75,7 @@ def choose_rows(matrix: Host, rtol: float, kept: Host, news: float | None, limit
         rest[kept] = 0.0
         order, tails = _pivoted(rest.conj().T)
         if news is not None:
-            rank += int(np.argmax(tails <= news * norm))
+            rank += int(np.argmax(tails <= max(news * norm, noise)))
         kept = np.append(kept, order[: rank - len(kept)])
     return kept[:limit], rank > limit
 

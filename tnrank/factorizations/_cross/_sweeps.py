@@ -64,9 +64,9 @@ class Sweeper:
                 blocks = self.evaluations.blocks([self._block(node, *candidates[node]) for node in pending])
                 again = []
                 for node, block in zip(pending, blocks, strict=True):
-                    matrix = scaled(block, self.atol, rtol)
+                    matrix, noise = scaled(block, self.atol, rtol)
                     still = news if len(kept[node]) == len(self.rows[node]) else None
-                    chosen[node], capped = choose_rows(matrix, rtol, kept[node], still, limit)
+                    chosen[node], capped = choose_rows(matrix, rtol, kept[node], still, limit, noise)
                     self.capped |= capped
                     rank = len(chosen[node])
                     used = self._used[node]

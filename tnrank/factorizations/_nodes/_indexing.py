@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,3 +96,26 @@ def _is_product(arrays: list[np.ndarray[Any, Any]]) -> bool:
         array.ndim == len(arrays) and all(size == 1 for axis, size in enumerate(array.shape) if axis != k)
         for k, array in enumerate(arrays)
     )
+
+
+def read_modes(modes: int | Sequence[int] | None, order: int) -> tuple[int, ...]:
+    """Modes from 0 on, each once; ``None`` for all of them.
+
+    Raises:
+        ValueError: if a mode does not exist or appears twice.
+    """
+    if modes is None:
+        return tuple(range(order))
+    given: Any = (modes,) if hasattr(modes, "__index__") else tuple(modes)
+    found = tuple(read_mode(m, order) for m in given)
+    if len(set(found)) < len(found):
+        raise ValueError(f"got the modes {given}, needed each once")
+    return found
+
+
+def read_mode(mode: Any, order: int) -> int:
+    """A mode from 0 on; negative ones count from the end."""
+    number = int(mode)
+    if not -order <= number < order:
+        raise ValueError(f"mode {mode} of a tensor of order {order}: needed -{order} .. {order - 1}")
+    return number % order

@@ -37,6 +37,8 @@ class Found(NamedTuple):
     """The larger side of what was decomposed there: its multiple of eps is the default tolerance."""
     condition: Callable[[], float]
     """How much larger than the tensor the terms are that cancel in it."""
+    by_components: bool = False
+    """Whether Gram matrices, where asked for, are those of terms that may cancel."""
 
 
 class _Route(NamedTuple):
@@ -173,7 +175,7 @@ def _by_components(
     def run() -> Found:
         found = _gramians.spectra(parts, method, nodes.values())
         values = {modes: _trimmed(found.values[nodes[modes]], shape, modes) for modes in wanted}
-        return Found(values, lambda: found.log_norm, side, lambda: max(1.0, float(found.condition)))
+        return Found(values, lambda: found.log_norm, side, lambda: max(1.0, float(found.condition)), True)
 
     return _Route(work, largest, run)
 

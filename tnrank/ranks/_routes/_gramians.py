@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tnrank._backend import backend_of
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.linalg import eps_of
 from tnrank.ranks._routes import _khatri_rao as kr
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def spectra(x: LocalComponents, method: str, wanted: Iterable[Node]) -> Spectra:
     safe = xp.where(size > 0, size, xp.ones_like(size))
     log_norm = xp.where(size > 0, xp.log(safe) + top, xp.full_like(size, -xp.inf))
     terms = xp.sum(xp.linalg.vector_norm(mixing[root], axis=-1))
-    condition = xp.where(size > 0, terms / safe, xp.ones_like(size))
+    # Gram matrices of terms that cancel to rounding may give a norm of exactly 0.
+    lost = xp.where(terms > 0, xp.full_like(size, 1 / eps_of(backend.dtype_of(size))), xp.ones_like(size))
+    condition = xp.where(size > 0, terms / safe, lost)
     wanted = set(wanted)
     complements = _downwards(backend, x, frames, mixing, method, wanted)
     found: dict[Node, Array] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.linalg import choose_method, default_rtol
+from tnrank.linalg import accuracy_floor, choose_method, default_rtol
 from tnrank.ranks._input import is_factorization, read_factorization, read_tensor, read_tree
 from tnrank.ranks._routes._choose import Found, Modes, from_dense, from_factorization
 from tnrank.ranks._spectrum import concrete
@@ -18,6 +18,9 @@ from tnrank.ranks._spectrum import concrete
 if TYPE_CHECKING:
     from tnrank._backend import Backend
     from tnrank._typing import Array, Shape
+
+_GRAM_MARGIN = 10.0
+"""Of the default tolerance over the floor of Gram matrices: rounding was seen up to 3.5 times the floor."""
 
 
 class Measured(NamedTuple):
@@ -32,9 +35,9 @@ class Measured(NamedTuple):
 class Measurement:
     """Singular values of the matricizations of one tensor at some groups of modes."""
 
-    def __init__(self, of: Measured, tree: DimensionTree, rtol: float | None, found: Found) -> None:
+    def __init__(self, of: Measured, tree: DimensionTree, rtol: float | None, found: Found, method: str) -> None:
         self.shape, self.dtype, self.given, self.backend = of
-        self.tree, self.rtol, self.found = tree, rtol, found
+        self.tree, self.rtol, self.found, self.method = tree, rtol, found, method
 
     def values(self, modes: Modes) -> Array:
         """Descending, shape ``(n,)``, divided by ``exp(log_unit)``."""
@@ -91,12 +94,21 @@ class Measurement:
         """The relative tolerance of this matricization; from 1 on where all that is left of a sum is rounding."""
         if self.rtol is not None:
             return self.rtol
-        return default_rtol((self.found.side(modes),), self.dtype) * self.condition
+        rtol = default_rtol((self.found.side(modes),), self.dtype) * self.condition
+        if self.method != "gram":
+            return rtol
+        return max(rtol, default_of_gram(self.dtype) * (self.condition if self.found.by_components else 1.0))
 
     def rank(self, modes: Modes) -> int:
         """The numerical rank."""
         s = self.backend.to_numpy(self.values(modes))
         return int((s > self.tolerance(modes) * s[0]).sum())
+
+
+def default_of_gram(dtype: str) -> float:
+    """The least default tolerance of values from Gram matrices: what lies below it may be rounding."""
+    # Short floats are measured in single precision.
+    return _GRAM_MARGIN * accuracy_floor("gram", "float32" if dtype in ("float16", "bfloat16") else dtype)
 
 
 def measured_nodes(tree: DimensionTree) -> tuple[Node, ...]:
@@ -121,15 +133,16 @@ def measure(
         shape = tuple(dense.array.shape)
         tree = read_tree(tree, shape, dense.tree)
         wanted = _wanted(shape, tree, groups)
-        found = from_dense(dense, wanted, choose_method(method, rtol, dense.dtype))
-        return Measurement(Measured(shape, dense.dtype, dense.given, dense.backend), tree, rtol, found)
+        chosen = choose_method(method, rtol, dense.dtype)
+        found = from_dense(dense, wanted, chosen)
+        return Measurement(Measured(shape, dense.dtype, dense.given, dense.backend), tree, rtol, found, chosen)
     shape, dtype = tuple(int(size) for size in x.shape), str(x.dtype)
     dtype = x.backend.default_dtype if dtype.startswith(("int", "uint", "bool")) else dtype
     x = read_factorization(x, shape)
     tree = read_tree(tree, shape, getattr(x, "tree", None))
     wanted, chosen = _wanted(shape, tree, groups), choose_method(method, rtol, dtype)
     found = from_factorization(x, shape, tree, wanted, chosen)
-    return Measurement(Measured(shape, dtype, type(x).__name__, x.backend), tree, rtol, found)
+    return Measurement(Measured(shape, dtype, type(x).__name__, x.backend), tree, rtol, found, chosen)
 
 
 def _wanted(shape: Shape, tree: DimensionTree, groups: Any) -> tuple[Modes, ...]:
