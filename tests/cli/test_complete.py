@@ -63,8 +63,8 @@ def test_float64_on_every_backend(shell: Call, holed: Path, tmp_path: Path, back
         (("holed.npy", "--missing", "matrix.npy"), "needed (10, 9, 8)"),
         (("holed.npy", "--out", "matrix.npy"), "exists already"),
         (("holed.npy", "--out", "full.csv"), "needed .npy"),
-        (("holed.npy", "--hold-out", "1.5"), "hold_out"),
-        (("holed.npy", "--tree", "(0,(1,2))"), "belongs to the model htf"),
+        (("holed.npy", "--hold-out", "1.5"), "--hold-out is a share"),
+        (("holed.npy", "--tree", "(0,(1,2))"), "--tree belongs to --model htf"),
         (("tensor.npy",), "no entry of tensor.npy is NaN"),
         (("all.npy",), "are missing"),
         (("nothing.npy",), "no file nothing.npy"),
@@ -83,3 +83,14 @@ def test_errors_are_one_line(call: Call, tmp_path: Path, holed: Path, args: tupl
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("runs/*"))
     assert (tmp_path / "matrix.npy").read_bytes() == before
+
+
+def test_tiny_tables(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("1,2,3\n2,4,\n3,6,9\n")
+    done = call("complete", "table.csv", "--backend", "numpy")
+    assert done.exit_code == 1
+    assert "--hold-out 0 holds none out" in done.stderr
+    done = call("complete", "table.csv", "--hold-out", "0", "--out", "full.npy", *_QUICK)
+    assert done.exit_code == 0, done.stderr
+    assert np.isfinite(np.load(tmp_path / "full.npy")).all()
+    assert "star" in call("complete", "--help").stdout

@@ -76,7 +76,7 @@ def test_what_large_files_cannot_have(call: Call, tmp_path: Path) -> None:
         (("--method", "qr"), "got --method qr: raise --memory"),
         (("--rtol", "1e-9"), "the floor of the Gram matrices"),
         (("--rtol", "1e-7", "--memory", "299kB"), "the floor of the Gram matrices"),
-        (("--rtol", "2e-7"), "raise memory="),
+        (("--rtol", "2e-7"), "raise --memory, raise --rtol (now 2e-07), or choose a --tree"),
     ]:
         done = call("ranks", "big.npy", "--memory", "300 kB", *args)
         assert done.exit_code == 1
@@ -85,6 +85,79 @@ def test_what_large_files_cannot_have(call: Call, tmp_path: Path) -> None:
     x[3, 4, 5, 6] = np.inf
     np.save(tmp_path / "wrong.npy", x)
     assert "index (3, 4, 5, 6)" in call("ranks", "wrong.npy", "--memory", "300 kB").stderr
+
+
+@pytest.mark.parametrize("tree", ["((0,3),(1,2))", "auto"])
+def test_large_files_within_memory_are_compressed_first(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: str
+) -> None:
+    from tnrank.cli import _large
+
+    monkeypatch.setattr(_large, "_WORTH_IT", 10**6)
+    x = big(tmp_path / "big.npy")
+    args = ("ranks", "big.npy", "--tree", tree, "--json")
+    done = call(*args, "--rtol", "1e-4", "--save", "x.safetensors")
+    assert "big.npy has 1.28 MB: it is compressed to" in done.stderr
+    assert "relative error of at most 1e-05" in done.stderr
+    found = json.loads(done.stdout)
+    exact = tnrank.hierarchical_singular_values(x, tree=found["tree"])
+    for node in found["nodes"]:
+        s = exact[tuple(node["modes"])]
+        assert node["rank"] == sum(s > 1e-4 * s[0])
+        values = np.array(node["singular_values"])
+        assert np.allclose(values, s[: len(values)], rtol=0, atol=1e-5)
+    saved = tnrank.load(tmp_path / "x.safetensors")
+    assert saved.tree == tnrank.DimensionTree(found["tree"])
+    assert np.linalg.norm(saved.to_dense() - x) < 1e-5 * np.linalg.norm(x)
+    again = call(*args, "--rtol", "1e-4", "--save", "x.safetensors")
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    assert call(*args, "--rtol", "1e-4", "--save", "x.safetensors", "--overwrite").exit_code == 0
+    for exactly in ((), ("--rtol", "1e-4", "--method", "qr"), ("--rtol", "1e-8")):
+        done = call(*args, *exactly)
+        assert "compressed" not in done.stderr
+        assert json.loads(done.stdout)["given"] == "array"
+
+
+def test_large_files_within_memory_that_are_not_of_low_rank(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tnrank.cli import _large
+
+    monkeypatch.setattr(_large, "_WORTH_IT", 10**5)
+    x = np.random.default_rng(0).standard_normal((30, 30, 30))
+    np.save(tmp_path / "noise.npy", x)
+    done = call("ranks", "noise.npy", "--rtol", "1e-3", "--json")
+    assert "not of low rank to that tolerance" in done.stderr
+    assert json.loads(done.stdout) == json.loads(json.dumps(tnrank.rank_report(x, rtol=1e-3).to_dict()))
+    x[3, 4, 5] = np.nan
+    np.save(tmp_path / "noise.npy", x)
+    done = call("ranks", "noise.npy", "--rtol", "1e-3")
+    assert done.exit_code == 1
+    assert "1 of 27,000 entries of noise.npy are NaN" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_saving_what_was_measured(call: Call, tensor: Path, tmp_path: Path) -> None:
+    done = call("ranks", tensor, "--rtol", "1e-6", "--tree", "linear", "--save", "x.safetensors")
+    assert done.exit_code == 0, done.stderr
+    assert "numbers saved in x.safetensors" in done.stderr
+    assert "multilinear rank   (2, 2, 2)" in done.stdout
+    x, saved = np.load(tensor), tnrank.load(tmp_path / "x.safetensors")
+    assert saved.tree == tnrank.DimensionTree.linear(3)
+    assert np.linalg.norm(saved.to_dense() - x) <= 1e-6 * np.linalg.norm(x)
+    big(tmp_path / "big.npy")
+    done = call("ranks", "big.npy", "--memory", "300 kB", "--save", "big.safetensors")
+    assert done.exit_code == 0, done.stderr
+    y = np.load(tmp_path / "big.npy")
+    assert np.linalg.norm(tnrank.load(tmp_path / "big.safetensors").to_dense() - y) <= 1e-3 * np.linalg.norm(y)
+
+
+def test_gram_alone(call: Call, tmp_path: Path) -> None:
+    x = np.asarray(tnrank.CPFactorization.random((6,) * 5, rank=3, seed=0).to_dense())
+    np.save(tmp_path / "x.npy", x)
+    found = json.loads(call("ranks", "x.npy", "--method", "gram", "--json").stdout)
+    assert {node["rank"] for node in found["nodes"]} == {3}
 
 
 def test_the_progress_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +253,14 @@ def test_picture(call: Call, tensor: Path, tmp_path: Path) -> None:
         (("tensor.npy", "--key", "a"), "a key names an array of an .npz file"),
         (("tensor.npy", "--plot", "s.txt"), "suffix"),
         (("tensor.npy", "--plot", "no/s.png"), "no folder"),
+        (("tensor.npy", "--save", "new.safetensors"), "give --rtol"),
+        (("tensor.npy", "--save", "x.npy", "--rtol", "1e-3"), "needed .safetensors"),
+        (("x.safetensors", "--save", "y.safetensors"), "holds a factorization already"),
+        (("x.foo",), ".safetensors"),
+        (("two.npz",), "the arrays a, b: name one by --key"),
+        (("tensor.npy", "--tree", "(0,1)"), "use --tree balanced or another tree"),
+        (("tensor.npy", "--method", "gram", "--rtol", "1e-9"), "use --method qr"),
+        (("tensor.npy", "--rtol", "1e-17"), "raise --rtol, or leave it out"),
         (("holed.npy",), "are NaN"),
         (("words.csv",), "words.csv"),
         (("cut.npy",), "cut short or damaged"),
@@ -189,6 +270,9 @@ def test_picture(call: Call, tensor: Path, tmp_path: Path) -> None:
 )
 def test_errors_are_one_line(call: Call, tmp_path: Path, holed: Path, args: tuple[str, ...], said: str) -> None:
     (tmp_path / "words.csv").write_text("a,b\nc,d\n")
+    (tmp_path / "x.foo").touch()
+    np.savez(tmp_path / "two.npz", a=np.ones((2, 2)), b=np.ones(2))
+    tnrank.CPFactorization.random((3, 3, 3), rank=2, seed=0).save(tmp_path / "x.safetensors")
     np.save(tmp_path / "vector.npy", np.ones(3))
     np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)
     (tmp_path / "cut.npy").write_bytes(holed.read_bytes()[:-8])

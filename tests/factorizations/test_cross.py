@@ -252,6 +252,37 @@ def test_noise_below_atol_is_no_rank() -> None:
     assert cross_approximation(bump, (20,) * 6, budget=found.evaluations * 4).status == "budget"
 
 
+def noisy(index: Host) -> Host:
+    return 1e-6 * np.sin(1e4 * np.sin(index @ np.arange(1, 7) * 12.9898)) + 1 / (1 + total(index))
+
+
+@pytest.mark.parametrize("atol", [3e-6, 1e-5, 1e-4])
+def test_atol_loosens_the_stop_and_the_ranks(atol: float) -> None:
+    found = cross_approximation(noisy, (8,) * 6, atol=atol, budget=50_000)
+    assert found.converged
+    assert found.evaluations < 20_000
+    assert max(found.ranks.values()) <= 8
+    points = fresh((8,) * 6)
+    difference = found.tensor.entries(points) - 1 / (1 + total(points))
+    assert np.sqrt((difference**2).mean()) <= 2 * atol
+    # rtol alone asks for what the noise does not allow.
+    assert cross_approximation(noisy, (8,) * 6, budget=50_000).status == "budget"
+
+
+def test_the_looser_of_both_tolerances_counts() -> None:
+    loose = cross_approximation(noisy, (8,) * 6, rtol=1e-3, atol=1e-5)
+    assert loose.converged
+    assert loose.error <= 1e-3
+    assert max(loose.ranks.values()) <= 5
+    # An atol far below the accuracy that rtol asks for changes no rank.
+    for function, rank in (KNOWN["cube of the sum"], KNOWN["sine of the sum"]):
+        found = cross_approximation(function, (6,) * 12, atol=1e-14)
+        assert found.converged
+        assert set(found.ranks.values()) == {rank}
+    # All of a function may be below it.
+    assert cross_approximation(noisy, (8,) * 6, atol=10.0).converged
+
+
 def test_values_of_other_backends_and_dtypes(backend_name: str) -> None:
     backend = tnrank.get_backend(backend_name)
 

@@ -129,7 +129,7 @@ def test_each_node_may_have_its_own_tolerance_and_rank() -> None:
     assert z.ranks[Node((3,), 0)] == 6
     with pytest.raises(ValueError, match="atol"):
         x.truncate(atol=-1.0)
-    with pytest.raises(KeyError, match="no node"):
+    with pytest.raises(ValueError, match="no node"):
         x.truncate(rtol={(0, 2): 1e-2})
 
 

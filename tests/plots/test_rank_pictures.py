@@ -206,3 +206,30 @@ def test_every_network_has_a_layout(data: st.DataObject) -> None:
     if len(points) > 1:
         apart = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(len(points))
         assert apart.min() > 0.4
+
+
+def test_the_tolerance_is_drawn_within_two_decades_of_the_values() -> None:
+    def seen(figure: Any) -> tuple[list[float], str, tuple[float, float]]:
+        (axes,) = figure.axes
+        dotted = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        return dotted, axes.get_legend().get_title().get_text(), axes.get_ylim()
+
+    full = np.random.default_rng(0).standard_normal((6, 5, 4))
+    report = tnrank.rank_report(full)
+    least = min(min(node.singular_values) / node.singular_values[0] for node in report.nodes)
+    dotted, caption, (bottom, top) = seen(spectra(full))
+    assert dotted == []
+    assert caption == f"all above the tolerance, {max(node.rtol for node in report.nodes):.2g}"
+    assert least / 2 < bottom < least
+    assert 1 < top < 2
+    for rtol, drawn in ((least / 99, True), (least / 101, False), (1.1 * least, True)):
+        dotted, caption, (bottom, _) = seen(spectra(full, rtol=rtol))
+        assert dotted == ([rtol] if drawn else [])
+        assert ("dotted" in caption) == drawn
+        lowest = min(least, rtol) if drawn else least
+        assert lowest / 3 < bottom < lowest
+    dotted, _, (bottom, _) = seen(spectra(np.ones((2, 3, 4))))
+    assert len(dotted) <= 1
+    assert bottom > 0
+    assert seen(spectra(np.zeros((2, 3, 4))))[:2] == ([], "all values are zero")
+    legible(ranks(full))

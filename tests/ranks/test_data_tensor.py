@@ -131,12 +131,35 @@ def test_images_of_order_784(data_dir: Path) -> None:
             ValueError,
             r"6 of 6 entries of features",
         ),
+        (np.array([[0.0, 16.0]]), None, "cos_sin", ValueError, r"from 0 to 16: .* pass X / X.max\(\)"),
+        (np.array([[0, 16]]), None, "cos_sin", ValueError, r"from 0 to 16"),
+        (np.array([[-1.0, 1.0]]), None, "cos_sin", ValueError, r"from -1 to 1: .* pass \(X - X.min\(\)\)"),
         ([[1.0]], None, "linear", TypeError, "needed an array"),
     ],
 )
 def test_bad_data(X: Any, y: Any, features: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         data_tensor(X, y, features)
+
+
+def test_the_range_of_cos_sin(backend_name: str) -> None:
+    backend = get_backend(backend_name)
+    with pytest.raises(ValueError, match=r"pass X / X.max"):
+        data_tensor(backend.asarray(np.array([[0.0, 16.0, 4.0]])))
+    X = np.array([[0.0, 16.0, 4.0], [1.0, 2.0, 3.0]])
+    x = data_tensor(backend.asarray(X / 16), features="cos_sin")
+    assert np.isclose(
+        float(backend.to_numpy(x.to_dense())[0, 1, 0]), definition(X / 16, np.ones(2), FEATURES["cos_sin"])[0, 1, 0]
+    )
+    assert data_tensor(backend.asarray(X), features="linear").shape == (2, 2, 2)
+    single = np.float32(1) + np.finfo(np.float32).eps
+    assert data_tensor(backend.asarray(np.full((1, 2), single))).rank == 1
+
+
+def test_a_sample_with_the_label_zero_does_not_count() -> None:
+    X = np.random.default_rng(3).random((4, 3))
+    half = data_tensor(X, np.array([0.0, 1, 0, 1])).to_dense()
+    np.testing.assert_allclose(half, data_tensor(X[1::2]).to_dense(), atol=1e-15)
 
 
 def test_counts_and_booleans_are_numbers() -> None:

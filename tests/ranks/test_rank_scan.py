@@ -101,6 +101,14 @@ def test_bad_input(tensor: Host, max_rank: int, message: str) -> None:
         rank_scan(tensor, max_rank)
 
 
+def test_wrong_calls_name_the_right_one() -> None:
+    with pytest.raises(TypeError, match=r"max_rank is one number, the most components, got \[2, 4, 6\]"):
+        rank_scan(np.ones((2, 2)), [2, 4, 6])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got ndarray, needed the result of a rank scan"):
+        tnrank.plots.rank_scan(np.ones((2, 2)))  # type: ignore[arg-type]
+    assert [entry.rank for entry in rank_scan(np.ones((2, 2)), np.int64(2)).ranks] == [1, 2]  # type: ignore[arg-type]
+
+
 def test_the_picture_shows_what_was_found() -> None:
     scan = rank_scan(W3, 3)
     left, right = tnrank.plots.rank_scan(scan).axes

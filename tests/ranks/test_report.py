@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from tnrank import CPFactorization, DimensionTree, get_backend
+from tnrank import CPFactorization, DimensionTree, HierarchicalTucker, TensorTrain, get_backend
 from tnrank.data import low_rank_matrix, low_rank_tensor
 from tnrank.ranks import (
     RankReport,
@@ -108,6 +108,21 @@ def test_entropies_are_von_neumanns() -> None:
         assert entry.components is None
     assert all(node["components"] is None for node in report.to_dict()["nodes"])
     assert {"entropy", "log10_sides"} <= report.to_dict()["nodes"][0].keys()
+
+
+def test_shortened_reports_keep_the_order_of_the_tree() -> None:
+    x = HierarchicalTucker.random((2,) * 64, DimensionTree.balanced(64), rank=3, seed=0)
+    lines = str(rank_report(x)).splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith("node ")) + 1
+    names = [line[: line.index("}") + 1] for line in lines[start:] if line.startswith("{")]
+    assert len(names) == 40
+    modes = [tuple(int(k) for k in re.findall(r"\d+", name)) for name in names]
+    spans = [(found[0], found[-1]) for found in modes]
+    assert spans == sorted(spans, key=lambda span: (span[0], -span[1]))
+    star = str(rank_report(TensorTrain.random((3,) * 80, rank=2, seed=0), DimensionTree.star(80)))
+    leaves = [int(k) for k in re.findall(r"^\{(\d+)\}", star, re.MULTILINE)]
+    assert len(leaves) == 40
+    assert leaves == sorted(leaves)
 
 
 def test_long_reports_are_shortened() -> None:

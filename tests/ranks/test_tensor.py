@@ -213,21 +213,21 @@ def test_laws(shape: tuple[int, ...], rank: int, seed: int) -> None:
 def test_the_default_tolerance_of_gram_is_above_its_rounding() -> None:
     x = random_cp(6, 6, 3)
     for dtype, floor in (("float64", 10 * 2**-26), ("float32", 10 * 2**-11.5)):
-        given = x.astype(dtype)
-        report = rank_report(given, method="gram")
+        narrow = x.astype(dtype)
+        report = rank_report(narrow, method="gram")
         assert [entry.rtol for entry in report.nodes] == pytest.approx([floor] * 10, rel=1e-12)
-        assert {entry.rank for entry in report.nodes} == {3} == set(hierarchical_rank(given, method="gram").values())
-        assert tt_ranks(given, method="gram") == (3,) * 5
-        assert multilinear_rank(given, method="gram") == (3,) * 6
-        assert separation_rank(given, (0, 2, 4), method="gram") == 3
-        zeroth = entanglement_entropy(given, order=0, method="gram").values()
+        assert {entry.rank for entry in report.nodes} == {3} == set(hierarchical_rank(narrow, method="gram").values())
+        assert tt_ranks(narrow, method="gram") == (3,) * 5
+        assert multilinear_rank(narrow, method="gram") == (3,) * 6
+        assert separation_rank(narrow, (0, 2, 4), method="gram") == 3
+        zeroth = entanglement_entropy(narrow, order=0, method="gram").values()
         assert [float(value) for value in zeroth] == pytest.approx([math.log(3)] * 10, rel=1e-6)
         assert report.to_dict()["method"] == "gram"
         assert f"tolerance          {floor:.2g} of the largest value (10 * sqrt(eps)" in str(report)
     assert "sqrt(eps)" not in str(rank_report(x))
     assert hierarchical_rank(np.diag([1.0, 1e-6, 1e-8]), method="gram")[0] == 2
     short = rank_report(random_cp(3, 4, 2).astype(np.float16), method="gram")
-    assert short.nodes[0].rtol == 16 * 2**-10  # rounding of the values as given
+    assert short.nodes[0].rtol == 16 * 2**-10  # rounding of the values as narrow
 
 
 @settings(max_examples=40)
@@ -238,11 +238,11 @@ def test_gram_finds_the_ranks_of_qr(shape: tuple[int, ...], rank: int, seed: int
     x = CPFactorization(factors)
     dense, tree = np.asarray(x.to_dense()), binary_tree(len(shape), rng)
     twice = sum_of([x, x, x], [1, 2, -2.5])
-    for given in (dense, x, twice):
+    for form in (dense, x, twice):
         expected = hierarchical_rank(dense, tree)
-        assert hierarchical_rank(given, tree, method="gram") == expected
-        assert multilinear_rank(given, method="gram") == multilinear_rank(dense)
-        assert tt_ranks(given, method="gram") == tt_ranks(dense)
+        assert hierarchical_rank(form, tree, method="gram") == expected
+        assert multilinear_rank(form, method="gram") == multilinear_rank(dense)
+        assert tt_ranks(form, method="gram") == tt_ranks(dense)
 
 
 def test_masked_arrays() -> None:

@@ -32,7 +32,7 @@ def complete(
     depth: Annotated[int, typer.Option(help="Layers of mf.")] = 3,
     tree: Annotated[
         str | None,
-        typer.Option(help="Of htf: balanced, linear, or nested modes such as '(0,(1,2))'.", show_default=False),
+        typer.Option(help="Of htf: balanced, linear, star, or nested modes such as '(0,(1,2))'.", show_default=False),
     ] = None,
     steps: Annotated[int, typer.Option(help="The most steps.")] = 10_000,
     std: Annotated[

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from tnrank.cli._words import in_options
+
 if TYPE_CHECKING:
     from tnrank.experiments import Check, Table
 
@@ -60,7 +62,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return in_options(str(error)) or type(error).__name__
 
 
 @contextmanager

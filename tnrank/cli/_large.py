@@ -1,4 +1,4 @@
-"""Ranks of a file that does not fit into memory: compressed by passes over it, under a progress bar."""
+"""Ranks of a large file: compressed by passes over it, under a progress bar."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any
 from tnrank.cli import _console
 
 DEFAULT_RTOL = 1e-3
+_WORTH_IT = 32 * 10**6
+"""Bytes from which passes over an array that fits into memory are faster than decomposing it."""
+_SHARES = (10.0, 3.0)
+"""Of the tolerance, what such an array is compressed to: its own singular values shall decide the ranks."""
 
 
 def is_large(array: Any, memory: int) -> bool:
@@ -31,6 +35,32 @@ def compress_file(file: Path, array: Any, tree: Any, rtol: float, memory: int) -
         return compress(array, tree, rtol, memory=memory, progress=progress)
 
 
+def is_worth_compressing(array: Any, rtol: float | None, method: str) -> bool:
+    """Whether to compress an array that fits into memory first: a large one, to a tolerance within reach."""
+    large = array.size * array.dtype.itemsize >= _WORTH_IT and array.ndim > 2
+    return large and method != "qr" and rtol is not None and _floor() <= rtol < 1
+
+
+def compress_in_memory(file: Path, array: Any, tree: Any, rtol: float, memory: int) -> Any:
+    """The same of an array that fits into memory; ``None`` if it does not become small."""
+    from tnrank.factorizations import compress
+
+    size, floor = array.size * (16 if array.dtype.kind == "c" else 8), _floor()
+    for share in dict.fromkeys(max(rtol / part, floor) for part in _SHARES):
+        with progress_bar() as progress:
+            try:
+                found = compress(array, tree, share, memory=min(memory, 2 * size), progress=progress)
+            except ValueError:  # too large still, or with entries that cannot be measured, which is said later
+                continue
+        _console.errors().print(
+            f"{file} has {_size(array.size * array.dtype.itemsize)}: it is compressed to a hierarchical Tucker tensor "
+            f"with a relative error of at most {share:.2g}, and the ranks are those of that tensor; --method qr "
+            "measures it as it is"
+        )
+        return found
+    return None
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None] | None]:
     """A function that shows words and a share that is done as a bar; ``None`` where nobody watches."""
@@ -50,6 +80,20 @@ def progress_bar() -> Iterator[Callable[[str, float], None] | None]:
             bar.update(tasks[words], completed=share)
 
         yield show
+
+
+def note_on_patience(file: Path, array: Any) -> None:
+    """Say that a large file takes its time."""
+    _console.errors().print(
+        f"{file} has {_size(array.size * array.dtype.itemsize)} and is not of low rank to that tolerance: it is "
+        "measured as it is, which may take a minute"
+    )
+
+
+def _floor() -> float:
+    from tnrank.linalg import accuracy_floor
+
+    return 10 * accuracy_floor("gram", "float64")
 
 
 def _size(count: int) -> str:

@@ -36,12 +36,22 @@ def ranks(
     plot: Annotated[
         Path | None, typer.Option(help="Draw singular values and dimension tree into a .png, .svg or .pdf.")
     ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the tensor compressed to --rtol as .safetensors, for tnrank.load.")
+    ] = None,
     overwrite: _options.Overwrite = False,
 ) -> None:
     """Report the matrix, multilinear and hierarchical ranks of a tensor in a file."""
     if plot is not None:
         _console.check_new_file(plot, (".png", ".svg", ".pdf"), overwrite)
-    report = rank_file(file, tree, rtol, key, method, memory)
+    if save is not None:
+        _console.check_new_file(save, (".safetensors",), overwrite)
+        if file.suffix.lower() == ".safetensors":
+            raise ValueError(f"{file} holds a factorization already: --save is for arrays")
+    report, x = _measured(file, tree, rtol, key, method, memory, save is not None)
+    if save is not None:
+        # Before anything is printed: an error leaves standard output empty.
+        _save(x, report, rtol, save)
     if json:
         from json import dumps
 
@@ -66,6 +76,14 @@ def rank_file(
     Raises:
         ValueError: if there is no tensor of numbers in it, or the tree does not fit.
     """
+    report, _ = _measured(file, tree, rtol, key, method, memory, False)
+    return report
+
+
+def _measured(
+    file: Path, tree: str | None, rtol: float | None, key: str | None, method: str, memory: str, to_save: bool
+) -> tuple[Any, Any]:
+    """The report, and what was measured: an array or a factorization."""
     import tnrank
     from tnrank.cli import _large
     from tnrank.factorizations._streaming._compress import parse_memory
@@ -78,6 +96,7 @@ def rank_file(
         x = tnrank.load(file)
     else:
         x = _read(file, key)
+        first = None if tree == "auto" else read_tree(tree, x.ndim)
         if _large.is_large(x, limit) and file.suffix.lower() == ".npy":
             if method == "qr":
                 raise ValueError(
@@ -85,21 +104,48 @@ def rank_file(
                     f"four times its size, or leave --method out"
                 )
             rtol = _large.DEFAULT_RTOL if rtol is None else rtol
-            first = None if tree == "auto" else read_tree(tree, x.ndim)
             x, method = _large.compress_file(file, x, first, rtol, limit), "auto"
+        elif to_save and rtol is None:
+            raise ValueError("--save needs the relative error that the compressed tensor may have: give --rtol")
+        elif rtol is not None and _large.is_worth_compressing(x, rtol, method):
+            small = _large.compress_in_memory(file, x, first, rtol, limit)
+            if small is None:
+                x = _in_memory(file, x)
+                _large.note_on_patience(file, x)
+            else:
+                x = small
         else:
             x = _in_memory(file, x)
     if tree == "auto":
         suggestion = tnrank.ranks.suggest_tree(x, rtol=rtol)
         _console.errors().print(f"tree chosen from the data: {suggestion.tree.text}")
-        return tnrank.rank_report(x, tree=suggestion.tree, rtol=rtol, method=method)
-    return tnrank.rank_report(x, tree=read_tree(tree, x.ndim), rtol=rtol, method=method)
+        return tnrank.rank_report(x, tree=suggestion.tree, rtol=rtol, method=method), x
+    return tnrank.rank_report(x, tree=read_tree(tree, x.ndim), rtol=rtol, method=method), x
+
+
+def _save(x: Any, report: Any, rtol: float | None, path: Path) -> None:
+    """The compressed tensor on the tree of the report, written atomically."""
+    from tnrank import HierarchicalTucker
+
+    if not isinstance(x, HierarchicalTucker):
+        x = HierarchicalTucker.from_dense(x, report.tree, rtol=rtol)
+    elif x.tree != report.tree:
+        x = x.change_tree(report.tree)
+    x.save(path)
+    _console.errors().print(
+        f"hierarchical Tucker tensor of {sum(a.size for a in x.nodes.values()):,} numbers saved in {path}"
+    )
 
 
 def _read(file: Path, key: str | None) -> Any:
     from tnrank.data import read_array
 
-    x = read_array(file, key, native=False)
+    try:
+        x = read_array(file, key, native=False)
+    except ValueError as error:
+        if "unknown suffix" in str(error):
+            raise ValueError(f"{error} .safetensors") from None
+        raise
     if x.ndim < 2:
         raise ValueError(f"{file} has shape {x.shape}: ranks are those of a matrix or a tensor")
     return x

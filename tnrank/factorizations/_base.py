@@ -165,8 +165,7 @@ class Factorization(Structure):
         """
         xp = self.backend.xp
         if prod(self.shape) <= max(4096, 4 * self.parameter_count):
-            dense = self.to_dense()
-            return xp.sqrt(xp.sum(abs(dense) ** 2))
+            return norm_of(self.to_dense())
         squared = xp.real(self.inner(self)) if self.dtype.startswith("complex") else self.inner(self)
         return xp.sqrt(xp.where(squared > 0, squared, 0 * squared))
 
@@ -296,6 +295,15 @@ def as_arrays(given: Any, what: str) -> list[Array]:
     if not arrays:
         raise ValueError(f"got no {what}, needed at least one")
     return arrays
+
+
+def norm_of(array: Array) -> Array:
+    """The Frobenius norm of an array of any size of entries: their squares may leave the range of numbers."""
+    xp = backend_of(array).xp
+    sizes = abs(array)
+    scale = xp.max(sizes)
+    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+    return scale * xp.sqrt(xp.sum((sizes / scale) ** 2))
 
 
 def listed(shape: Shape) -> str:

@@ -21,8 +21,9 @@ def data_tensor(X: Array, y: Array | None = None, features: str | Features = "co
     any order N.
 
     Args:
-        X: samples ``(M, N)``, real numbers (in [0, 1] for ``"cos_sin"``).
-        y: labels ``(M,)``, numbers; all 1 if ``None``.
+        X: samples ``(M, N)``, real numbers; in [0, 1] for ``"cos_sin"``, which has the period 4.
+        y: labels ``(M,)``, numbers; all 1 if ``None``. They are weights: of two classes take +1 and -1, because a
+            sample with the label 0 does not count.
         features: what each x becomes, a vector of dimension d: ``"cos_sin"`` (cos(pi x / 2), sin(pi x / 2)),
             ``"linear"`` (1, x), ``"polynomial"`` (1, x, x^2), or a function from ``(M, N)`` to ``(M, N, d)``.
 
@@ -30,8 +31,9 @@ def data_tensor(X: Array, y: Array | None = None, features: str | Features = "co
         A CPFactorization of shape ``(d,) * N`` with M components and the weights y.
 
     Raises:
-        ValueError: if X is not of shape ``(M, N)``, y not of shape ``(M,)``, entries are NaN or infinite, the features
-            have another shape than ``(M, N, d)``, or the name is unknown.
+        ValueError: if X is not of shape ``(M, N)``, y not of shape ``(M,)``, entries are NaN or infinite, X is
+            outside [0, 1] for ``"cos_sin"``, the features have another shape than ``(M, N, d)``, or the name is
+            unknown.
 
     Source: Stoudenmire & Schwab 2016 (cos and sin); Alexander et al. 2023, *What makes data suitable for a locally
         connected neural network?* (the data tensor).
@@ -42,6 +44,12 @@ def data_tensor(X: Array, y: Array | None = None, features: str | Features = "co
         >>> x = tnrank.data_tensor(X, np.array([1.0, -1, 1, 1, -1]))
         >>> x.shape == (2,) * 64, x.rank, max(tnrank.hierarchical_rank(x).values())
         (True, 5, 5)
+
+        Gray values of 0 to 16 are divided by 16, labels 0 and 1 become -1 and +1.
+
+        >>> images, labels = np.array([[0, 16, 8], [4, 0, 12]]), np.array([0, 1])
+        >>> tnrank.data_tensor(images / 16, 2 * labels - 1).weights.tolist()
+        [-1.0, 1.0]
     """
     backend = backend_of(X)
     if len(X.shape) != 2 or 0 in X.shape:
@@ -52,10 +60,15 @@ def data_tensor(X: Array, y: Array | None = None, features: str | Features = "co
         common_backend([X, y], lambda: ("X", "y"))
         if tuple(y.shape) != (count,):
             raise ValueError(f"y has one label a sample, ({count},), got shape {tuple(y.shape)}")
-        y = backend.xp.astype(_floating(y, backend, "y"), X.dtype)
+        y = _floating(y, backend, "y")
+        if backend.xp.isdtype(y.dtype, "complex floating") and not backend.xp.isdtype(X.dtype, "complex floating"):
+            raise ValueError("y is complex and X is real: make X complex too, X + 0j")
+        y = backend.xp.astype(y, X.dtype)
     if isinstance(features, str):
         if features not in _FEATURES:
             raise ValueError(f"unknown features {features!r}: give {', '.join(map(repr, _FEATURES))} or a function")
+        if features == "cos_sin":
+            _check_range(X, backend)
         vectors = backend.xp.stack(_FEATURES[features](backend.xp, X), axis=-1)
     else:
         vectors = features(X)
@@ -73,6 +86,22 @@ _FEATURES: dict[str, Callable[[Any, Array], list[Array]]] = {
     "linear": lambda xp, x: [xp.ones_like(x), x],
     "polynomial": lambda xp, x: [xp.ones_like(x), x, x * x],
 }
+
+
+def _check_range(X: Array, backend: Backend) -> None:
+    slack = 1e-6  # of values that were scaled in single precision
+    try:
+        good = bool(backend.xp.all(backend.xp.abs(X - 0.5) <= 0.5 + slack))
+    except (TypeError, RuntimeError):
+        return  # a framework traces the call: there are no values yet
+    if not good:
+        host = backend.to_numpy(X)
+        low, high = float(host.min()), float(host.max())
+        fix = "X / X.max()" if low >= -slack else "(X - X.min()) / (X.max() - X.min())"
+        raise ValueError(
+            f"X has entries from {low:.4g} to {high:.4g}: the features 'cos_sin' are periodic and need [0, 1]; "
+            f"pass {fix}, or features='linear'"
+        )
 
 
 def _floating(x: Array, backend: Backend, what: str) -> Array:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations import _hsvd
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, draw
@@ -146,7 +145,8 @@ class HierarchicalTucker(TreeFormat):
                 gives each named node its own share, and keeps all but zeros elsewhere.
             max_rank: the most columns of any frame, or {node: columns}; with it the error may exceed ``rtol``.
             method: ``"qr"`` (LQ, accurate to eps), ``"gram"`` (faster, to sqrt(eps)), ``"auto"`` by the tolerance, or
-                ``"randomized"`` (sketches of matrices with sides above 256, for large leaves of low rank).
+                ``"randomized"`` (sketches of matrices with sides above 256, for large leaves of low rank, to a
+                tolerance).
             atol: bounds ``||tensor - result||``, or {node: share}; with ``rtol`` too, the looser of the two holds.
             direction: ``"leaves to root"``, which is fast, or ``"root to leaves"``, which decomposes the matricization
                 at the root first and is for tensors with few columns there.
@@ -168,7 +168,7 @@ class HierarchicalTucker(TreeFormat):
         tree = as_tree(tree, tuple(tensor.shape))
 
         def cutoff(norm: float) -> Cutoff:
-            return Cutoff(tree, _hsvd.distinct_nodes(tree), rtol, atol, max_rank, norm)
+            return Cutoff(tree, tree.nodes, rtol, atol, max_rank, norm)
 
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, direction=direction))
 

@@ -9,7 +9,7 @@ from typing import Any
 from tnrank._backend import Backend, Structure, common_backend
 from tnrank._typing import Array, Shape
 from tnrank.dimension_tree import DimensionTree
-from tnrank.factorizations._base import Factorization
+from tnrank.factorizations._base import Factorization, norm_of
 from tnrank.factorizations._cp import CPFactorization
 
 
@@ -99,7 +99,7 @@ class FactorizationSum(Structure):
         """The Frobenius norm, a scalar array; from inner products (see :meth:`Factorization.norm`) if it is large."""
         xp = self.backend.xp
         if prod(self.shape) <= max(4096, 4 * self.parameter_count):
-            return xp.sqrt(xp.sum(abs(self.to_dense()) ** 2))
+            return norm_of(self.to_dense())
         squared = self.inner(self)
         squared = xp.real(squared) if xp.isdtype(squared.dtype, "complex floating") else squared
         return xp.sqrt(xp.where(squared > 0, squared, 0 * squared))

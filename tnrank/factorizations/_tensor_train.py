@@ -129,10 +129,10 @@ class TensorTrain(TreeFormat):
         if len(tensor.shape) < 2:
             raise ValueError(f"got an array of shape {tuple(tensor.shape)}, needed a tensor of order 2 or more")
         tree = DimensionTree.linear(len(tensor.shape))
-        reduced, counted = cls._reduced(tree)
+        reduced = cls._reduced(tree)
 
         def cutoff(norm: float) -> Cutoff:
-            return Cutoff(tree, counted, rtol, atol, max_rank, norm)
+            return Cutoff(tree, reduced, rtol, atol, max_rank, norm)
 
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, reduced))
 
@@ -205,15 +205,24 @@ class TensorTrain(TreeFormat):
         return cls._make(tree.order, cores)
 
     @classmethod
-    def _reduced(cls, tree: DimensionTree) -> tuple[Collection[Node], Collection[Node]]:
+    def _reduced(cls, tree: DimensionTree) -> Collection[Node]:
         """The ranks of the train; those of the single modes cost it nothing."""
         last = Node((tree.order - 1,), 0)
         trailing = [node for node in tree.nodes if node == last or (node.height and node != tree.root)]
-        return trailing, trailing
+        return trailing
 
     @classmethod
     def _default_tree(cls, order: int) -> DimensionTree:
         return _linear(order)
+
+    @classmethod
+    def _tree_of_sum(cls, terms: Sequence[Factorization], tree: DimensionTree | None) -> DimensionTree:
+        own = _linear(terms[0].ndim)
+        if tree not in (None, own):
+            raise ValueError(
+                f"a {cls.__name__} has the tree {own!r}, got {tree!r}: use HierarchicalTucker.truncate_sum"
+            )
+        return own
 
     def __repr__(self) -> str:
         ranks = self.tt_ranks

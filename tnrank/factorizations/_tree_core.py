@@ -56,9 +56,9 @@ class TreeCore(Factorization):
         raise NotImplementedError
 
     @classmethod
-    def _reduced(cls, tree: DimensionTree) -> tuple[Collection[Node], Collection[Node]]:
-        """The nodes whose frames truncation makes narrower, and those of them whose errors add up."""
-        return [node for node in tree.nodes if node != tree.root], _hsvd.distinct_nodes(tree)
+    def _reduced(cls, tree: DimensionTree) -> Collection[Node]:
+        """The nodes whose frames truncation makes narrower."""
+        return [node for node in tree.nodes if node != tree.root]
 
     @property
     def ranks(self) -> dict[Node, int]:
@@ -214,9 +214,17 @@ class TreeCore(Factorization):
         for term in terms:
             if term.shape != terms[0].shape:
                 raise ValueError(f"sum of shapes {terms[0].shape} and {term.shape}: needed equal shapes")
-        found = tree or next((t.tree for t in terms if hasattr(t, "tree")), None) or cls._default_tree(terms[0].ndim)
-        frames = orthogonalize_sum(found, [columns_of(term, found) for term in terms])
-        return cls._cut(found, *frames, rtol, atol, max_rank, method)
+        found = cls._tree_of_sum(terms, tree)
+        frames, log_norm, condition = orthogonalize_sum(found, [columns_of(term, found) for term in terms])
+        backend = terms[0].backend
+        return cls._cut(
+            found, frames, log_norm, rtol, atol, max_rank, method, max(1.0, float(backend.to_numpy(condition)))
+        )
+
+    @classmethod
+    def _tree_of_sum(cls, terms: Sequence[Factorization], tree: DimensionTree | None) -> DimensionTree:
+        own: Any = next((t.tree for t in terms if hasattr(t, "tree")), None)
+        return tree or own or cls._default_tree(terms[0].ndim)
 
     @classmethod
     def _default_tree(cls, order: int) -> DimensionTree:
@@ -232,17 +240,20 @@ class TreeCore(Factorization):
         atol: PerNode,
         max_rank: int | Mapping[Any, int] | None,
         method: str,
+        condition: float = 1.0,
     ) -> Truncation:
-        """Truncate orthonormal frames of a tensor of norm 1 times ``exp(log_norm)``."""
+        """Truncate orthonormal frames of a tensor of norm 1 times ``exp(log_norm)``, with rounding errors of
+        ``condition`` units."""
         backend = _backend_of(arrays[tree.root])
         dtype = backend.dtype_of(arrays[tree.root])
-        reduced, counted = cls._reduced(tree)
+        reduced, edges = cls._reduced(tree), _hsvd.edges(tree)
         log = float(backend.to_numpy(log_norm))
         with np.errstate(over="ignore"):
             norm = float(np.exp(np.float64(log)))
-        cutoff = Cutoff(tree, counted, rtol, atol, max_rank, norm)
+        cutoff = Cutoff(tree, reduced, rtol, atol, max_rank, norm)
         chosen = choose_method(method, None if cutoff.tightest is None else min(cutoff.tightest, 0.99), dtype)
-        bases, values, dropped = {}, {}, 0.0
+        bases, values = {}, {}
+        dropped: dict[Any, float] = {}
         for node, factor in _hsvd.square_roots(tree, arrays, chosen).items():
             u, s = _hsvd.dominant(backend, factor, "qr")
             s = values[node] = backend.xp.sqrt(s) if chosen == "gram" else s
@@ -250,19 +261,20 @@ class TreeCore(Factorization):
                 continue
             host = np.asarray(backend.to_numpy(s), np.float64)
             shape = arrays[node].shape
-            floor = default_rtol((prod(shape[:-1]), shape[-1]), dtype)
+            floor = min(0.5, condition * default_rtol((prod(shape[:-1]), shape[-1]), dtype))
             # The absolute bound of all nodes together is relative to the norm, which is that of the spectrum too.
             allowed = cutoff.share(node, floor) * float(np.linalg.norm(host))
             count = _hsvd.kept_count(host, allowed, cutoff.most(node))
-            if node in counted:
-                dropped += float((host[count:] ** 2).sum())
+            # Two frames of one edge hold the same singular vectors: the narrower one alone counts.
+            edge = edges.get(node)
+            dropped[edge] = max(dropped.get(edge, 0.0), float((host[count:] ** 2).sum()))
             bases[node] = u[:, :count]
         made = _hsvd.project(tree, arrays, bases)
         # The norm is spread over all arrays, because at high order no single one can hold it.
         share_of_norm = backend.xp.exp(log_norm / len(made))
         tensor = cls._of_nodes(tree, {node: array * share_of_norm for node, array in made.items()})
-        bound = 0.0 if dropped == 0 else dropped**0.5 * norm
-        return Truncation(tensor, bound, dropped**0.5, values)
+        relative = sum(dropped.values()) ** 0.5
+        return Truncation(tensor, relative * norm if relative else 0.0, relative, values)
 
 
 def _backend_of(array: Array) -> Backend:

@@ -123,10 +123,10 @@ class Tucker(TreeFormat):
         tree = DimensionTree.star(len(tensor.shape))
         most: Any = max_rank
         if max_rank is not None and not hasattr(max_rank, "__index__"):
-            most = dict(zip(tree.leaves, max_rank, strict=True))
+            most = dict(zip(tree.leaves, check_ranks(max_rank, len(tree.leaves), tuple(tensor.shape)), strict=True))
 
         def cutoff(norm: float) -> Cutoff:
-            return Cutoff(tree, _hsvd.distinct_nodes(tree), rtol, atol, most, norm)
+            return Cutoff(tree, tree.leaves, rtol, atol, most, norm)
 
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method))
 
@@ -191,6 +191,15 @@ class Tucker(TreeFormat):
     @classmethod
     def _default_tree(cls, order: int) -> DimensionTree:
         return _star_tree(order)
+
+    @classmethod
+    def _tree_of_sum(cls, terms: Sequence[Factorization], tree: DimensionTree | None) -> DimensionTree:
+        own = _star_tree(terms[0].ndim)
+        if tree not in (None, own):
+            raise ValueError(
+                f"a {cls.__name__} has the tree {own!r}, got {tree!r}: use HierarchicalTucker.truncate_sum"
+            )
+        return own
 
     def __repr__(self) -> str:
         return f"{self._title()}\n  core {' x '.join(map(str, self.core.shape))}"

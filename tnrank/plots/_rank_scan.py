@@ -25,6 +25,9 @@ def rank_scan(scan: RankScan) -> Figure:
         scan: from :func:`tnrank.ranks.rank_scan`. No fit reaches the shaded part; the dotted line is the lower
             bound of the rank. A triangle is a core consistency below the axis.
 
+    Raises:
+        TypeError: if ``scan`` is none.
+
     Example:
         >>> import numpy as np, tnrank
         >>> figure = tnrank.plots.rank_scan(tnrank.ranks.rank_scan(np.ones((2, 3, 4)), 2))
@@ -33,6 +36,11 @@ def rank_scan(scan: RankScan) -> Figure:
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not hasattr(scan, "ranks") or not hasattr(scan, "lower"):
+        raise TypeError(
+            f"got {type(scan).__name__}, needed the result of a rank scan: "
+            "tnrank.plots.rank_scan(tnrank.ranks.rank_scan(tensor, max_rank))"
+        )
     ranks = np.array([entry.rank for entry in scan.ranks])
     diverging = np.array([entry.diverging for entry in scan.ranks])
     errors = np.maximum([entry.error for entry in scan.ranks], _LEAST)

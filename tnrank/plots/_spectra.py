@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _LINES = 16
 _VALUES = 64
+_REACH = 1e-2
+"""A tolerance below this share of the smallest value would press all values to the top: it is named, not drawn."""
 
 
 class _Line(NamedTuple):
@@ -34,7 +36,7 @@ def spectra(x: Any, tree: Any = None, rtol: float | None = None) -> Figure:
             node and its complement have one spectrum and are drawn once; of more than sixteen matricizations those
             with the largest ranks are drawn in color.
         tree: dimension tree of a tensor or factorization.
-        rtol: tolerance of the rank, the dotted line.
+        rtol: tolerance of the rank, the dotted line; one more than two decades below all values is named only.
 
     Raises:
         ValueError: if there are no values, or as :func:`tnrank.rank_report`.
@@ -87,6 +89,7 @@ def _draw(axes: Axes, lines: list[_Line], title: str) -> None:
         raise ValueError("got no singular values, needed those of at least one node")
     colored = set(sorted(range(len(lines)), key=lambda k: -lines[k].rank)[:_LINES])
     place = last = 0
+    lowest = 1.0
     for number, line in enumerate(lines):
         s = line.values[:_VALUES]
         relative = s / s[0] if s[0] > 0 else s
@@ -94,6 +97,7 @@ def _draw(axes: Axes, lines: list[_Line], title: str) -> None:
         # Zeros have no logarithm, and what is far below the tolerance is rounding.
         relative = np.where(relative > 1e-3 * line.rtol, relative, np.nan)
         last = max(last, int(np.isfinite(relative).sum()))
+        lowest = float(np.nanmin(relative, initial=lowest))
         if number not in colored:
             axes.plot(count, relative, color=_style.QUIET, linewidth=0.8, zorder=2)
             continue
@@ -112,9 +116,18 @@ def _draw(axes: Axes, lines: list[_Line], title: str) -> None:
         axes.plot(
             [], [], color=_style.QUIET, linewidth=0.8, label=f"{others} others, rank up to {_rest(lines, colored)}"
         )
-    axes.axhline(max(line.rtol for line in lines), color=_style.INK, linewidth=0.8, linestyle=":", zorder=1)
+    rtol = max(line.rtol for line in lines)
+    caption = f"all above the tolerance, {rtol:.2g}" if last else "all values are zero"
+    if rtol >= _REACH * lowest:
+        caption = "hollow: below the tolerance (dotted)"
+        axes.axhline(rtol, color=_style.INK, linewidth=0.8, linestyle=":", zorder=1)
+        lowest = min(lowest, rtol)
     axes.set_yscale("log")
+    # A margin of a twentieth, and of a fifth of a decade where all values are alike.
+    margin = max(0.05 * -np.log10(max(lowest, np.finfo(np.float64).tiny)), 0.1)
+    axes.set_ylim(max(lowest, np.finfo(np.float64).tiny) * 10**-margin, 10**margin)
     _style.dress(axes, title, "number", "share of the largest")
+    axes.tick_params(axis="y", which="minor", labelsize=8.5, color="#8A9099", labelcolor=_style.INK)
     _style.thousands(axes.xaxis)
     axes.set_xlim(0.5, max(last, 2) + 0.5)
     axes.legend(
@@ -123,7 +136,7 @@ def _draw(axes: Axes, lines: list[_Line], title: str) -> None:
         frameon=False,
         fontsize=8.5,
         handlelength=2.2,
-        title="hollow: below the tolerance (dotted)",
+        title=caption,
         title_fontsize=8.5,
         alignment="left",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -115,6 +116,7 @@ def rank_scan(
         below, the core consistency and whether components diverge; :func:`tnrank.plots.rank_scan` draws it.
 
     Raises:
+        TypeError: if ``max_rank`` is no whole number.
         ValueError: for a ``max_rank`` below 1, a tensor of order 0 or 1, an empty mode or entries that are not
             finite.
 
@@ -127,6 +129,13 @@ def rank_scan(
         >>> scan.lower, [entry.error < 1e-12 for entry in scan.ranks]
         (2, [False, True, True])
     """
+    try:
+        max_rank = operator.index(max_rank)
+    except TypeError:
+        raise TypeError(
+            f"max_rank is one number, the most components, got {max_rank!r}: all ranks from 1 on are fitted, "
+            "as in rank_scan(tensor, 6)"
+        ) from None
     if max_rank < 1:
         raise ValueError(f"max_rank is a number of components, at least 1, got {max_rank}")
     options = read_options(starts, steps, tol, seed, progress)

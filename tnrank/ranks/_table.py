@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tnrank.dimension_tree import Node
+    from tnrank.dimension_tree import DimensionTree, Node
     from tnrank.ranks._report import NodeRanks, RankReport
 
 _COLUMNS = ("node", "rows x columns", "rank", "components", "effective", "stable", "entropy", "singular values")
@@ -141,11 +141,11 @@ def _rows(report: RankReport) -> tuple[tuple[str, ...], list[tuple[str, ...]], s
 
 
 def _shortened_rows(report: RankReport, columns: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
-    """The nodes nearest to the root and those of the largest ranks, largest groups of modes first."""
-    size = lambda entry: -len(entry.node.modes)  # noqa: E731
-    nearest = sorted(report.nodes, key=size)[:_FIRST]
+    """The nodes nearest to the root and those of the largest ranks, in the order in which the tree is drawn."""
+    nearest = sorted(report.nodes, key=lambda e: (-len(e.node.modes), e.node.modes[0]))[:_FIRST]
     largest = sorted((e for e in report.nodes if e not in nearest), key=lambda e: (-e.rank, -e.entropy))[:_LARGEST]
-    shown = [*nearest, *sorted(largest, key=size)]
+    order = {node: number for number, node in enumerate(_from_the_root(report.tree))}
+    shown = sorted([*nearest, *largest], key=lambda entry: order[entry.node])
     rows = [(_label(entry.node), *_cells(entry, columns)) for entry in shown]
     left = len(report.nodes) - len(shown)
     note = (
@@ -153,6 +153,15 @@ def _shortened_rows(report: RankReport, columns: Sequence[str]) -> tuple[tuple[s
         "the largest ranks;\n.nodes and .to_dict() have all"
     )
     return tuple(columns), rows, note
+
+
+def _from_the_root(tree: DimensionTree) -> list[Node]:
+    """All nodes in the order in which the tree is drawn."""
+    found, waiting = [], [tree.root]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += reversed(tree.children(found[-1]))
+    return found
 
 
 def _cells(entry: NodeRanks | None, columns: Sequence[str]) -> tuple[str, ...]:

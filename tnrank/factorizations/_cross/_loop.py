@@ -99,7 +99,7 @@ def cross_to_nodes(
     best = _zero(numbered, values, evaluations)
     history: list[tuple[int, float]] = []
     try:
-        status = _search(sweeper, rng, rtol, goal, float(atol), int(limit), sweeps, starts, points, values, best, history)
+        status = _search(sweeper, rng, rtol, goal, int(limit), sweeps, starts, points, values, best, history)
     except OutOfBudgetError:
         status = "budget"
     arrays = [array.astype(evaluations.dtype) for array in _even(best.arrays)]
@@ -122,7 +122,6 @@ def _search(
     rng: np.random.Generator,
     rtol: float,
     goal: float,
-    atol: float,
     max_rank: int,
     sweeps: int,
     starts: Host,
@@ -132,7 +131,7 @@ def _search(
     history: list[tuple[int, float]],
 ) -> Status:
     """Sweep until errors are within ``goal`` and no rank grows; ``best`` and ``history`` are kept up to date."""
-    evaluations, numbered = sweeper.evaluations, sweeper.tree
+    evaluations, numbered, atol = sweeper.evaluations, sweeper.tree, sweeper.atol
     fresh = sweeper.random_points(_SAMPLES)
     starts = starts.astype(fresh.dtype)
     fresh = np.concatenate([starts, fresh])

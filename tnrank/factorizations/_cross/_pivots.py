@@ -13,14 +13,15 @@ _BOUND = 2.0  # of the entries of an interpolation matrix; pivots are exchanged 
 def scaled(block: Host, atol: float, rtol: float) -> tuple[Host, float]:
     """The matrix with columns of norm one at most, and the norm of an error of ``atol`` in all of its entries.
 
-    Columns that ``atol`` makes uncertain by more than ``rtol`` are shorter, the shorter the smaller they are. Columns are samples of functions on the rows. Their scale says nothing about the space that they span, and in
+    Columns are samples of functions on the rows. Their scale says nothing about the space that they span, and in
     products of many factors it differs by more than the range in which a tolerance means anything.
+    Those that ``atol`` makes uncertain by more than ``rtol`` keep their scale among each other.
     """
     top = abs(block).max(axis=0, initial=0.0)
     matrix = block / np.where(top > 0, top, 1.0)
     norms = np.linalg.norm(matrix, axis=0)
     if atol > 0:
-        with np.errstate(divide="ignore", over="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             norms = np.maximum(norms, atol * len(block) ** 0.5 / rtol / top)
             noise = atol / top / norms * len(block) ** 0.5
         # Of columns that are all uncertain, the longest has norm one again.

@@ -4,6 +4,7 @@ from tnrank.factorizations._hsvd._frames import adjoint as adjoint
 from tnrank.factorizations._hsvd._frames import along as along
 from tnrank.factorizations._hsvd._frames import distinct_nodes as distinct_nodes
 from tnrank.factorizations._hsvd._frames import dominant as dominant
+from tnrank.factorizations._hsvd._frames import edges as edges
 from tnrank.factorizations._hsvd._frames import kept_count as kept_count
 from tnrank.factorizations._hsvd._frames import orthogonalize as orthogonalize
 from tnrank.factorizations._hsvd._frames import project as project

@@ -9,7 +9,7 @@ Source: Grasedyck 2010, *Hierarchical singular value decomposition of tensors*.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -119,6 +119,20 @@ def distinct_nodes(tree: DimensionTree) -> tuple[Node, ...]:
     return tuple(kept)
 
 
+@lru_cache(maxsize=256)
+def edges(tree: DimensionTree) -> dict[Node, tuple[int, ...]]:
+    """Node -> the modes that stand for its edge: nodes of the same or of complementary modes have one matricization.
+
+    The root, and unary nodes below it with all modes, have none.
+    """
+    top = tree.root
+    while len(tree.children(top)) == 1:
+        top = tree.children(top)[0]
+    below = tree.children(top)
+    twin = {below[1].modes: below[0].modes} if len(below) == 2 else {}
+    return {node: twin.get(node.modes, node.modes) for node in tree.nodes if node.modes != tree.root.modes}
+
+
 def project(tree: DimensionTree, arrays: Nodes, bases: Mapping[Node, Array]) -> dict[Node, Array]:
     """Replace the frame of every node in ``bases`` by its product with the orthonormal basis ``(k, r)``."""
     xp = backend_of(arrays[tree.root]).xp
@@ -166,6 +180,8 @@ def kept_count(values: Any, allowed: float, most: int | None) -> int:
     """How many of the descending ``values`` to keep so that the norm of the rest is at most ``allowed``; at least 1."""
     import numpy as np
 
-    tails = np.sqrt(np.cumsum(np.asarray(values, np.float64)[::-1] ** 2))[::-1]
-    count = int((tails > allowed).sum())
+    host = np.asarray(values, np.float64)
+    largest = host[0] if len(host) and host[0] > 0 else 1.0  # squares of the values may leave the range of numbers
+    tails = np.sqrt(np.cumsum((host[::-1] / largest) ** 2))[::-1]
+    count = int((tails > allowed / largest).sum())
     return max(1, count if most is None else min(count, most))

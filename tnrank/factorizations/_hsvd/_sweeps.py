@@ -225,9 +225,10 @@ class Sweeps:
         inner, outer = self.by_form(self.up.__getitem__), self.by_form(self.received)
         # All M have trace 1, and so has M G. Squares may also leave the range of numbers.
         largest = [xp.max(xp.abs(g)) for g in outer]
-        smallest = xp.min(xp.concat([backend.reshape(s, (-1,)) for s in self.scales]))
+        sizes = xp.concat([backend.reshape(s, (-1,)) for s in self.scales])
         cancelled = ~((largest[0] if len(largest) == 1 else xp.max(xp.stack(largest))) <= _CANCELLED)
-        cancelled = cancelled | (smallest < _LEAST_SQUARE.get(self.dtype, 2.0**-900))
+        least = _LEAST_SQUARE.get(self.dtype, 2.0**-900)
+        cancelled = cancelled | (xp.min(sizes) < least) | ~(xp.max(sizes) < 1 / least)
         other = backend.cond(cancelled, fallback, *self.values)
         made = []
         for (count, _), m, g in zip(self.plan.forms, inner, outer, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from math import prod, sqrt
+from math import frexp, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -41,20 +41,20 @@ def dense_to_nodes(
     tensor = checked_dense(tensor, tree)
     backend = backend_of(tensor)
     xp, dtype, shape = backend.xp, backend.dtype_of(tensor), tuple(tensor.shape)
-    size = _norm(backend, tensor)
-    limits = cutoff(size)
+    tensor, size, scale = _scaled(backend, tensor)
+    limits = cutoff(size * scale)
     chosen = choose_method(
         "auto" if method == "randomized" else method,
         None if limits.tightest is None else min(limits.tightest, 0.99),
         dtype,
     )
-    cut: set[tuple[int, ...]] = {tree.root.modes}
+    edges = _hsvd.edges(tree)
+    cut: set[Any] = {None}
 
     def basis(node: Node, matrix: Array) -> tuple[Array, Array]:
-        # The complement of a child of a binary root is the other child: one edge drops its share once.
-        others = tuple(m for m in range(len(shape)) if m not in node.modes) if tree.parent(node) == tree.root else ()
-        again = others in cut or node.modes in cut
-        cut.add(node.modes)
+        # The two children of a binary root share an edge, as unary nodes do: it drops its share once.
+        again = edges.get(node) in cut
+        cut.add(edges.get(node))
         floor = default_rtol(matricization_sides(shape, node.modes), dtype)
         allowed, most = size * (floor if again else limits.share(node, floor)), limits.most(node)
         if method == "randomized" and not again and min(matrix.shape) > _LARGE_SIDE:
@@ -64,10 +64,11 @@ def dense_to_nodes(
         return u[:, :count], s[:count]
 
     if direction == "root to leaves":
-        return _from_the_root(xp, tensor, tree, basis)
+        frames = _from_the_root(xp, tensor, tree, basis)
+        return {**frames, tree.root: frames[tree.root] * scale}
     if direction != "leaves to root":
         raise ValueError(f"unknown direction {direction!r}: 'leaves to root' or 'root to leaves'")
-    frames: Nodes = {}
+    frames = {}
     core, frontier = tensor, [Node((mode,), 0) for mode in range(len(shape))]
     for node in tree.nodes:
         children = tree.children(node)
@@ -75,7 +76,7 @@ def dense_to_nodes(
             core, frontier = _bring_together(xp, core, frontier, node, children)
         place = frontier.index(node)
         if node == tree.root:
-            frames[node] = xp.reshape(core, tuple(frames[c].shape[-1] for c in children))
+            frames[node] = xp.reshape(core, tuple(frames[c].shape[-1] for c in children)) * scale
             break
         inner = (shape[node.modes[0]],) if not children else tuple(frames[c].shape[-1] for c in children)
         if reduced is not None and node not in reduced:
@@ -92,20 +93,27 @@ def dense_to_nodes(
     return frames
 
 
-def _norm(backend: Backend, tensor: Array) -> float:
+def _scaled(backend: Backend, tensor: Array) -> tuple[Array, float, float]:
+    """The tensor over a power of two, its norm then, and that power: squares stay in the range of numbers."""
     with np.errstate(over="ignore", under="ignore"):
         squared = float(backend.to_numpy(backend.sum_of_squares([tensor])))
-    if 1e-30 < squared < 1e30:
-        return sqrt(squared)
-    scale = float(backend.to_numpy(backend.xp.max(abs(tensor))))
-    if not scale:
-        return 0.0
-    return scale * sqrt(float(backend.to_numpy(backend.sum_of_squares([tensor / scale]))))
+    if 1e-12 < squared < 1e12:
+        return tensor, sqrt(squared), 1.0
+    largest = float(backend.to_numpy(backend.xp.max(abs(tensor))))
+    if not largest:
+        return tensor, 0.0, 1.0
+    # The smallest numbers have no reciprocal: two steps.
+    exponent = frexp(largest)[1]
+    half = exponent // 2
+    tensor = tensor / 2.0**half / 2.0 ** (exponent - half)
+    return tensor, sqrt(float(backend.to_numpy(backend.sum_of_squares([tensor])))), 2.0**exponent
 
 
 def checked_dense(tensor: Array, tree: DimensionTree) -> Array:
     """The tensor with a floating-point dtype, after the checks that all constructors from dense tensors make."""
     backend = backend_of(tensor)
+    if isinstance(tensor, np.ma.MaskedArray):
+        raise TypeError("got a masked array, needed all entries: fill them in first, for example with tnrank.complete")
     shape = tuple(int(d) for d in tensor.shape)
     if tree.order != len(shape):
         raise ValueError(f"the tree has {tree.order} modes and the tensor {shape} has {len(shape)}")

@@ -19,8 +19,10 @@ Columns = Callable[[Node, Sequence[Array]], Array]
 The root has one column."""
 
 
-def orthogonalize_sum(tree: DimensionTree, terms: Sequence[Columns]) -> tuple[dict[Node, Array], Array]:
-    """Orthonormal frames of ``sum(terms)`` at all nodes but the root, whose norm is 1 or 0, and the log of the norm.
+def orthogonalize_sum(tree: DimensionTree, terms: Sequence[Columns]) -> tuple[dict[Node, Array], Array, Array]:
+    """Orthonormal frames of ``sum(terms)``, whose root has norm 1 or 0, the log of the norm, and the condition.
+
+    The condition is the sum of the terms' norms over the norm of the sum: what rounding errors are multiplied by.
 
     The frames of all terms stand side by side and are orthogonalized together, so that what cancels in the sum is
     small at the root and not in any frame. Each term carries its own scale, a logarithm.
@@ -36,9 +38,10 @@ def orthogonalize_sum(tree: DimensionTree, terms: Sequence[Columns]) -> tuple[di
         for k, columns in enumerate(terms):
             block = columns(node, [parts[k] for parts in below])
             xp = backend_of(block).xp
-            scale = xp.max(abs(block))
-            scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-            logs[k] = logs[k] + xp.log(scale)
+            largest = xp.max(abs(block))
+            scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+            # A zero term has no scale that others would have to stand beside.
+            logs[k] = xp.where(largest > 0, logs[k] + xp.log(scale), -xp.inf)
             blocks.append(block / scale)
         if node == tree.root:
             break
@@ -52,10 +55,13 @@ def orthogonalize_sum(tree: DimensionTree, terms: Sequence[Columns]) -> tuple[di
     most = logs[0]
     for log in logs[1:]:
         most = xp.maximum(most, log)
-    root = sum(block[..., 0] * xp.exp(log - most) for block, log in zip(blocks, logs, strict=True))
+    most = xp.where(most > -xp.inf, most, xp.zeros_like(most))
+    roots = [block[..., 0] * xp.exp(log - most) for block, log in zip(blocks, logs, strict=True)]
+    root: Any = sum(roots)
+    sizes: Any = sum(xp.linalg.vector_norm(xp.reshape(term, (-1,))) for term in roots)
     size = xp.linalg.vector_norm(xp.reshape(root, (-1,)))
     safe = xp.where(size > 0, size, xp.ones_like(size))
-    return {**found, tree.root: root / safe}, xp.where(size > 0, most + xp.log(safe), most - xp.inf)
+    return {**found, tree.root: root / safe}, xp.where(size > 0, most + xp.log(safe), most - xp.inf), sizes / safe
 
 
 def columns_of(x: Any, tree: DimensionTree) -> Columns:

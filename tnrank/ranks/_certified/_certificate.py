@@ -13,17 +13,18 @@ import numpy as np
 
 from tnrank._files import write_atomically
 from tnrank.ranks._certified._border_bounds import Bound, Target
-from tnrank.ranks._certified._exact import Matrix, outer_sum
-from tnrank.ranks._certified._rank_bounds import recheck
-from tnrank.ranks._certified._witness import SOLVED, is_witness
+from tnrank.ranks._certified._check import Check, CheckedBound, check
+from tnrank.ranks._certified._exact import Matrix
+from tnrank.ranks._certified._show import bound_lines, headline
 
 _FORMAT, _VERSION = "tnrank tensor rank certificate", 1
-_BORDER = ("matricization", "koszul")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """The tensor, the lower bounds and the witness behind a :class:`~tnrank.TensorRank`, ready for JSON.
+
+    ``print`` works every claim out anew and shows which bounds are proofs and which are numerical.
 
     Example:
         >>> import numpy as np, tnrank
@@ -31,6 +32,8 @@ class Certificate:
         >>> certificate = tnrank.tensor_rank(w).certificate
         >>> certificate.verify(), certificate.content["lower"], certificate.content["upper"]
         (True, 3, 3)
+        >>> certificate.exact, [bound.status for bound in certificate.checked()]
+        (True, ['proven', 'proven', 'proven', 'proven', 'proven'])
     """
 
     content: dict[str, Any]
@@ -79,60 +82,58 @@ class Certificate:
         return cls(content)
 
     def verify(self) -> bool:
-        """Whether every claim holds, worked out anew: :meth:`problems` finds none.
+        """Whether every claim holds as it is stated, worked out anew: :meth:`problems` finds none.
 
-        Of integer and rational tensors matrix ranks are taken modulo other primes, and sums of fractions compared
-        without rounding. Of other tensors singular values and the residual are computed again.
+        ``True`` does not say that every claim is a proof: those that are hold exactly, the numerical ones to their
+        stated margin or residual. :attr:`exact` and :meth:`checked` say which are which. Of integer and rational
+        tensors matrix ranks are taken modulo other primes, and sums of fractions compared without rounding. Of other
+        tensors singular values and the residual are computed again.
         """
         return not self.problems()
 
+    @property
+    def exact(self) -> bool:
+        """Whether both bounds of the rank are proofs, free of rounding; worked out anew, not read from the file."""
+        found = self._check()
+        return not found.problems and found.lower_proven and found.upper_proven
+
+    def checked(self) -> tuple[CheckedBound, ...]:
+        """Each bound with its ``status``, worked out anew: ``"proven"``, ``"numerical"`` or ``"fails"``.
+
+        The lower bounds come first, the witness last. Of a damaged certificate there are none.
+        """
+        return self._check().bounds
+
     def problems(self) -> tuple[str, ...]:
         """What does not hold, in words."""
+        return self._check().problems
+
+    def __str__(self) -> str:
+        found = self._check()
+        if not found.bounds:
+            return "\n".join(["certificate of a tensor rank that does not hold", *found.problems])
+        content = self.content
+        lower, upper, residual = content["lower"], content["upper"], content["witness"]["residual"]
+        lines = [
+            "certificate: "
+            + headline(lower, upper, content["tensor"]["field"], found.lower_proven, found.upper_proof, residual),
+            f"shape {' x '.join(map(str, content['tensor']['shape']))}, every claim worked out anew",
+            "",
+            *bound_lines(found.bounds),
+        ]
+        if found.problems:
+            lines[:1] = ["certificate of a tensor rank that does not hold", *found.problems]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        get = self.content.get
+        return f"Certificate({get('lower')} <= rank <= {get('upper')}; print it to check its claims)"
+
+    def _check(self) -> Check:
         try:
-            return tuple(_problems(self.content))
+            return check(self.content, _target(self.content["tensor"]), _from_json)
         except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError, ValueError) as error:
-            return (f"the certificate is damaged: {type(error).__name__}: {error}",)
-
-
-def _problems(content: dict[str, Any]) -> list[str]:
-    found, target = list[str](), _target(content["tensor"])
-    bounds = [Bound(**bound) for bound in content["bounds"]]
-    for bound in bounds:
-        kind = "border" if bound.data["method"] in _BORDER else "rank"
-        if bound.kind != kind:
-            found.append(f"{bound.name} bounds the {kind}, not the {bound.kind}")
-        if bound.exact and (target.integers is None or bound.data["method"] == "numerical pencil"):
-            found.append(f"{bound.name} says that it is exact and is worked out in floats")
-        value = recheck(target, bound, seed=int(np.random.default_rng().integers(2**31)))
-        if value < bound.value:
-            found.append(f"{bound.name} gives {value}, not {bound.value}")
-    for name, kinds in (("lower", ("border", "rank")), ("border_lower", ("border",))):
-        best = max((bound.value for bound in bounds if bound.kind in kinds), default=0)
-        if content[name] != best:
-            found.append(f"{name} is {content[name]}, the bounds give {best}")
-    return found + _witness_problems(content, target)
-
-
-def _witness_problems(content: dict[str, Any], target: Target) -> list[str]:
-    shape, upper, witness = target.values.shape, content["upper"], content["witness"]
-    factors = [_from_json(f, (d, upper)) for f, d in zip(witness["factors"], shape, strict=True)]
-    if factors[0].dtype == object:
-        if target.integers is None or not is_witness(target.integers, target.scale, factors):
-            return ["the rational witness is not the tensor"]
-        return []
-    if target.field == "real" and any(np.iscomplexobj(factor) for factor in factors):
-        return ["the witness is complex, the rank that of the reals"]
-    residual = relative_residual(target.values, factors)
-    allowed = 10 * max(SOLVED, 10 * target.eps)
-    if not residual <= min(2 * witness["residual"] + 1e-14, allowed):
-        return [f"the witness has residual {residual:.1e}, not {witness['residual']:.1e} or at most {allowed:.1e}"]
-    return []
-
-
-def relative_residual(values: Matrix, factors: list[Matrix]) -> float:
-    """The distance of the sum of components to the tensor, relative to the tensor's norm."""
-    norm = float(np.linalg.norm(values))
-    return float(np.linalg.norm(values - outer_sum(factors))) / norm if norm else float(np.linalg.norm(factors[0]))
+            return Check((f"the certificate is damaged: {type(error).__name__}: {error}",), (), False, "")
 
 
 def _target(tensor: dict[str, Any]) -> Target:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tnrank.ranks._certified._exact import Matrix, exact_core, outer_sum
+from tnrank.ranks._certified._exact import Matrix, concise, exact_core, outer_sum
 
 _ENTRIES = 128
 _BITS = 60  # of the fixed-point numbers, which are exact
@@ -32,6 +32,8 @@ def exists_near(integers: Matrix, factors: list[Matrix]) -> bool:
         (True, False)
     """
     if any(np.iscomplexobj(factor) for factor in factors) or not factors[0].shape[1]:
+        return False
+    if concise(integers).size > _ENTRIES:
         return False
     core, bases = exact_core(integers)
     order, rank, count = core.ndim, factors[0].shape[1], core.size

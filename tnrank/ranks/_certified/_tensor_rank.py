@@ -16,7 +16,8 @@ from tnrank.factorizations._cp_fit._starts import fibers
 from tnrank.linalg import default_rtol
 from tnrank.ranks._certified import _witness
 from tnrank.ranks._certified._border_bounds import Bound, Target
-from tnrank.ranks._certified._certificate import Certificate, relative_residual
+from tnrank.ranks._certified._certificate import Certificate
+from tnrank.ranks._certified._check import CheckedBound, relative_residual, upper_proof, witness_name
 from tnrank.ranks._certified._exact import (
     Matrix,
     exact_core,
@@ -27,6 +28,7 @@ from tnrank.ranks._certified._exact import (
     to_fractions,
 )
 from tnrank.ranks._certified._rank_bounds import all_bounds
+from tnrank.ranks._certified._show import bound_lines, headline
 from tnrank.ranks._input import read_tensor
 
 _REACH = 8
@@ -54,7 +56,9 @@ class TensorRank:
     residual: float
     """Relative distance of the witness to the tensor; 0 for one that is exact."""
     exact: bool
-    """Whether the best lower bound and the witness are proofs, free of rounding."""
+    """Whether the best lower bound and the upper bound are proofs, free of rounding."""
+    upper_proof: str
+    """What proves the upper bound: a ``"rational"`` witness, a ``"real"`` one that exists near the float one, or ""."""
     bounds: tuple[Bound, ...]
     diverging: tuple[int, float, float] | None
     """Border-rank behavior: the components, the residual they reach and the largest, relative to the tensor."""
@@ -71,26 +75,31 @@ class TensorRank:
         return self.border_lower == self.border_upper
 
     def __str__(self) -> str:
-        over = "the reals" if self.field == "real" else "the complex numbers"
-        rank = f"{self.lower}" if self.settled else f"{self.lower} .. {self.upper}"
-        how = "proven" if self.exact else "to rounding"
         border = f"{self.border_lower}" if self.border_settled else f"{self.border_lower} .. {self.border_upper}"
+        below = any(b.exact and b.value == self.lower for b in self.bounds)
+        checked = [
+            CheckedBound(
+                b.name,
+                "border rank" if b.kind == "border" else "rank",
+                "lower",
+                b.value,
+                "proven" if b.exact else "numerical",
+                b.margin,
+                b.reference,
+            )
+            for b in self.bounds
+        ]
+        above = "proven" if self.upper_proof else "numerical"
+        name = witness_name(self.upper_proof, self.residual)
+        checked.append(CheckedBound(name, "rank", "upper", self.upper, above, None, ""))
         lines = [
-            f"tensor rank {rank} over {over}, {how}; border rank {border}",
+            headline(self.lower, self.upper, self.field, below, self.upper_proof, self.residual, border),
             f"shape {' x '.join(map(str, self.shape))}",
             "",
+            *bound_lines(checked),
         ]
-        rows = [("bound", "of", "value", "margin", "proof", "reference")]
-        for b in self.bounds:
-            margin = "" if b.margin is None else f"{b.margin:.1e}"
-            kind = "border rank" if b.kind == "border" else "rank"
-            rows.append((b.name, kind, f">= {b.value}", margin, "yes" if b.exact else "no", b.reference))
-        exact = self.certificate.content["witness"]["factors"][0][:1]
-        proof = bool(exact) and isinstance(exact[0], str)
-        of = "rational witness" if proof else f"witness, residual {self.residual:.1e}"
-        rows.append((of, "rank", f"<= {self.upper}", "", "yes" if proof or not self.upper else "no", ""))
-        widths = [max(len(row[k]) for row in rows) for k in range(6)]
-        lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        if below and not self.upper_proof:
+            lines += ["", "another start may lead to a witness that is a proof: tensor_rank(x, seed=1), 2, .."]
         if self.diverging is not None:
             r, residual, largest = self.diverging
             lines += [
@@ -139,6 +148,7 @@ def tensor_rank(x: Any, field: str = "real", max_rank: int | None = None, seed: 
     floats = [f.astype(np.float64) for f in factors] if exact else factors
     residual = 0.0 if exact else relative_residual(target.values, floats)
     upper = int(factors[0].shape[1])
+    above = upper_proof(target, factors)
     proof = any(bound.exact and bound.value == lower for bound in bounds)
     return TensorRank(
         shape=tuple(target.values.shape),
@@ -149,7 +159,8 @@ def tensor_rank(x: Any, field: str = "real", max_rank: int | None = None, seed: 
         upper=upper,
         witness=CPFactorization(floats),
         residual=residual,
-        exact=exact and proof,
+        exact=bool(above) and proof,
+        upper_proof=above,
         bounds=bounds,
         diverging=diverging,
         certificate=Certificate.of(target, bounds, factors, residual),

@@ -151,7 +151,8 @@ def frames(x: Any, tree: DimensionTree) -> Frames:
 
     if isinstance(x, TreeFormat):
         return Frames(tree, *_hsvd.orthogonalize(tree, x.nodes))
-    return Frames(tree, *orthogonalize_sum(tree, [_columns(term, tree, weight) for weight, term in terms_of(x)]))
+    found = orthogonalize_sum(tree, [_columns(term, tree, weight) for weight, term in terms_of(x)])
+    return Frames(tree, *found[:2])
 
 
 def _columns(x: Any, tree: DimensionTree, weight: Any) -> Columns:

@@ -131,7 +131,9 @@ def _upwards(
                     largest = xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
                     matrix = xp.exp(log - largest)[..., None] * kr.stack(xp, [x.matrices[node] for node in nodes])
                     if nodes[0] == tree.root:
-                        mixing[tree.root], top = matrix, largest[0, 0]
+                        size = xp.max(abs(matrix))
+                        size = xp.where(size > 0, size, xp.ones_like(size))
+                        mixing[tree.root], top = matrix / size, largest[0, 0] + xp.log(size)
                     else:
                         made, norms = kr.unit(xp, kr.times(backend, made, matrix, method))
                         safe = xp.where(norms > 0, norms, xp.ones_like(norms))

@@ -66,6 +66,9 @@ class Measurement:
         s, xp = self.values(modes), self.backend.xp
         if self.log_unit is not None:
             return s
+        # The squares of large and of small values leave the range of numbers.
+        largest = xp.max(s)
+        s = s / xp.where(largest > 0, largest, xp.ones_like(largest))
         size = xp.linalg.vector_norm(s)
         return s / xp.where(size > 0, size, xp.ones_like(size))
 

@@ -140,6 +140,14 @@ class SubsetJob(Job):
         return [self.finished("by exchanges", search.rooted(tree, self.columns(tree)))]
 
 
+def unit(array: Any) -> Any:
+    """An array over its largest entry: ranks know no scale, and squares may leave the range of numbers."""
+    import numpy as np
+
+    largest = np.abs(array).max(initial=0)
+    return array / largest if largest > 0 else array
+
+
 class DenseJob(SubsetJob):
     """A dense array; the work is done with NumPy, in the basis of the ranges of all modes."""
 
@@ -149,7 +157,7 @@ class DenseJob(SubsetJob):
         self.shape, self.dtype = tuple(found.array.shape), found.dtype
         self.given = "a tensor" if found.given == "array" else f"a {found.given}"
         self.method = choose_method("auto", None if rtol is None else self.share(()), self.dtype)
-        self.start = DenseClusters(found.backend.to_numpy(found.array), self.dtype, self.method)
+        self.start = DenseClusters(unit(found.backend.to_numpy(found.array)), self.dtype, self.method)
 
     def rounding(self, modes: Modes) -> float:
         return default_rtol(matricization_sides(self.shape, modes), self.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnrank.linalg import default_rtol, eps_of, singular_values
 from tnrank.ranks._suggest._clusters import Clusters, Modes
-from tnrank.ranks._suggest._jobs import SubsetJob
+from tnrank.ranks._suggest._jobs import SubsetJob, unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ class SampledJob(SubsetJob):
         if not np.isfinite(found).all():
             raise ValueError("the function gave NaN or infinite values")
         self.dtype = "complex128" if found.dtype.kind == "c" else "float64"
-        return singular_values(found.astype(self.dtype).reshape(len(rows), len(columns)))
+        return singular_values(unit(found).astype(self.dtype).reshape(len(rows), len(columns)))
 
     def _draw(self, modes: list[int], rng: Any) -> Any:
         """All multi-indices of the given modes, or as many different ones as there are samples."""

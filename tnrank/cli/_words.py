@@ -1,0 +1,34 @@
+"""Errors of the library in the words of the command: its options in place of Python's arguments."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = (
+    (r"name one by key=", "name one by --key"),
+    (r"got key='([^']*)'", r"got --key \1"),
+    (
+        r"raise memory=, raise rtol \(now ([^)]*)\), give max_rank=, or choose a tree",
+        r"raise --memory, raise --rtol (now \1), or choose a --tree",
+    ),
+    (r"use DimensionTree\.balanced\(\d+\)", "use --tree balanced"),
+    (r"use method='(\w+)'", r"use --method \1"),
+    (r"raise rtol, or leave it None", "raise --rtol, or leave it out"),
+    (
+        r"raise it, or take HierarchicalTucker\.from_dense\(x, method='qr'\) where the array fits into memory",
+        "raise --rtol, or raise --memory above four times the size of the file",
+    ),
+    (r"or give rtol$", "or give --rtol"),
+    (r"tnrank\.complete\b", "tnrank complete"),
+    (r"; 0 holds none out", "; --hold-out 0 holds none out, and then no error is measured"),
+    (r"^hold_out is", "--hold-out is"),
+    (r"^(rank|depth|steps|std) is", r"--\1 is"),
+    (r"a tree belongs to the model htf, got model (\w+)", r"--tree belongs to --model htf, got --model \1"),
+)
+
+
+def in_options(text: str) -> str:
+    """A message with the options of the command where it names arguments of a function."""
+    for pattern, words in _WORDS:
+        text = re.sub(pattern, words, text)
+    return text
