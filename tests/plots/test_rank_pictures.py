@@ -219,7 +219,7 @@ def test_the_tolerance_is_drawn_within_two_decades_of_the_values() -> None:
     least = min(min(node.singular_values) / node.singular_values[0] for node in report.nodes)
     dotted, caption, (bottom, top) = seen(spectra(full))
     assert dotted == []
-    assert caption == f"all above the tolerance, {max(node.rtol for node in report.nodes):.2g}"
+    assert caption == f"tolerance {max(node.rtol for node in report.nodes):.2g}: below the values shown"
     assert least / 2 < bottom < least
     assert 1 < top < 2
     for rtol, drawn in ((least / 99, True), (least / 101, False), (1.1 * least, True)):

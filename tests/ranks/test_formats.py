@@ -502,10 +502,23 @@ def test_spectra_on_random_trees_are_quimbs_gauges(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["cp", "hierarchical", "hierarchical, classes", "hierarchical tucker", "tensor train"])
-def test_nothing_but_rounding_has_rank_zero(name: str, route: str) -> None:
+@pytest.mark.parametrize("method", ["qr", "gram"])
+def test_nothing_but_rounding_has_rank_zero(name: str, method: str, route: str) -> None:
     x = FORMATS[name]()
     gone = sum_of([x, x, x], [1, 2, -3])
-    assert set(hierarchical_rank(gone, DimensionTree.balanced(len(x.shape))).values()) == {0}
-    assert multilinear_rank(gone) == (0,) * len(x.shape)
-    assert {float(e) for e in entanglement_entropy(gone).values()} == {0.0}
-    assert {entry.rank for entry in rank_report(gone).nodes} == {0}
+    assert set(hierarchical_rank(gone, DimensionTree.balanced(len(x.shape)), method=method).values()) == {0}
+    assert multilinear_rank(gone, method=method) == (0,) * len(x.shape)
+    assert {float(e) for e in entanglement_entropy(gone, method=method).values()} == {0.0}
+    assert {entry.rank for entry in rank_report(gone, method=method).nodes} == {0}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_gram_counts_no_rounding(name: str, route: str) -> None:
+    x = FORMATS[name]()
+    order = len(x.shape)
+    for form in (x, sum_of([x, x, x], [1, 2, -2.5])):
+        for tree in (DimensionTree.balanced(order), DimensionTree.linear(order)):
+            assert hierarchical_rank(form, tree, method="gram") == hierarchical_rank(x, tree)
+        assert separation_rank(form, (0, order - 1) if order > 2 else 0, method="gram") == separation_rank(
+            x, (0, order - 1) if order > 2 else 0
+        )

@@ -117,7 +117,7 @@ def _draw(axes: Axes, lines: list[_Line], title: str) -> None:
             [], [], color=_style.QUIET, linewidth=0.8, label=f"{others} others, rank up to {_rest(lines, colored)}"
         )
     rtol = max(line.rtol for line in lines)
-    caption = f"all above the tolerance, {rtol:.2g}" if last else "all values are zero"
+    caption = f"tolerance {rtol:.2g}: below the values shown" if last else "all values are zero"
     if rtol >= _REACH * lowest:
         caption = "hollow: below the tolerance (dotted)"
         axes.axhline(rtol, color=_style.INK, linewidth=0.8, linestyle=":", zorder=1)

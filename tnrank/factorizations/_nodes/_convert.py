@@ -38,10 +38,10 @@ def dense_to_nodes(
 
     Nodes outside of ``reduced`` keep the identity as their frame.
     """
-    tensor = checked_dense(tensor, tree)
+    tensor, squared = _checked(tensor, tree)
     backend = backend_of(tensor)
     xp, dtype, shape = backend.xp, backend.dtype_of(tensor), tuple(tensor.shape)
-    tensor, size, scale = _scaled(backend, tensor)
+    tensor, size, scale = _scaled(backend, tensor, squared)
     limits = cutoff(size * scale)
     chosen = choose_method(
         "auto" if method == "randomized" else method,
@@ -93,10 +93,8 @@ def dense_to_nodes(
     return frames
 
 
-def _scaled(backend: Backend, tensor: Array) -> tuple[Array, float, float]:
+def _scaled(backend: Backend, tensor: Array, squared: float) -> tuple[Array, float, float]:
     """The tensor over a power of two, its norm then, and that power: squares stay in the range of numbers."""
-    with np.errstate(over="ignore", under="ignore"):
-        squared = float(backend.to_numpy(backend.sum_of_squares([tensor])))
     if 1e-12 < squared < 1e12:
         return tensor, sqrt(squared), 1.0
     largest = float(backend.to_numpy(backend.xp.max(abs(tensor))))
@@ -109,8 +107,8 @@ def _scaled(backend: Backend, tensor: Array) -> tuple[Array, float, float]:
     return tensor, sqrt(float(backend.to_numpy(backend.sum_of_squares([tensor])))), 2.0**exponent
 
 
-def checked_dense(tensor: Array, tree: DimensionTree) -> Array:
-    """The tensor with a floating-point dtype, after the checks that all constructors from dense tensors make."""
+def _checked(tensor: Array, tree: DimensionTree) -> tuple[Array, float]:
+    """The tensor with a floating-point dtype after all checks, and the sum of its squares, which may be infinite."""
     backend = backend_of(tensor)
     if isinstance(tensor, np.ma.MaskedArray):
         raise TypeError("got a masked array, needed all entries: fill them in first, for example with tnrank.complete")
@@ -121,12 +119,12 @@ def checked_dense(tensor: Array, tree: DimensionTree) -> Array:
         raise ValueError(f"mode {shape.index(0)} of the tensor {shape} is empty")
     if "int" in backend.dtype_of(tensor) or backend.dtype_of(tensor) == "bool":
         tensor = backend.asarray(tensor, dtype=backend.default_dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(float(backend.to_numpy(backend.sum_of_squares([tensor]))))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squared = float(backend.to_numpy(backend.sum_of_squares([tensor])))
     # One pass over the entries tells; the second is for finite entries whose squares are not.
-    if not finite and not bool(backend.xp.all(backend.xp.isfinite(tensor))):
+    if not np.isfinite(squared) and not bool(backend.xp.all(backend.xp.isfinite(tensor))):
         raise ValueError("the tensor has NaN or infinite entries: fill them in first, for example with tnrank.complete")
-    return tensor
+    return tensor, squared
 
 
 def _from_the_root(
