@@ -106,6 +106,7 @@ _HOME = {
 }
 _ROOMS = frozenset(
     {
+        "circuits",
         "data",
         "experiments",
         "factorizations",
