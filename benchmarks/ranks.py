@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def against_multiplications(report: Report) -> None:
     x = random(1024, 20)
     one_by_one = schedule(x.tree, tuple(a.shape for a in x.nodes.values()), 1)
     for method in METHODS:
-        alone = lambda m=method: sweep(one_by_one, m, False, *x.nodes.values())  # noqa: E731
+        alone = partial(sweep, one_by_one, method, False, *x.nodes.values())
         report.compare(
             "order 1024, rank 20",
             f"{method} against single nodes",
@@ -109,9 +110,14 @@ def against_multiplications(report: Report) -> None:
             measure(x, method)()
             peak = float(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-            mib = lambda size: f"{size / 2**20:.3g} MiB"  # noqa: E731
             if order > 64 or rank > 5:
-                report.compare(f"order {order}, rank {rank}", f"{method}, memory", peak, own, at_most=3, show=mib)
+                report.compare(
+                    f"order {order}, rank {rank}", f"{method}, memory", peak, own, at_most=3, show=_mebibytes
+                )
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / 2**20:.3g} MiB"
 
 
 def frameworks(report: Report) -> None:
@@ -125,7 +131,7 @@ def frameworks(report: Report) -> None:
         compiled = jax.jit(lambda y, m=method: y.singular_values(m, relative=True))
         plain, jitted, eager = least(
             measure(x, method),
-            lambda f=compiled: jax.block_until_ready(f(on_jax)),  # type: ignore[no-untyped-call]
+            lambda f=compiled: jax.block_until_ready(f(on_jax)),  # type: ignore[no-untyped-call]  # as above
             measure(on_torch, method),
         )
         report.compare("order 64, rank 20", f"{method}, jax against numpy", jitted, plain, at_most=1.5)

@@ -109,4 +109,4 @@ def test_wrong_calls_say_what_is_wrong() -> None:
         with pytest.raises(ValueError, match=message):
             make()
     with pytest.raises(TypeError, match="Network"):
-        min_cut(np.ones((2, 2)), (0,))  # type: ignore[arg-type]
+        min_cut(np.ones((2, 2)), (0,))  # type: ignore[arg-type]  # the mistake

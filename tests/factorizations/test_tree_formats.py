@@ -408,7 +408,7 @@ def _check_tensordot(pairs: Any, trees: Any, backend_name: str) -> None:
         (lambda x: x.save("x.npy"), ".safetensors"),
         (lambda x: x.change_tree("linear"), r"DimensionTree.linear\(order\)"),
         (lambda x: x.change_tree("((0,1),(2,3))"), "from_text"),
-        (lambda x: TensorTrain.random((3, 3), rank=2.5), "ranks from 1 on"),  # type: ignore[arg-type]
+        (lambda x: TensorTrain.random((3, 3), rank=2.5), "ranks from 1 on"),  # type: ignore[arg-type]  # the mistake
     ],
 )
 def test_likely_mistakes_name_the_way_out(make: Any, message: str) -> None:
@@ -420,7 +420,7 @@ def test_likely_mistakes_name_the_way_out(make: Any, message: str) -> None:
 def test_python_sums_and_other_trees_of_all_formats() -> None:
     for x in examples():
         a = host(x.to_dense())
-        assert close(sum([x, x, x]), 3 * a, 3 * abs(a).max())  # type: ignore[arg-type]
+        assert close(sum([x, x, x]), 3 * a, 3 * abs(a).max())  # type: ignore[arg-type]  # sum begins with 0
         for y, wanted in ((x.permute((1, 3, 0, 2)), a.transpose(1, 3, 0, 2)), (x.change_tree(((3, 0), (1, 2))), a)):
             assert isinstance(y, HierarchicalTucker)
             assert close(y, wanted, abs(a).max())

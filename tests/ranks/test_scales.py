@@ -68,11 +68,11 @@ def test_every_frame_of_an_edge_counts_in_the_bound() -> None:
         {"rtol": {(2, 3): 0.5}},
         {"atol": {(2, 3): 0.5 * float(x.norm())}},
     ):
-        result = x.truncate(**options)  # type: ignore[arg-type]
+        result = x.truncate(**options)  # type: ignore[arg-type]  # one keyword of several
         lost = np.linalg.norm(result.tensor.to_dense() - dense)
         assert 0 < lost <= result.error_bound * (1 + 1e-12)
     for name, value in (("rtol", {(2, 3): 0.3}), ("rtol", {(0, 1): 0.3}), ("max_rank", {(2, 3): 2})):
-        short = HierarchicalTucker.from_dense(dense, **{name: value})  # type: ignore[arg-type]
+        short = HierarchicalTucker.from_dense(dense, **{name: value})  # type: ignore[arg-type]  # as above
         assert short.ranks[x.tree.node((0, 1))] == short.ranks[x.tree.node((2, 3))] < 3
     train = TensorTrain.random((4,) * 4, rank=3).truncate(max_rank={0: 1})
     assert train.tensor.tt_ranks[0] == 1

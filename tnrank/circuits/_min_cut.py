@@ -46,6 +46,7 @@ def min_cut(x: Factorization | Network, modes: Iterable[int], sizes: Mapping[Any
         sizes: the size of every index, for a network.
 
     Raises:
+        TypeError: if ``x`` is neither a factorization nor a network.
         ValueError: if modes do not exist, are all modes or none, or a size is missing.
 
     Source: Levine, Yakira, Cohen & Shashua 2018, Thm. 1; Cui, Freedman, Sattath, Stong & Minton 2016 (powers).
@@ -100,7 +101,7 @@ def _read(x: Factorization | Network, sizes: Mapping[Any, int] | None) -> tuple[
         raise TypeError(f"got {type(x).__name__}, needed a factorization, or a Network with the sizes of its indices")
     missing = [label for label in x.indices if label not in (sizes or {})]
     if missing:
-        raise ValueError(f"no size for the index {missing[0]!r}: give sizes={{label: size}} for all of {x.indices}")
+        raise ValueError(f"no size for the index {missing[0]!r}: give sizes={{label: size}} for every index")
     return x, {label: int((sizes or {})[label]) for label in x.indices}
 
 
