@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+from tnrank._nested import from_text, frozen, modes_of, renamed, split, to_text
 
 
 class Node(NamedTuple):
@@ -48,8 +49,8 @@ class DimensionTree:
     def __init__(self, nested: Sequence[Any] | int) -> None:
         if isinstance(nested, DimensionTree):
             nested = nested.nested
-        self._nested = _frozen(nested)
-        modes = list(_modes(self._nested))
+        self._nested = frozen(nested)
+        modes = list(modes_of(self._nested))
         for mode in modes:
             if mode < 0:
                 raise ValueError(f"a mode is a number from 0 on, got {mode}")
@@ -72,7 +73,7 @@ class DimensionTree:
             (((0, 1), 2), (3, 4))
         """
         _check_order(order, arity)
-        return cls(_split(tuple(range(order)), arity))
+        return cls(split(tuple(range(order)), arity))
 
     @classmethod
     def windows(cls, order: int, window: int = 2) -> DimensionTree:
@@ -147,18 +148,7 @@ class DimensionTree:
     @cached_property
     def text(self) -> str:
         """The tree as text, such as ``"((0, 1), (2,))"``: what ``repr(nested)`` gives, for trees of any height."""
-        # Python's own repr, ==, pickle and json recurse, and a linear tree of order 1000 is too deep for them.
-        parts: list[str] = []
-        stack: list[Any] = [self._nested]
-        while stack:
-            entry = stack.pop()
-            if isinstance(entry, tuple):
-                between: list[Any] = [", "] * (2 * len(entry) - 1)
-                between[::2] = entry
-                stack.extend(reversed(["(", *between, ",)" if len(entry) == 1 else ")"]))
-            else:
-                parts.append(str(entry))
-        return "".join(parts)
+        return to_text(self._nested)
 
     @classmethod
     def from_text(cls, text: str) -> DimensionTree:
@@ -172,20 +162,7 @@ class DimensionTree:
             >>> DimensionTree.from_text("((0, 1), (2, 3))") == DimensionTree.balanced(4)
             True
         """
-        open_nodes: list[list[Any]] = [[]]
-        for token in re.findall(r"\(|\)|[^\s,()]+", text):
-            if token == "(":
-                open_nodes.append([])
-            elif token == ")" and len(open_nodes) > 1:
-                below = open_nodes.pop()
-                open_nodes[-1].append(tuple(below))
-            elif token.isdecimal():
-                open_nodes[-1].append(int(token))
-            else:
-                raise ValueError(f"unexpected {token!r} in the tree {text!r}: needed the form '((0, 1), (2, 3))'")
-        if len(open_nodes) != 1 or len(open_nodes[0]) != 1:
-            raise ValueError(f"unbalanced parentheses in the tree {text!r}: needed the form '((0, 1), (2, 3))'")
-        return cls(open_nodes[0][0])
+        return cls(from_text(text))
 
     @cached_property
     def order(self) -> int:
@@ -327,7 +304,7 @@ class DimensionTree:
         if sorted(order) != list(range(self.order)):
             raise ValueError(f"got the order {order!r}, needed a permutation of the modes 0 .. {self.order - 1}")
         place = {mode: k for k, mode in enumerate(order)}
-        return DimensionTree.from_text(re.sub(r"\d+", lambda found: str(place[int(found[0])]), self.text))
+        return DimensionTree(renamed(self._nested, place))
 
     @cached_property
     def is_binary(self) -> bool:
@@ -374,55 +351,6 @@ class DimensionTree:
             if order > 1 and self == build(order):
                 return f"DimensionTree.{name}({order})"
         return f"DimensionTree({self.text})"
-
-
-def _frozen(nested: Any) -> Any:
-    """The nested sequence with tuples for sequences, built without recursion."""
-    if isinstance(nested, int) and not isinstance(nested, bool):
-        raise ValueError(f"a tree needs at least a root above mode {nested}: write ({nested},)")
-    stack: list[tuple[Any, int]] = [(nested, -1)]
-    done: list[Any] = []
-    while stack:
-        entry, size = stack.pop()
-        if size >= 0:
-            node = tuple(done[len(done) - size :])
-            del done[len(done) - size :]
-            done.append(node)
-        elif hasattr(entry, "__index__") and not isinstance(entry, bool):
-            done.append(int(entry))
-        elif isinstance(entry, Iterable) and not isinstance(entry, str):
-            below = list(entry)
-            if not below:
-                raise ValueError(f"a node of the tree is empty in {nested!r}")
-            stack.append((entry, len(below)))
-            stack.extend((child, -1) for child in reversed(below))
-        else:
-            fix = f"; for text: DimensionTree.from_text({entry!r})" if isinstance(entry, str) else ""
-            if entry in ("balanced", "linear", "star"):
-                fix = f"; for this one: DimensionTree.{entry}(order)"
-            raise ValueError(f"a tree is made of nested sequences of modes, got {entry!r}{fix}")
-    return done[0]
-
-
-def _modes(nested: Any) -> Iterator[int]:
-    stack = [nested]
-    while stack:
-        entry = stack.pop()
-        if isinstance(entry, int):
-            yield entry
-        else:
-            stack.extend(entry)
-
-
-def _split(modes: tuple[int, ...], arity: int) -> Any:
-    if len(modes) <= arity:
-        return modes
-    quotient, remainder = divmod(len(modes), arity)
-    bounds = [0]
-    for part in range(arity):
-        bounds.append(bounds[-1] + quotient + (part < remainder))
-    parts = (modes[a:b] for a, b in pairwise(bounds))
-    return tuple(part[0] if len(part) == 1 else _split(part, arity) for part in parts)
 
 
 def _check_order(order: int, arity: int) -> None:

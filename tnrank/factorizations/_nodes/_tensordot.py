@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tnrank._backend import backend_of
+from tnrank._nested import renamed
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._nodes._change import change_tree
@@ -48,7 +49,7 @@ def tensordot(
     names = dict(zip(modes, twins, strict=True))
     shared = _without(tree, set(range(tree.order)) - set(modes))
     left = _gathered(tree, nodes, shared, set(modes))
-    right = _gathered(other_tree, others, _renamed(shared, names), set(twins))
+    right = _gathered(other_tree, others, renamed(shared, names), set(twins))
     meeting = _meeting(left, right, names)
     if left.rest is not None:
         meeting = xp.tensordot(left.nodes[left.tree.root], meeting, axes=((0,), (0,)))
@@ -80,23 +81,6 @@ def _without(tree: DimensionTree, modes: set[int]) -> Any:
         left = [entry for entry in (kept.pop(child) for child in tree.children(node)) if entry is not None]
         kept[node] = None if not left else left[0] if len(left) == 1 else tuple(left)
     return kept[tree.root]
-
-
-def _renamed(nested: Any, names: Mapping[int, int]) -> Any:
-    """Nested modes with other numbers; without recursion, because linear trees are deep."""
-    stack: list[tuple[Any, bool]] = [(nested, False)]
-    done: list[Any] = []
-    while stack:
-        entry, ready = stack.pop()
-        if isinstance(entry, int):
-            done.append(names[entry])
-        elif ready:
-            start = len(done) - len(entry)
-            done[start:] = [tuple(done[start:])]
-        else:
-            stack.append((entry, True))
-            stack.extend((child, False) for child in reversed(entry))
-    return done[0]
 
 
 def _meeting(left: _Side, right: _Side, names: Mapping[int, int]) -> Array:
