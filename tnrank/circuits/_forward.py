@@ -1,0 +1,241 @@
+"""The output of a circuit for a batch of inputs, level by level.
+
+Arrays are laid out ``(location, batch, channel)``: one matrix product a level, over all locations, and windows are
+products of large contiguous blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from tnrank._backend import Backend, backend_of
+from tnrank._typing import Array, Function
+from tnrank.circuits import _layout
+
+if TYPE_CHECKING:
+    from tnrank.circuits._circuit import Circuit
+    from tnrank.circuits._layout import Level
+
+# Up to this many factors of size 1 at most do not vanish, even in single precision, unless the channels of their
+# locations have next to nothing in common.
+_FEW = 4
+
+
+def forward(circuit: Circuit, weights: Sequence[Array], features: Array, log: bool) -> Any:
+    """See :meth:`tnrank.circuits.Circuit.forward`."""
+    check_weights(circuit, weights)
+    backend = backend_of(weights[0])
+    indexed = _checked(circuit, weights, features, backend)
+    if log and circuit.pooling != "product":
+        raise ValueError(f"log=True keeps scales of products, got pooling={circuit.pooling!r}: use log=False")
+    x: Any = None if indexed else backend.permute(features, (1, 0, 2))
+    scale: Any = None
+    for k, level in enumerate(circuit.levels):
+        if k == 0 and indexed:
+            x = _gathered(circuit, weights[0], features, backend)
+        else:
+            x = _convolved(circuit, k, weights[k], x, backend)
+        if circuit.activation == "relu":
+            x = backend.xp.where(x > 0, x, 0 * x)
+        if log:
+            x, scale = _pooled_with_scale(x, scale, circuit.grids[k], level, backend)
+        else:
+            x = pooled(x, circuit.grids[k], level.window, circuit.pooling, backend)
+    x = x[0]
+    if log:
+        return _signed(circuit, weights, x, scale[0], backend)
+    if not circuit.dense:
+        return backend.xp.sum(x, axis=-1)
+    x = x @ weights[-1]
+    return x if circuit.classes > 1 else x[:, 0]
+
+
+def check_weights(circuit: Circuit, weights: Sequence[Array]) -> None:
+    """Raises:
+    ValueError: if shapes are not those of the circuit.
+    """
+    shapes = [tuple(w.shape) for w in weights]
+    if shapes != list(circuit.shapes):
+        wrong = next((k for k, (a, b) in enumerate(zip(shapes, circuit.shapes, strict=False)) if a != b), None)
+        detail = (
+            f"{len(shapes)} weights instead of {len(circuit.shapes)}"
+            if wrong is None
+            else f"weight {wrong} of shape {shapes[wrong]}, needed {circuit.shapes[wrong]}"
+        )
+        raise ValueError(f"got {detail}; circuit.shapes lists them, circuit.initial_weights() makes them")
+
+
+def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backend: Backend) -> bool:
+    """Whether the features are indices."""
+    if backend_of(features) is not backend:
+        raise TypeError(
+            f"got features of {backend_of(features).name} and weights of {backend.name}: "
+            f"tnrank.get_backend({backend.name!r}).asarray(features)"
+        )
+    shape = tuple(features.shape)
+    whole = not backend.dtype_of(features).startswith(("float", "bfloat", "complex"))
+    most = max(circuit.widths[0])
+    if len(shape) == 2 and whole:
+        if shape[1] != circuit.order:
+            raise ValueError(
+                f"got {shape[1]} patches, needed {circuit.order}, one a location of the grid "
+                f"{_layout.crossed(circuit.grid)}"
+            )
+        return True
+    if len(shape) != 3 or shape[1:] != (circuit.order, most):
+        raise ValueError(
+            f"got features of shape {shape}, needed (batch, {circuit.order}, {most}) values of the representation "
+            f"functions, or whole numbers (batch, {circuit.order})"
+        )
+    if whole:
+        raise TypeError(
+            f"got features of dtype {backend.dtype_of(features)}, whose products overflow: convert them to "
+            f"{backend.dtype_of(weights[0])}, or give whole numbers (batch, {circuit.order}) that name the functions"
+        )
+    return False
+
+
+def _gathered(circuit: Circuit, filters: Array, features: Array, backend: Backend) -> Array:
+    """The first convolution of one-hot features: rows of the filters."""
+    xp, level = backend.xp, circuit.levels[0]
+    rows = backend.permute(features, (1, 0))
+    if level.locations is not None and len(level.locations) < circuit.order:
+        one_hot = xp.astype(rows[:, :, None] == xp.arange(max(circuit.widths[0])), filters.dtype)
+        return _convolved(circuit, 0, filters, one_hot, backend)
+    count, batch = rows.shape
+    size, banks = filters.shape[-2], 1 if level.shared else count
+    # Rows of all locations in one table. A number out of range must not fall into the next location's rows.
+    start = xp.reshape(xp.arange(banks), (banks, 1)) * size
+    rows = xp.where((rows >= 0) & (rows < size), rows + start, banks * size)
+    filters = backend.reshape(filters, (banks * size, filters.shape[-1]))
+    found = backend.take(filters, backend.reshape(rows, (count * batch,)), axis=0)
+    return backend.reshape(found, (count, batch, filters.shape[1]))
+
+
+def _convolved(circuit: Circuit, k: int, filters: Array, x: Array, backend: Backend) -> Array:
+    level = circuit.levels[k]
+    if level.locations is None or len(level.locations) == x.shape[0]:
+        if level.shared:
+            count, batch, channels = x.shape
+            flat = backend.reshape(x, (count * batch, channels)) @ filters
+            return backend.reshape(flat, (count, batch, filters.shape[1]))
+        return x @ filters
+    rows, widths, xp = [], circuit.widths[k], backend.xp
+    after = max(_layout.channels_at(level, n) for n in range(x.shape[0]))
+    places = {n: j for j, n in enumerate(level.locations)}
+    for n in range(x.shape[0]):
+        row = x[n]
+        row = row[:, : filters.shape[1]] @ filters[places[n]] if n in places else row[:, : widths[n]]
+        missing = after - row.shape[1]
+        rows.append(
+            xp.concat([row, xp.zeros((row.shape[0], missing), dtype=row.dtype)], axis=1) if missing > 0 else row
+        )
+    return xp.stack(rows)
+
+
+def pooled(x: Array, grid: Sequence[int], window: Sequence[int], pooling: str, backend: Backend) -> Array:
+    """Windows of the grid pooled: ``(locations, batch, channels)`` to one row a window."""
+    xp = backend.xp
+    operation, neutral = {
+        "product": (lambda a, b: a * b, 1.0),
+        "max": (xp.maximum, -float("inf")),
+        "average": (lambda a, b: a + b, 0.0),
+        "sum": (lambda a, b: a + b, 0.0),
+    }[pooling]
+    x = _fold_windows(x, grid, window, operation, neutral, backend)
+    if pooling == "average":
+        sizes = [len(places) for places in _layout.windows_of(grid, window)]
+        if len(set(sizes)) == 1:
+            return x / sizes[0]
+        return x / backend.reshape(backend.asarray(sizes, backend.dtype_of(x), backend.device_of(x)), (-1, 1, 1))
+    return x
+
+
+def _fold_windows(
+    x: Array, grid: Sequence[int], window: Sequence[int], operation: Function, neutral: float, backend: Backend
+) -> Array:
+    if all(w == 1 for w in window):
+        return x
+    rest = tuple(x.shape[1:])
+    x = backend.reshape(x, (*grid, *rest))
+    # One axis of the grid after another, the last one first: its blocks are the smallest.
+    for axis in reversed(range(len(grid))):
+        side, w = grid[axis], window[axis]
+        if w == 1:
+            continue
+        count = -(-side // w)
+        if count * w > side:
+            shape = list(x.shape)
+            shape[axis] = count * w - side
+            border = backend.xp.full(tuple(shape), neutral, dtype=x.dtype, device=_device(x))
+            x = backend.xp.concat([x, border], axis=axis)
+        shape = list(x.shape)
+        x = backend.reshape(x, (*shape[:axis], count, w, *shape[axis + 1 :]))
+        x = _fold(operation, x, axis + 1, backend)
+    return backend.reshape(x, (-1, *rest))
+
+
+def _fold(operation: Callable[[Array, Array], Array], x: Array, axis: int, backend: Backend) -> Array:
+    """An associative operation along an axis, by halves."""
+    size = x.shape[axis]
+    before, after = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :])
+    kept: list[Array] = []
+    while size > 1:
+        if size <= _FEW or size % 2:
+            parts = backend.xp.unstack(x, axis=axis) if size <= _FEW else None
+            if parts is not None:
+                total = parts[0]
+                for part in parts[1:]:
+                    total = operation(total, part)
+                x, size = total, 1
+                break
+            cut: list[Any] = [slice(None)] * len(x.shape)
+            cut[axis] = size - 1
+            kept.append(x[tuple(cut)])
+            cut[axis] = slice(0, size - 1)
+            x, size = x[tuple(cut)], size - 1
+        halves = backend.xp.unstack(backend.reshape(x, (*before, 2, size // 2, *after)), axis=axis)
+        x, size = operation(halves[0], halves[1]), size // 2
+    else:
+        x = backend.reshape(x, (*before, *after))
+    for part in kept:
+        x = operation(x, part)
+    return x
+
+
+def _pooled_with_scale(
+    x: Array, scale: Array | None, grid: Sequence[int], level: Level, backend: Backend
+) -> tuple[Array, Array]:
+    """Numbers of size 1 and the logarithm of what they were divided by, pooled."""
+    xp = backend.xp
+    # The scale is a constant to derivatives: the output does not depend on it.
+    sizes = backend.stop_gradient(abs(x))
+    few = prod(level.window) <= _FEW
+    if few:
+        sizes = xp.max(sizes, axis=-1, keepdims=True)
+    sizes = xp.where(sizes > 0, sizes, xp.ones_like(sizes))
+    x, logs = x / sizes, xp.log(sizes)
+    logs = logs if scale is None else logs + scale
+    x = pooled(x, grid, level.window, "product", backend)
+    logs = pooled(logs, grid, level.window, "sum", backend)
+    if not few:
+        top = xp.max(logs, axis=-1, keepdims=True)
+        x, logs = x * xp.exp(logs - top), top
+    return x, logs
+
+
+def _signed(
+    circuit: Circuit, weights: Sequence[Array], x: Array, scale: Array, backend: Backend
+) -> tuple[Array, Array]:
+    xp = backend.xp
+    x = x @ weights[-1] if circuit.dense else xp.sum(x, axis=-1, keepdims=True)
+    size = xp.log(abs(x)) + scale
+    sign = xp.sign(backend.stop_gradient(x))
+    return (sign, size) if circuit.classes > 1 else (sign[:, 0], size[:, 0])
+
+
+def _device(x: Array) -> Any:
+    device = getattr(x, "device", None)
+    return None if callable(device) else device

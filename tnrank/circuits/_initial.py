@@ -1,0 +1,56 @@
+"""Initial weights for which channels neither vanish nor explode, at any order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tnrank._backend import Backend, get_backend
+from tnrank._typing import Array
+
+if TYPE_CHECKING:
+    from tnrank.circuits._circuit import Circuit
+
+
+def initial_weights(
+    circuit: Circuit, seed: int | None, backend: str | Backend, dtype: str | None, device: Any, std: float | None
+) -> tuple[Array, ...]:
+    """See :meth:`tnrank.circuits.Circuit.initial_weights`."""
+    if std is not None and not std >= 0:
+        raise ValueError(f"std is a standard deviation and at least 0, got {std}")
+    generator = np.random.default_rng(seed)
+    found = []
+    for k, shape in enumerate(circuit.shapes):
+        noise = generator.standard_normal(shape)
+        present = _present(circuit, k)
+        rows = present.any(axis=-1, keepdims=True).sum(axis=-2, keepdims=True)
+        if k == 0:
+            ones = 1.0 if circuit.representation is None else circuit.representation.ones()[:, None]
+            shared = circuit.levels[0].shared
+            relative = (1 / circuit.order if shared else circuit.order**-0.5) if std is None else std
+            weight = ones * (1 + relative * noise)
+        else:
+            noise = np.where(present, noise, 0)
+            noise = noise - noise.sum(axis=-2, keepdims=True) / np.maximum(rows, 1)
+            weight = 1 / rows + noise / np.sqrt(rows)
+        found.append(np.where(present, weight, 0))
+    target = get_backend(backend)
+    dtype = dtype or target.default_dtype
+    host = dtype if dtype in ("float32", "float64") else "float32"
+    return tuple(target.asarray(np.asarray(w, host), dtype, device) for w in found)
+
+
+def _present(circuit: Circuit, k: int) -> np.ndarray[Any, Any]:
+    """Where weight k is more than padding."""
+    from tnrank.circuits._layout import channels_at
+
+    shape = circuit.shapes[k]
+    if len(shape) == 2:
+        return np.ones(shape, bool)
+    level = circuit.levels[k]
+    found = np.zeros(shape, bool)
+    where = level.locations if level.locations is not None else range(shape[0])
+    for j, n in enumerate(where):
+        found[j, : circuit.widths[k][n], : channels_at(level, n)] = True
+    return found

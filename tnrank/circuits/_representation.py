@@ -1,0 +1,268 @@
+"""Representation functions: from a patch to numbers that a circuit multiplies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tnrank._backend import backend_of, get_backend
+from tnrank._typing import Array, Shape
+
+if TYPE_CHECKING:
+    from tnrank._backend import Backend
+
+Host = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Representation:
+    """Base of the representation functions: M functions of a patch, the same at every location."""
+
+    features: int
+    """The number of functions M."""
+
+    def __post_init__(self) -> None:
+        if self.features < 1:
+            raise ValueError(f"got {self.features} representation functions, needed at least 1")
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Trainable arrays and their shapes; none by default."""
+        return {}
+
+    def initial(
+        self, seed: int | None = 0, backend: str | Backend = "numpy", dtype: str | None = None, device: Any = None
+    ) -> dict[str, Array]:
+        """Initial values of the trainable arrays."""
+        target = get_backend(backend)
+        dtype = dtype or target.default_dtype
+        host = dtype if dtype in ("float32", "float64") else "float32"
+        drawn = self._drawn(np.random.default_rng(seed))
+        return {name: target.asarray(np.asarray(a, host), dtype, device) for name, a in drawn.items()}
+
+    def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
+        return {}
+
+    def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
+        """Patches ``(batch, N, p)`` to features ``(batch, N, M)``."""
+        raise NotImplementedError
+
+    def ones(self) -> Host:
+        """Coefficients for which the functions of a typical patch sum to 1, the start of the first filters."""
+        return np.full(self.features, 1 / self.features)
+
+
+@dataclass(frozen=True)
+class OneHot(Representation):
+    """Function d is 1 for the patch d and 0 for all others; patches are whole numbers ``(batch, N)``.
+
+    Nothing is computed: a circuit looks the filters up.
+
+    Example:
+        >>> from tnrank.circuits import Circuit, OneHot
+        >>> Circuit.deep(4, representation=OneHot(3)).features
+        3
+    """
+
+    def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
+        if len(inputs.shape) != 2 or backend_of(inputs).dtype_of(inputs).startswith(("float", "bfloat", "complex")):
+            raise ValueError(
+                f"got {backend_of(inputs).dtype_of(inputs)} inputs of shape {tuple(inputs.shape)}: a one-hot "
+                f"representation needs whole numbers below {self.features} of shape (batch, N)"
+            )
+        return inputs
+
+    def ones(self) -> Host:
+        return np.ones(self.features)
+
+
+@dataclass(frozen=True)
+class Embedding(Representation):
+    """Trainable numbers for every value of a patch; patches are whole numbers ``(batch, N)`` below ``values``.
+
+    Args:
+        features: numbers a value.
+        values: how many values a patch has.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.circuits import Embedding
+        >>> layer = Embedding(2, values=5)
+        >>> layer(layer.initial(seed=0), np.array([[0, 4, 4]])).shape
+        (1, 3, 2)
+    """
+
+    values: int
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return {"table": (self.values, self.features)}
+
+    def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
+        return {"table": 1 + 0.1 * generator.standard_normal((self.values, self.features))}
+
+    def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
+        backend = backend_of(arrays["table"])
+        if len(inputs.shape) != 2 or backend.dtype_of(inputs).startswith(("float", "bfloat", "complex")):
+            raise ValueError(
+                f"got {backend.dtype_of(inputs)} inputs of shape {tuple(inputs.shape)}: an embedding needs whole "
+                f"numbers below {self.values} of shape (batch, N)"
+            )
+        batch, count = inputs.shape
+        found = backend.take(arrays["table"], backend.reshape(inputs, (batch * count,)), axis=0)
+        return backend.reshape(found, (batch, count, self.features))
+
+
+@dataclass(frozen=True)
+class CosSin(Representation):
+    """``cos(pi x / 2)`` and ``sin(pi x / 2)`` of one number a patch, in [0, 1]: unit vectors.
+
+    Source: Stoudenmire & Schwab 2016, Eq. 3.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.circuits import CosSin
+        >>> CosSin()({}, np.array([[[0.0], [1.0]]])).round(12).tolist()
+        [[[1.0, 0.0], [0.0, 1.0]]]
+    """
+
+    features: int = 2
+
+    def __post_init__(self) -> None:
+        if self.features != 2:
+            raise ValueError(f"got {self.features} functions, a cosine and a sine are 2")
+
+    def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
+        _check_patches(inputs, 1)
+        xp = backend_of(inputs).xp
+        angle = inputs * (np.pi / 2)
+        return xp.concat([xp.cos(angle), xp.sin(angle)], axis=-1)
+
+    def ones(self) -> Host:
+        return np.ones(2)
+
+
+@dataclass(frozen=True)
+class Affine(Representation):
+    """Rectified affine functions ``max(0, x @ kernel + bias)`` of a patch of ``patch`` numbers.
+
+    Args:
+        features: the number of functions.
+        patch: numbers a patch.
+
+    Source: Cohen, Sharir & Shashua 2016, Sec. 3.1.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.circuits import Affine
+        >>> layer = Affine(4, patch=9)
+        >>> layer(layer.initial(seed=0), np.zeros((2, 16, 9))).shape
+        (2, 16, 4)
+    """
+
+    patch: int = 1
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return {"kernel": (self.patch, self.features), "bias": (self.features,)}
+
+    def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
+        kernel = generator.standard_normal((self.patch, self.features))
+        # With mean 0 over the functions, the mean of all functions is 1 whatever the patch, as long as none is cut.
+        kernel = (kernel - kernel.mean(axis=1, keepdims=True)) / np.sqrt(self.patch)
+        return {"kernel": kernel / max(1.0, float(abs(kernel).sum(axis=0).max())), "bias": np.ones(self.features)}
+
+    def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
+        _check_patches(inputs, self.patch)
+        found = inputs @ arrays["kernel"] + arrays["bias"]
+        return backend_of(found).xp.where(found > 0, found, 0 * found)
+
+
+@dataclass(frozen=True)
+class Gaussian(Representation):
+    """Gaussian templates ``exp(-|x - center|^2 / (2 width^2))`` of a patch of ``patch`` numbers.
+
+    Args:
+        features: the number of templates.
+        patch: numbers a patch, in [0, 1].
+
+    Source: Cohen, Sharir & Shashua 2016, Sec. 3.1.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.circuits import Gaussian
+        >>> layer = Gaussian(3)
+        >>> layer(layer.initial(seed=0), np.array([[[0.5]]])).round(3).tolist()
+        [[[0.325, 1.0, 0.325]]]
+    """
+
+    patch: int = 1
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return {"centers": (self.features, self.patch), "log_width": (self.features,)}
+
+    def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
+        if self.patch == 1:
+            steps = max(self.features - 1, 1)
+            centers = np.linspace(0, 1, self.features)[:, None] if self.features > 1 else np.full((1, 1), 0.5)
+            width = 2 / 3 / steps
+        else:
+            centers = generator.uniform(size=(self.features, self.patch))
+            width = np.sqrt(self.patch) / 3
+        return {"centers": centers, "log_width": np.full(self.features, np.log(width))}
+
+    def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
+        _check_patches(inputs, self.patch)
+        xp = backend_of(inputs).xp
+        distance = xp.sum((inputs[..., None, :] - arrays["centers"]) ** 2, axis=-1)
+        return xp.exp(-0.5 * distance * xp.exp(-2 * arrays["log_width"]))
+
+    def ones(self) -> Host:
+        generator = np.random.default_rng(0)
+        patches = generator.uniform(size=(1, 4096, self.patch))
+        values = self(self.initial(seed=0, dtype="float64"), patches)[0]
+        found: Host = np.linalg.lstsq(values, np.ones(len(values)), rcond=None)[0]
+        return found
+
+
+def _check_patches(inputs: Array, patch: int) -> None:
+    name = backend_of(inputs).dtype_of(inputs)
+    if len(inputs.shape) != 3 or inputs.shape[2] != patch or not name.startswith(("float", "bfloat")):
+        raise ValueError(
+            f"got {name} inputs of shape {tuple(inputs.shape)}, needed real numbers of shape (batch, N, {patch}): "
+            "tnrank.circuits.patches(images, size) cuts images into patches"
+        )
+
+
+def patches(images: Array, size: int = 1) -> Array:
+    """Square patches of images, row by row, ready for a circuit.
+
+    Args:
+        images: ``(batch, H, W)``, or ``(batch, channels, H, W)``.
+        size: side of a patch, which divides H and W.
+
+    Returns:
+        ``(batch, H / size * W / size, channels * size * size)``.
+
+    Raises:
+        ValueError: for other numbers of axes, or a size that does not divide the sides.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnrank.circuits import patches
+        >>> patches(np.zeros((5, 28, 28)), 2).shape
+        (5, 196, 4)
+    """
+    backend, shape = backend_of(images), tuple(images.shape)
+    if len(shape) not in (3, 4):
+        raise ValueError(f"got images of shape {shape}, needed (batch, H, W) or (batch, channels, H, W)")
+    batch, channels, height, width = shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
+    if size < 1 or height % size or width % size:
+        raise ValueError(f"patches of {size} x {size} do not divide images of {height} x {width}")
+    rows, columns = height // size, width // size
+    cut = backend.reshape(images, (batch, channels, rows, size, columns, size))
+    return backend.reshape(backend.permute(cut, (0, 2, 4, 1, 3, 5)), (batch, rows * columns, channels * size * size))
