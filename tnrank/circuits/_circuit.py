@@ -317,6 +317,7 @@ class Circuit:
         dtype: str | None = None,
         device: Any = None,
         std: float | None = None,
+        sample: Array | None = None,
     ) -> tuple[Array, ...]:
         """Random weights for which channels are of size 1 at every level, whatever the order.
 
@@ -331,6 +332,8 @@ class Circuit:
             device: likewise.
             std: the relative size of the noise in the first level; ``N ** -0.5`` if not given, and
                 ``1 / N`` if the level is shared.
+            sample: features ``(batch, N, M)`` of some inputs, for which the functions of a patch, weighted, are to
+                sum to 1; without it, those that the representation expects. At order 784 it matters.
 
         Example:
             >>> from tnrank.circuits import Circuit
@@ -340,7 +343,7 @@ class Circuit:
         """
         from tnrank.circuits._initial import initial_weights
 
-        return initial_weights(self, seed, backend, dtype, device, std)
+        return initial_weights(self, seed, backend, dtype, device, std, sample)
 
     def weights_of(self, x: Factorization) -> tuple[Array, ...]:
         """The arrays of a factorization as weights of this circuit.

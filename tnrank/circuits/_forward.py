@@ -7,6 +7,7 @@ products of large contiguous blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -156,53 +157,37 @@ def pooled(x: Array, grid: Sequence[int], window: Sequence[int], pooling: str, b
 def _fold_windows(
     x: Array, grid: Sequence[int], window: Sequence[int], operation: Function, neutral: float, backend: Backend
 ) -> Array:
-    if all(w == 1 for w in window):
-        return x
     rest = tuple(x.shape[1:])
-    x = backend.reshape(x, (*grid, *rest))
-    # One axis of the grid after another, the last one first: its blocks are the smallest.
+    sides = list(grid)
+    # One axis of the grid after another, the last one first.
     for axis in reversed(range(len(grid))):
-        side, w = grid[axis], window[axis]
+        side, w = sides[axis], window[axis]
         if w == 1:
             continue
         count = -(-side // w)
+        before, after = prod(sides[:axis]), prod(sides[axis + 1 :]) * prod(rest)
         if count * w > side:
-            shape = list(x.shape)
-            shape[axis] = count * w - side
-            border = backend.xp.full(tuple(shape), neutral, dtype=x.dtype, device=_device(x))
-            x = backend.xp.concat([x, border], axis=axis)
-        shape = list(x.shape)
-        x = backend.reshape(x, (*shape[:axis], count, w, *shape[axis + 1 :]))
-        x = _fold(operation, x, axis + 1, backend)
-    return backend.reshape(x, (-1, *rest))
+            x = backend.reshape(x, (before, side, after))
+            border = backend.xp.full((before, count * w - side, after), neutral, dtype=x.dtype, device=_device(x))
+            x = backend.xp.concat([x, border], axis=1)
+        # Three axes and no more: of arrays with four or five, PyTorch keeps the last but two as channels, and copies.
+        x = _fold(operation, backend.reshape(x, (before * count, w, after)), backend)
+        sides[axis] = count
+    return backend.reshape(x, (prod(sides), *rest))
 
 
-def _fold(operation: Callable[[Array, Array], Array], x: Array, axis: int, backend: Backend) -> Array:
-    """An associative operation along an axis, by halves."""
-    size = x.shape[axis]
-    before, after = tuple(x.shape[:axis]), tuple(x.shape[axis + 1 :])
+def _fold(operation: Callable[[Array, Array], Array], x: Array, backend: Backend) -> Array:
+    """An associative operation along the middle one of three axes, by halves where it is long."""
+    before, size, after = x.shape
     kept: list[Array] = []
-    while size > 1:
-        if size <= _FEW or size % 2:
-            parts = backend.xp.unstack(x, axis=axis) if size <= _FEW else None
-            if parts is not None:
-                total = parts[0]
-                for part in parts[1:]:
-                    total = operation(total, part)
-                x, size = total, 1
-                break
-            cut: list[Any] = [slice(None)] * len(x.shape)
-            cut[axis] = size - 1
-            kept.append(x[tuple(cut)])
-            cut[axis] = slice(0, size - 1)
-            x, size = x[tuple(cut)], size - 1
-        halves = backend.xp.unstack(backend.reshape(x, (*before, 2, size // 2, *after)), axis=axis)
-        x, size = operation(halves[0], halves[1]), size // 2
-    else:
-        x = backend.reshape(x, (*before, *after))
-    for part in kept:
-        x = operation(x, part)
-    return x
+    while size > _FEW:
+        if size % 2:
+            kept.append(x[:, size - 1])
+            x, size = x[:, : size - 1], size - 1
+        size //= 2
+        halves = backend.xp.unstack(backend.reshape(x, (before, 2, size * after)), axis=1)
+        x = backend.reshape(operation(halves[0], halves[1]), (before, size, after))
+    return reduce(operation, [*backend.xp.unstack(x, axis=1), *kept])
 
 
 def _pooled_with_scale(

@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tnrank._backend import Backend, get_backend
+from tnrank._backend import Backend, backend_of, get_backend
 from tnrank._typing import Array
+from tnrank.circuits._representation import OneHot
 
 if TYPE_CHECKING:
     from tnrank.circuits._circuit import Circuit
 
 
 def initial_weights(
-    circuit: Circuit, seed: int | None, backend: str | Backend, dtype: str | None, device: Any, std: float | None
+    circuit: Circuit,
+    seed: int | None,
+    backend: str | Backend,
+    dtype: str | None,
+    device: Any,
+    std: float | None,
+    sample: Array | None,
 ) -> tuple[Array, ...]:
     """See :meth:`tnrank.circuits.Circuit.initial_weights`."""
     if std is not None and not std >= 0:
@@ -26,10 +33,11 @@ def initial_weights(
         present = _present(circuit, k)
         rows = present.any(axis=-1, keepdims=True).sum(axis=-2, keepdims=True)
         if k == 0:
-            ones = 1.0 if circuit.representation is None else circuit.representation.ones()[:, None]
+            known = circuit.representation or OneHot(shape[-2])
+            ones = known.ones() if sample is None else _fitted(sample, shape[-2])
             shared = circuit.levels[0].shared
             relative = (1 / circuit.order if shared else circuit.order**-0.5) if std is None else std
-            weight = ones * (1 + relative * noise)
+            weight = ones[:, None] + relative * known.spread * noise
         else:
             noise = np.where(present, noise, 0)
             noise = noise - noise.sum(axis=-2, keepdims=True) / np.maximum(rows, 1)
@@ -39,6 +47,19 @@ def initial_weights(
     dtype = dtype or target.default_dtype
     host = dtype if dtype in ("float32", "float64") else "float32"
     return tuple(target.asarray(np.asarray(w, host), dtype, device) for w in found)
+
+
+def _fitted(sample: Array, features: int) -> np.ndarray[Any, Any]:
+    """Coefficients for which the functions of the sample's patches sum to 1 as nearly as can be."""
+    values = np.asarray(backend_of(sample).to_numpy(sample), "float64")
+    if values.ndim != 3 or values.shape[2] != features or not np.isfinite(values).all():
+        raise ValueError(f"got a sample of shape {values.shape}, needed finite features (batch, N, {features})")
+    values = values.reshape(-1, features)
+    found = np.linalg.lstsq(values, np.ones(len(values)), rcond=None)[0]
+    sums = abs(values @ found)
+    # Products are about 1 if the mean of the logarithms is 0, not that of the sums.
+    typical: np.ndarray[Any, Any] = found / np.exp(np.log(np.maximum(sums, 1e-3)).mean())
+    return typical
 
 
 def _present(circuit: Circuit, k: int) -> np.ndarray[Any, Any]:

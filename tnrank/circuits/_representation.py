@@ -54,6 +54,11 @@ class Representation:
         """Coefficients for which the functions of a typical patch sum to 1, the start of the first filters."""
         return np.full(self.features, 1 / self.features)
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of coefficients for which their sum with the functions of a patch has about 1."""
+        return float(self.features**-0.5)
+
 
 @dataclass(frozen=True)
 class OneHot(Representation):
@@ -77,6 +82,10 @@ class OneHot(Representation):
 
     def ones(self) -> Host:
         return np.ones(self.features)
+
+    @property
+    def spread(self) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,10 @@ class CosSin(Representation):
 
     def ones(self) -> Host:
         return np.ones(2)
+
+    @property
+    def spread(self) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -227,6 +240,10 @@ class Gaussian(Representation):
         values = self(self.initial(seed=0, dtype="float64"), patches)[0]
         found: Host = np.linalg.lstsq(values, np.ones(len(values)), rcond=None)[0]
         return found
+
+    @property
+    def spread(self) -> float:
+        return 1.0
 
 
 def _check_patches(inputs: Array, patch: int) -> None:

@@ -1,4 +1,4 @@
-"""Modules that hold factorizations: train them inside any PyTorch program."""
+"""A module that holds the arrays of a factorization."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 import torch
 
 import tnrank
-
-__all__ = ["Factorization"]
 
 
 class Factorization(torch.nn.Module):
