@@ -109,6 +109,10 @@ class Backend:
         """``(a * b).sum(axes)`` with broadcasting."""
         return self.xp.sum(a * b, axis=axes)
 
+    def pair_product(self, x: Array) -> Array:
+        """``x[:, 0] * x[:, 1]`` for ``x`` of shape ``(m, 2, n)``."""
+        return x[:, 0] * x[:, 1]
+
     def take(self, x: Array, indices: Array, axis: int) -> Array:
         """Slices of ``x`` at ``indices`` along ``axis``."""
         return self.xp.take(x, indices, axis=axis)

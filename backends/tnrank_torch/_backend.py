@@ -66,6 +66,12 @@ class TorchBackend(Backend):
     def multiply_sum(self, a: torch.Tensor, b: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
         return (a * b).sum(axes)
 
+    def pair_product(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.requires_grad or torch.compiler.is_compiling() or _in_vmap(x):
+            return x[:, 0] * x[:, 1]
+        found: torch.Tensor = _PairProduct.apply(x)  # type: ignore[no-untyped-call]  # torch gives it no types
+        return found
+
     def take(self, x: torch.Tensor, indices: torch.Tensor, axis: int) -> torch.Tensor:
         return x.index_select(axis, indices)
 
@@ -158,6 +164,36 @@ class _Spectrum(torch.autograd.Function):
         u, s, vh = torch.linalg.svd(ctx.saved_tensors[0], full_matrices=False)
         moved = (u.conj() * (dx @ vh.mH)).sum(-2).real
         return torch.where(s > ctx.rtol * s[..., :1], moved, 0)
+
+
+class _PairProduct(torch.autograd.Function):
+    """A product of two halves whose gradient is written into one array; autograd makes two and copies them."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> Any:
+        return x[:, 0] * x[:, 1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or _in_vmap(g):
+            return torch.stack((g * x[:, 1].conj(), g * x[:, 0].conj()), 1)
+        found = torch.empty_like(x)
+        for here, there in ((0, 1), (1, 0)):
+            torch.mul(g, x[:, there].conj(), out=found[:, here])
+        return found
+
+    @staticmethod
+    def jvp(ctx: Any, dx: torch.Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return dx[:, 0] * x[:, 1] + x[:, 0] * dx[:, 1]
 
 
 class _DifferentiatedAs(torch.autograd.Function):

@@ -1,8 +1,11 @@
 """Factorizations as convolutional arithmetic circuits: how much dependence a network can express."""
 
 from tnrank.circuits._circuit import Circuit
+from tnrank.circuits._generalized import generalized_product, generalized_tensor
+from tnrank.circuits._grid_tensor import grid_tensor
 from tnrank.circuits._layout import Level
 from tnrank.circuits._min_cut import MinCut, min_cut
+from tnrank.circuits._network_ranks import NetworkRanks, network_ranks
 from tnrank.circuits._representation import (
     Affine,
     CosSin,
@@ -12,6 +15,7 @@ from tnrank.circuits._representation import (
     Representation,
     patches,
 )
+from tnrank.circuits._separation import Separation, SeparationReport, partitions, separation_report
 
 __all__ = [
     "Affine",
@@ -21,8 +25,17 @@ __all__ = [
     "Gaussian",
     "Level",
     "MinCut",
+    "NetworkRanks",
     "OneHot",
     "Representation",
+    "Separation",
+    "SeparationReport",
+    "generalized_product",
+    "generalized_tensor",
+    "grid_tensor",
     "min_cut",
+    "network_ranks",
+    "partitions",
     "patches",
+    "separation_report",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tnrank._typing import Array, Shape
@@ -123,7 +124,7 @@ class Circuit:
         """
         grid = _layout.sides_of(grid)
         windows = _layout.windows_to_one(grid, window)
-        many = [channels] * len(windows) if isinstance(channels, int) else list(channels)
+        many = [channels] * len(windows) if isinstance(channels, Integral) else list(channels)
         if len(many) != len(windows):
             raise ValueError(
                 f"got channels for {len(many)} levels; the grid {_layout.crossed(grid)} needs {len(windows)} levels: "
@@ -229,8 +230,9 @@ class Circuit:
     def shapes(self) -> tuple[Shape, ...]:
         """Shapes of the weights.
 
-        A level has ``(in, out)`` if shared, else ``(locations, in, out)``, padded with zeros where locations differ in
-        channels; last comes the dense layer, ``(channels, classes)``.
+        A level has ``(in, out)`` if shared, else ``(locations, in, out)``, padded where locations differ in channels
+        (:meth:`forward` does not read the padding, :meth:`to_factorization` drops it); last comes the dense layer,
+        ``(channels, classes)``.
         """
         found: list[Shape] = []
         for k, level in enumerate(self.levels):
@@ -246,6 +248,12 @@ class Circuit:
     def parameter_count(self) -> int:
         """Weights of all levels and the dense layer, padding included, the representation's not."""
         return sum(prod(shape) for shape in self.shapes)
+
+    @cached_property
+    def padding(self) -> tuple[Any, ...]:
+        """For each weight where it is more than padding, a boolean NumPy array; ``None`` where it has no padding."""
+        found = [_layout.present(self, k) for k in range(len(self.shapes))]
+        return tuple(None if where.all() else where for where in found)
 
     @cached_property
     def nodes(self) -> tuple[tuple[Node, ...], ...]:

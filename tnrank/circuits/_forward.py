@@ -6,12 +6,13 @@ products of large contiguous blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
+from math import log as ln
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from tnrank._backend import Backend, backend_of
+from tnrank._backend import Backend, backend_of, common_backend
 from tnrank._typing import Array, Function
 from tnrank.circuits import _layout
 
@@ -29,6 +30,9 @@ def forward(circuit: Circuit, weights: Sequence[Array], features: Array, log: bo
     check_weights(circuit, weights)
     backend = backend_of(weights[0])
     indexed = _checked(circuit, weights, features, backend)
+    weights = [_without_padding(circuit, k, w, backend) for k, w in enumerate(weights)]
+    if not indexed and features.dtype != weights[0].dtype:
+        features = backend.xp.astype(features, weights[0].dtype)
     if log and circuit.pooling != "product":
         raise ValueError(f"log=True keeps scales of products, got pooling={circuit.pooling!r}: use log=False")
     x: Any = None if indexed else backend.permute(features, (1, 0, 2))
@@ -56,7 +60,9 @@ def forward(circuit: Circuit, weights: Sequence[Array], features: Array, log: bo
 def check_weights(circuit: Circuit, weights: Sequence[Array]) -> None:
     """Raises:
     ValueError: if shapes are not those of the circuit.
+    TypeError: if they belong to two backends, or are no arrays.
     """
+    common_backend(weights)
     shapes = [tuple(w.shape) for w in weights]
     if shapes != list(circuit.shapes):
         wrong = next((k for k, (a, b) in enumerate(zip(shapes, circuit.shapes, strict=False)) if a != b), None)
@@ -68,6 +74,14 @@ def check_weights(circuit: Circuit, weights: Sequence[Array]) -> None:
         raise ValueError(f"got {detail}; circuit.shapes lists them, circuit.initial_weights() makes them")
 
 
+def _without_padding(circuit: Circuit, k: int, weight: Array, backend: Backend) -> Array:
+    where = circuit.padding[k]
+    if where is None:
+        return weight
+    # A product with zeros would keep what is not finite.
+    return backend.xp.where(backend.asarray(where, device=backend.device_of(weight)), weight, 0)
+
+
 def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backend: Backend) -> bool:
     """Whether the features are indices."""
     if backend_of(features) is not backend:
@@ -75,8 +89,17 @@ def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backen
             f"got features of {backend_of(features).name} and weights of {backend.name}: "
             f"tnrank.get_backend({backend.name!r}).asarray(features)"
         )
-    shape = tuple(features.shape)
-    whole = not backend.dtype_of(features).startswith(("float", "bfloat", "complex"))
+    shape, dtype = tuple(features.shape), backend.dtype_of(features)
+    kinds = {backend.dtype_of(weights[0]).startswith("complex"), dtype.startswith("complex")}
+    if True in kinds and (circuit.pooling == "max" or circuit.activation == "relu"):
+        what = "max pooling" if circuit.pooling == "max" else "the activation 'relu'"
+        raise TypeError(f"got complex numbers and {what}, which needs an order: use real weights and features")
+    if kinds == {True, False} and dtype.startswith("complex"):
+        raise TypeError(
+            f"got features of dtype {dtype} and weights of dtype {backend.dtype_of(weights[0])}: give complex weights, "
+            f"circuit.initial_weights(dtype={dtype!r})"
+        )
+    whole = not dtype.startswith(("float", "bfloat", "complex"))
     most = max(circuit.widths[0])
     if len(shape) == 2 and whole:
         if shape[1] != circuit.order:
@@ -92,7 +115,7 @@ def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backen
         )
     if whole:
         raise TypeError(
-            f"got features of dtype {backend.dtype_of(features)}, whose products overflow: convert them to "
+            f"got features of dtype {dtype}, whose products overflow: convert them to "
             f"{backend.dtype_of(weights[0])}, or give whole numbers (batch, {circuit.order}) that name the functions"
         )
     return False
@@ -100,19 +123,41 @@ def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backen
 
 def _gathered(circuit: Circuit, filters: Array, features: Array, backend: Backend) -> Array:
     """The first convolution of one-hot features: rows of the filters."""
-    xp, level = backend.xp, circuit.levels[0]
-    rows = backend.permute(features, (1, 0))
+    level = circuit.levels[0]
     if level.locations is not None and len(level.locations) < circuit.order:
-        one_hot = xp.astype(rows[:, :, None] == xp.arange(max(circuit.widths[0])), filters.dtype)
-        return _convolved(circuit, 0, filters, one_hot, backend)
-    count, batch = rows.shape
-    size, banks = filters.shape[-2], 1 if level.shared else count
-    # Rows of all locations in one table. A number out of range must not fall into the next location's rows.
-    start = xp.reshape(xp.arange(banks), (banks, 1)) * size
-    rows = xp.where((rows >= 0) & (rows < size), rows + start, banks * size)
-    filters = backend.reshape(filters, (banks * size, filters.shape[-1]))
-    found = backend.take(filters, backend.reshape(rows, (count * batch,)), axis=0)
-    return backend.reshape(found, (count, batch, filters.shape[1]))
+        # One-hot vectors, because some of them pass on as they are.
+        table = backend.xp.eye(max(circuit.widths[0]), dtype=filters.dtype, device=_device(filters))
+        return _convolved(circuit, 0, filters, _looked_up(circuit, table, features, 1, backend), backend)
+    banks = 1 if level.shared else circuit.order
+    table = backend.reshape(filters, (banks * filters.shape[-2], filters.shape[-1]))
+    return _looked_up(circuit, table, features, banks, backend)
+
+
+def _looked_up(circuit: Circuit, table: Array, features: Array, banks: int, backend: Backend) -> Array:
+    """Rows of the table; with a bank a location, those of its own bank."""
+    xp, sizes, device = backend.xp, circuit.widths[0], _device(features)
+    size, (batch, count) = table.shape[0] // banks, features.shape
+    start = xp.reshape(xp.arange(banks, device=device), (banks, 1)) * size
+    rows = xp.astype(backend.permute(features, (1, 0)), start.dtype)
+    most: Any = sizes[0]
+    if len(set(sizes)) > 1:
+        most = xp.reshape(xp.asarray(sizes, dtype=start.dtype, device=device), (count, 1))
+    # A number out of range must not fall into the next location's rows: it becomes one that the table does not have.
+    rows = xp.where((rows >= 0) & (rows < most), rows + start, table.shape[0])
+    try:
+        found = backend.take(table, backend.reshape(rows, (count * batch,)), axis=0)
+    except IndexError as error:
+        raise IndexError(_out_of_range(circuit, backend.to_numpy(features))) from error
+    return backend.reshape(found, (count, batch, table.shape[1]))
+
+
+def _out_of_range(circuit: Circuit, features: Any) -> str:
+    sizes = circuit.widths[0]
+    b, n = next((b, n) for b, row in enumerate(features) for n, d in enumerate(row) if not 0 <= d < sizes[n])
+    return (
+        f"got {features[b, n]} at patch {n} of input {b}, needed a number from 0 to {sizes[n] - 1}, one of "
+        f"{sizes[n]} representation functions: Circuit(.., features={int(features.max()) + 1}) has more"
+    )
 
 
 def _convolved(circuit: Circuit, k: int, filters: Array, x: Array, backend: Backend) -> Array:
@@ -139,13 +184,11 @@ def _convolved(circuit: Circuit, k: int, filters: Array, x: Array, backend: Back
 def pooled(x: Array, grid: Sequence[int], window: Sequence[int], pooling: str, backend: Backend) -> Array:
     """Windows of the grid pooled: ``(locations, batch, channels)`` to one row a window."""
     xp = backend.xp
-    operation, neutral = {
-        "product": (lambda a, b: a * b, 1.0),
-        "max": (xp.maximum, -float("inf")),
-        "average": (lambda a, b: a + b, 0.0),
-        "sum": (lambda a, b: a + b, 0.0),
-    }[pooling]
-    x = _fold_windows(x, grid, window, operation, neutral, backend)
+    if pooling == "product":
+        return _fold_windows(x, grid, window, lambda a, b: a * b, 1.0, backend, backend.pair_product)
+    if pooling == "max":
+        return _fold_windows(x, grid, window, xp.maximum, -float("inf"), backend)
+    x = _fold_windows(x, grid, window, lambda a, b: a + b, 0.0, backend)
     if pooling == "average":
         sizes = [len(places) for places in _layout.windows_of(grid, window)]
         if len(set(sizes)) == 1:
@@ -155,7 +198,13 @@ def pooled(x: Array, grid: Sequence[int], window: Sequence[int], pooling: str, b
 
 
 def _fold_windows(
-    x: Array, grid: Sequence[int], window: Sequence[int], operation: Function, neutral: float, backend: Backend
+    x: Array,
+    grid: Sequence[int],
+    window: Sequence[int],
+    operation: Function,
+    neutral: float,
+    backend: Backend,
+    of_pairs: Function | None = None,
 ) -> Array:
     rest = tuple(x.shape[1:])
     sides = list(grid)
@@ -171,23 +220,24 @@ def _fold_windows(
             border = backend.xp.full((before, count * w - side, after), neutral, dtype=x.dtype, device=_device(x))
             x = backend.xp.concat([x, border], axis=1)
         # Three axes and no more: of arrays with four or five, PyTorch keeps the last but two as channels, and copies.
-        x = _fold(operation, backend.reshape(x, (before * count, w, after)), backend)
+        x = _fold(backend.reshape(x, (before * count, w, after)), operation, of_pairs, backend)
         sides[axis] = count
     return backend.reshape(x, (prod(sides), *rest))
 
 
-def _fold(operation: Callable[[Array, Array], Array], x: Array, backend: Backend) -> Array:
-    """An associative operation along the middle one of three axes, by halves where it is long."""
+def _fold(x: Array, operation: Function, of_pairs: Function | None, backend: Backend) -> Array:
+    """An associative operation along the middle one of three axes, by halves."""
     before, size, after = x.shape
     kept: list[Array] = []
-    while size > _FEW:
+    while size > 1:
         if size % 2:
             kept.append(x[:, size - 1])
             x, size = x[:, : size - 1], size - 1
         size //= 2
-        halves = backend.xp.unstack(backend.reshape(x, (before, 2, size * after)), axis=1)
-        x = backend.reshape(operation(halves[0], halves[1]), (before, size, after))
-    return reduce(operation, [*backend.xp.unstack(x, axis=1), *kept])
+        halves = backend.reshape(x, (before, 2, size * after))
+        x = of_pairs(halves) if of_pairs else operation(*backend.xp.unstack(halves, axis=1))
+        x = backend.reshape(x, (before, size, after))
+    return reduce(operation, [x[:, 0], *kept])
 
 
 def _pooled_with_scale(
@@ -206,8 +256,12 @@ def _pooled_with_scale(
     x = pooled(x, grid, level.window, "product", backend)
     logs = pooled(logs, grid, level.window, "sum", backend)
     if not few:
-        top = xp.max(logs, axis=-1, keepdims=True)
-        x, logs = x * xp.exp(logs - top), top
+        # Channels that are zero have no say in the scale. They count for derivatives, and only there may be too large.
+        zero = backend.stop_gradient(x) == 0
+        top = xp.max(xp.where(zero, -float("inf"), logs), axis=-1, keepdims=True)
+        top = xp.where(top > -float("inf"), top, xp.max(logs, axis=-1, keepdims=True))
+        most = ln(float(xp.finfo(logs.dtype).max)) / 2
+        x, logs = x * xp.exp(xp.clip(logs - top, None, most)), top
     return x, logs
 
 
@@ -216,7 +270,10 @@ def _signed(
 ) -> tuple[Array, Array]:
     xp = backend.xp
     x = x @ weights[-1] if circuit.dense else xp.sum(x, axis=-1, keepdims=True)
-    size = xp.log(abs(x)) + scale
+    size = abs(x)
+    none = backend.stop_gradient(size) == 0
+    # The logarithm of 0 without its warning, and with derivatives 0 rather than NaN.
+    size = xp.where(none, -float("inf"), xp.log(xp.where(none, xp.ones_like(size), size)) + scale)
     sign = xp.sign(backend.stop_gradient(x))
     return (sign, size) if circuit.classes > 1 else (sign[:, 0], size[:, 0])
 

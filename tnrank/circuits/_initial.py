@@ -8,6 +8,7 @@ import numpy as np
 
 from tnrank._backend import Backend, backend_of, get_backend
 from tnrank._typing import Array
+from tnrank.circuits import _layout
 from tnrank.circuits._representation import OneHot
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def initial_weights(
     found = []
     for k, shape in enumerate(circuit.shapes):
         noise = generator.standard_normal(shape)
-        present = _present(circuit, k)
+        present = _layout.present(circuit, k)
         rows = present.any(axis=-1, keepdims=True).sum(axis=-2, keepdims=True)
         if k == 0:
             known = circuit.representation or OneHot(shape[-2])
@@ -45,7 +46,7 @@ def initial_weights(
         found.append(np.where(present, weight, 0))
     target = get_backend(backend)
     dtype = dtype or target.default_dtype
-    host = dtype if dtype in ("float32", "float64") else "float32"
+    host = {"float64": "float64", "complex128": "float64"}.get(dtype, "float32")
     return tuple(target.asarray(np.asarray(w, host), dtype, device) for w in found)
 
 
@@ -60,18 +61,3 @@ def _fitted(sample: Array, features: int) -> np.ndarray[Any, Any]:
     # Products are about 1 if the mean of the logarithms is 0, not that of the sums.
     typical: np.ndarray[Any, Any] = found / np.exp(np.log(np.maximum(sums, 1e-3)).mean())
     return typical
-
-
-def _present(circuit: Circuit, k: int) -> np.ndarray[Any, Any]:
-    """Where weight k is more than padding."""
-    from tnrank.circuits._layout import channels_at
-
-    shape = circuit.shapes[k]
-    if len(shape) == 2:
-        return np.ones(shape, bool)
-    level = circuit.levels[k]
-    found = np.zeros(shape, bool)
-    where = level.locations if level.locations is not None else range(shape[0])
-    for j, n in enumerate(where):
-        found[j, : circuit.widths[k][n], : channels_at(level, n)] = True
-    return found

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tnrank.dimension_tree import Node
 
@@ -36,6 +39,17 @@ class Level:
     shared: bool = False
     locations: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        # One form for what is the same: circuits hash, and compare by value.
+        many = None if isinstance(self.channels, Integral) else tuple(int(c) for c in self.channels)
+        single = int(self.channels) if many is None else many[0] if len(set(many)) == 1 else None
+        window = (self.window,) if isinstance(self.window, Integral) else self.window
+        object.__setattr__(self, "channels", many if single is None else single)
+        object.__setattr__(self, "window", tuple(int(w) for w in window))
+        object.__setattr__(self, "shared", bool(self.shared))
+        if self.locations is not None:
+            object.__setattr__(self, "locations", tuple(int(n) for n in self.locations))
+
 
 def complete(circuit: Circuit) -> None:
     """Check a new circuit and put its fields into their common form.
@@ -59,29 +73,41 @@ def complete(circuit: Circuit) -> None:
         raise ValueError("got no levels, needed at least one: Circuit.shallow and Circuit.deep make them")
     if circuit.classes < 1 or (circuit.classes > 1 and not circuit.dense):
         raise ValueError(f"got {circuit.classes} classes and dense={circuit.dense}: classes need a dense layer")
-    features = circuit.features
-    if not isinstance(features, int):
-        features = tuple(int(f) for f in features)
-        if len(features) != prod(circuit.grid):
-            raise ValueError(f"got features for {len(features)} locations, the grid {crossed(circuit.grid)} has others")
-        keep("features", features[0] if len(set(features)) == 1 else features)
-    elif features < 1:
-        raise ValueError(f"got {features} features, needed at least one representation function")
-    grid, levels = circuit.grid, list(circuit.levels)
+    features = (circuit.features,) if isinstance(circuit.features, Integral) else tuple(circuit.features)
+    features = tuple(int(f) for f in features)
+    if not isinstance(circuit.features, Integral) and len(features) != prod(circuit.grid):
+        raise ValueError(
+            f"got features for {len(features)} locations, the grid {crossed(circuit.grid)} has {prod(circuit.grid)}: "
+            "give one number, or one a location"
+        )
+    if min(features) < 1:
+        raise ValueError(f"got {min(features)} features, needed at least one representation function")
+    keep("features", features[0] if len(set(features)) == 1 else features)
+    features_of(circuit.features, circuit.representation)
+    grid, levels, ragged = circuit.grid, list(circuit.levels), False
     for k, level in enumerate(circuit.levels):
         if prod(grid) == 1 and level.locations is None:
             # One location has one filter bank: one form for what is the same.
             levels[k] = replace(level, shared=True)
         if len(level.window) != len(grid) or any(w < 1 for w in level.window):
             raise ValueError(f"level {k} has the window {level.window}: needed {len(grid)} sides from 1 on")
+        where = range(prod(grid)) if level.locations is None else level.locations
+        if not where or sorted(set(where)) != list(where) or where[0] < 0 or where[-1] >= prod(grid):
+            raise ValueError(
+                f"level {k} has the locations {where}: needed some of 0 .. {prod(grid) - 1} in ascending order"
+            )
         for side, w in zip(grid, level.window, strict=True):
+            ragged |= side % w > 0
             if side % w and not circuit.ragged:
                 raise ValueError(
                     f"the window {crossed(level.window)} of level {k} does not divide the grid {crossed(grid)}: "
                     "set ragged=True for short windows at the border"
                 )
+        # A window larger than the grid is one of the grid's size.
+        levels[k] = replace(levels[k], window=tuple(min(w, s) for w, s in zip(level.window, grid, strict=True)))
         grid = tuple(-(-side // w) for side, w in zip(grid, level.window, strict=True))
     keep("levels", tuple(levels))
+    keep("ragged", ragged)
     if prod(grid) != 1:
         raise ValueError(f"{crossed(grid)} locations are left after the last level: the last window must take them all")
     if circuit.kind == "cp" and len(circuit.levels) != 1:
@@ -129,6 +155,19 @@ def channels_at(level: Level, location: int) -> int:
     return level.channels if isinstance(level.channels, int) else level.channels[location]
 
 
+def present(circuit: Circuit, k: int) -> np.ndarray[Any, Any]:
+    """Where weight k is more than padding."""
+    shape = circuit.shapes[k]
+    if len(shape) == 2:
+        return np.ones(shape, bool)
+    level = circuit.levels[k]
+    found = np.zeros(shape, bool)
+    where = level.locations if level.locations is not None else range(shape[0])
+    for j, n in enumerate(where):
+        found[j, : circuit.widths[k][n], : channels_at(level, n)] = True
+    return found
+
+
 def windows_of(grid: Sequence[int], window: Sequence[int]) -> Iterator[list[int]]:
     """Locations of every pooling window, row by row."""
     counts = [-(-side // w) for side, w in zip(grid, window, strict=True)]
@@ -164,7 +203,7 @@ def sides_of(grid: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: for anything else.
     """
-    sides = (grid,) if isinstance(grid, int) else tuple(int(side) for side in grid)
+    sides = (int(grid),) if isinstance(grid, Integral) else tuple(int(side) for side in grid)
     if len(sides) not in (1, 2) or any(side < 1 for side in sides):
         raise ValueError(f"got the grid {grid!r}, needed (N,) or (H, W) with sides from 1 on")
     return sides
@@ -184,7 +223,7 @@ def windows_to_one(grid: tuple[int, ...], window: Any) -> list[tuple[int, ...]]:
                 f"after {len(given)} levels {crossed(grid)} locations are left: give more or larger windows"
             )
         now = window if given is None else given[len(found)]
-        sides = (int(now),) * len(grid) if isinstance(now, int) else tuple(int(w) for w in now)
+        sides = (int(now),) * len(grid) if isinstance(now, Integral) else tuple(int(w) for w in now)
         if len(sides) != len(grid) or any(w < 1 for w in sides):
             raise ValueError(f"got the window {now!r}, needed {len(grid)} sides from 1 on")
         if given is None and prod(grid) > 1 and all(w == 1 for w, s in zip(sides, grid, strict=True) if s > 1):
@@ -205,9 +244,12 @@ def features_of(features: Any, representation: Representation | None) -> Any:
     if features is None and representation is None:
         raise ValueError("needed features=, the number of representation functions, or representation=")
     if representation is None:
-        return features if isinstance(features, int) else tuple(features)
+        return features
     if features is not None and features != representation.features:
-        raise ValueError(f"got features={features} and a representation of {representation.features} functions")
+        raise ValueError(
+            f"got features={features} and a representation of {representation.features} functions: "
+            "leave one of them out, or give both the same number"
+        )
     return representation.features
 
 

@@ -115,7 +115,17 @@ def weights_of(circuit: Circuit, x: Factorization) -> tuple[Array, ...]:
 
 
 def _packed(circuit: Circuit, k: int, matrices: Sequence[Array]) -> Array:
-    shape = circuit.shapes[k]
+    shape, level, before = circuit.shapes[k], circuit.levels[k], circuit.widths[k]
+    where = level.locations if level.locations is not None else range(len(before))
+    if len(where) != len(matrices):
+        raise ValueError(f"the factorization has {len(matrices)} matrices on level {k}, the circuit {len(where)}")
+    for n, matrix in zip(where, matrices, strict=True):
+        needed = (before[n], _layout.channels_at(level, n))
+        if tuple(matrix.shape) != needed:
+            raise ValueError(
+                f"the factorization has a matrix of shape {tuple(matrix.shape)} on level {k} at location {n}, the "
+                f"circuit {needed}: Circuit.from_factorization(x) fits"
+            )
     if len(shape) == 2:
         _is_shared(matrices, True, f"the matrix of level {k}")
         return matrices[0]

@@ -41,7 +41,10 @@ def available_memory() -> int:
         group = Path("/sys/fs/cgroup")
         most = (group / "memory.max").read_text().strip()
         if most != "max":
-            found.append(int(most) - int((group / "memory.current").read_text()))
+            used = int((group / "memory.current").read_text())
+            # Cached files count as used, and make room when asked to.
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            found.append(int(most) - used + int(stat.get("file", 0)))
     except (OSError, ValueError, IndexError):
         pass
     return max(min(found), 2**26)

@@ -56,7 +56,7 @@ def _read(tree: DimensionTree, grid: tuple[int, ...]) -> list[tuple[int, ...]]:
             at = (min(r for r, _ in places) // window[0], min(c for _, c in places) // window[1])
             if sorted(places) != _cells(at, window, sides) or places != sorted(places):
                 raise ValueError(
-                    f"node {node} is not a window of {crossed(window)} locations of the grid {_shown(sides)}, row by "
+                    f"node {node} is not a window of {_shown(window)} locations of the grid {_shown(sides)}, row by "
                     f"row: a circuit needs DimensionTree.windows(order, window), DimensionTree.quad(height, width), "
                     "or grid= for another layout"
                 )

@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from tnrank import Factorization
 from tnrank.circuits import Circuit, Representation
-from tnrank.factorizations import Factorization
 
 
 class ConvolutionalArithmeticCircuit(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from tnrank.factorizations import MatrixFactorization
+from tnrank import MatrixFactorization
 
 
 class DeepLinear(nn.Sequential):
