@@ -205,6 +205,27 @@ def test_what_ends_the_search() -> None:
     assert "sweeps" in repr(short)
 
 
+def test_a_tensor_that_is_zero_almost_everywhere_is_found() -> None:
+    # Rectified filters: four entries of 243 are not zero, and the first random points are none of them.
+    generator = np.random.default_rng(27)
+    shapes = [(5, 3, 2), (3, 2, 2), (2, 2, 2), (2, 2), (2, 1)]
+    leaves, level, upper, top, root = [generator.standard_normal(shape) for shape in shapes]
+
+    def function(index: Host) -> Host:
+        x = np.maximum(leaves[np.arange(5), index], 0)
+        x = np.stack([x[:, 0] * x[:, 1], x[:, 2] * x[:, 3], x[:, 4]])
+        x = np.maximum(x @ level, 0)
+        x = np.stack([x[0] * x[1], x[2]])
+        x = np.maximum(x @ upper, 0)
+        return np.asarray(np.maximum((x[0] * x[1]) @ top, 0) @ root)[:, 0]
+
+    dense = function(np.indices((3,) * 5).reshape(5, -1).T).reshape((3,) * 5)
+    assert 0 < np.count_nonzero(dense) < 10
+    found = cross_approximation(function, (3,) * 5)
+    assert found.converged
+    assert np.linalg.norm(found.tensor.to_dense() - dense) < 1e-8 * np.linalg.norm(dense)
+
+
 def test_calls_are_batches_of_indices() -> None:
     function = Counted(lambda i: np.sin(total(i)))
     cross_approximation(function, (300, 4, 5, 6, 300), batch_size=70)

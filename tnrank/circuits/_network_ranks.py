@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -167,50 +167,34 @@ def network_ranks(
     values.check_repeats(first, values(probes[::-1])[::-1])
     rtol = _tolerance(rtol, values)
 
-    function = _Largest(values, column)
+    function = _one_output(values, column)
     if atol is None:
         atol = _noise(function, values, seed)
-    starts = read.checked(start)
-
-    def search(starts: Host) -> CrossApproximation:
-        return cross_approximation(
-            function,
-            read.shape,
-            tree,
-            rtol=rtol,
-            atol=atol,
-            max_rank=max_rank,
-            budget=budget - values.count,
-            seed=seed,
-            start=starts,
-            test_points=test_points,
-            batch_size=values.batch_size,
-        )
-
-    found = search(starts)
-    if found.status == "sweeps" and 2 * values.count <= budget and function.index is not None:
-        # Networks that are 0 at most inputs are found from where they are not.
-        again = search(np.concatenate([starts, function.index[None]]))
-        found = again if again.converged or again.error < found.error else found
+    found = cross_approximation(
+        function,
+        read.shape,
+        tree,
+        rtol=rtol,
+        atol=atol,
+        max_rank=max_rank,
+        budget=budget - values.count,
+        seed=seed,
+        start=read.checked(start),
+        test_points=test_points,
+        batch_size=values.batch_size,
+    )
     return _measured(found, rtol, float(atol), values)
 
 
-class _Largest:
-    """One output of a network, and the index of the largest value met."""
+def _one_output(values: Values, column: int | None) -> Callable[[Host], Host]:
+    """The values of one output of a network, in double precision."""
 
-    def __init__(self, values: Values, column: int | None) -> None:
-        self.values, self.column = values, column
-        self.index: Host | None = None
-        self.size = 0.0
+    def function(indices: Host) -> Host:
+        found = values(indices)
+        found = found if column is None else found[:, column]
+        return found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
 
-    def __call__(self, indices: Host) -> Host:
-        found = self.values(indices)
-        found = found if self.column is None else found[:, self.column]
-        found = found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
-        place = int(abs(found).argmax())
-        if abs(found[place]) > self.size:
-            self.size, self.index = float(abs(found[place])), indices[place].astype(np.int64)
-        return found
+    return function
 
 
 def _measured(found: CrossApproximation, rtol: float, atol: float, values: Values) -> NetworkRanks:
@@ -262,7 +246,7 @@ def _tolerance(rtol: float | None, values: Values) -> float:
     return rtol
 
 
-def _noise(function: _Largest, values: Values, seed: int) -> float:
+def _noise(function: Callable[[Host], Host], values: Values, seed: int) -> float:
     """What rounding does to outputs that are sums: nothing that matters in float64, unless terms cancel."""
     if values.eps <= eps_of("float64"):
         return 0.0

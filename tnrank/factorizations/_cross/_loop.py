@@ -28,6 +28,7 @@ _PEAK = 10.0  # times rtol: the largest error, relative to the value, that count
 _SHARE = 1e3  # of rtol is the least tolerance of a node
 _PARTS = 8.0  # of atol is the least error that counts as a rank
 _STEP = 4  # by which the ranks may grow in a sweep while the first pivots are chosen
+_LOST = 0.5  # error with which a search has seen nothing of the tensor
 _STARTS = 4  # of the given points, around which the error is looked for after every sweep
 
 
@@ -100,6 +101,12 @@ def cross_to_nodes(
     history: list[tuple[int, float]] = []
     try:
         status = _search(sweeper, rng, rtol, goal, int(limit), sweeps, starts, points, values, best, history)
+        if status == "sweeps" and evaluations.largest and best.error > _LOST:
+            # A tensor that is zero almost everywhere is found from where it is not: once more, from the largest value
+            # met. Nothing is evaluated twice.
+            starts = np.concatenate([evaluations.extremes[0][1][None], starts])
+            again = Sweeper(evaluations, numbered, rng, float(atol))
+            status = _search(again, rng, rtol, goal, int(limit), sweeps, starts, points, values, best, history)
     except OutOfBudgetError:
         status = "budget"
     arrays = [array.astype(evaluations.dtype) for array in _even(best.arrays)]
