@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,18 @@ from PIL import Image
 
 import tnrank
 from tnrank import plots
+from tnrank.circuits import Circuit
+from tnrank.experiments import make_recipe, run
 
 IMAGES = Path(__file__).parent / "images"
 
 
-def save(name: str, figure: Any, dpi: int = 120) -> None:
-    """A png of few colors, which is a small one."""
+def save(name: str, figure: Any, dpi: int = 120, light: bool = False) -> None:
+    """A png of few colors, which is a small one; ``light`` keeps light tints apart, at three times the size."""
     picture = Image.open(io.BytesIO(plots.image_bytes(figure, "figure.png", dpi=dpi))).convert("RGB")
     # Without the coverage of all colors by the first median cut, thin colored lines turn gray.
-    picture = picture.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    if not light:
+        picture = picture.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     picture.save(IMAGES / name, optimize=True)
     print(f"{name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB, {picture.width} x {picture.height}")
 
@@ -38,6 +42,12 @@ def digits(count: int = 24) -> tnrank.CPFactorization:
     return tnrank.CPFactorization([np.stack([np.cos(a), np.sin(a)]) for a in angles.T])
 
 
+def depth_efficiency() -> Any:
+    """The figure of the recipe."""
+    with TemporaryDirectory() as folder:
+        return run(make_recipe("depth-efficiency"), folder).outcome.figure
+
+
 def main() -> None:
     save("ranks.png", plots.ranks(noisy(), rtol=5e-2))
     of_digits = tnrank.rank_report(digits(), tree=tnrank.DimensionTree.balanced(64), rtol=1e-2)
@@ -46,6 +56,8 @@ def main() -> None:
     save("network-cp.png", plots.network(tnrank.CPFactorization.random((8, 7, 6, 5, 4), rank=10, seed=0)))
     save("network-tt.png", plots.network(tnrank.TensorTrain.random((4,) * 8, rank=3, seed=0)))
     save("network-htf.png", plots.network(tnrank.HierarchicalFactorization.random((2,) * 16, width=5, seed=0)), dpi=90)
+    of_grid = Circuit.deep((4, 4), features=2, channels=16, classes=10)
+    save("circuit.png", plots.circuit(of_grid), dpi=100, light=True)
     grid = tnrank.Network(
         {
             f"{r}{c}": [
@@ -60,6 +72,7 @@ def main() -> None:
         }
     )
     save("network-grid.png", plots.network(grid), dpi=90)
+    save("depth-efficiency.png", depth_efficiency())
 
 
 if __name__ == "__main__":

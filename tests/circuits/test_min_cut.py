@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tnrank
+from tests.circuits.exact import exact_rank, whole_numbers
 from tests.factorizations.strategies import nested_trees
-from tnrank.circuits import min_cut
+from tests.network.strategies import networks
+from tnrank.circuits import Circuit, min_cut
 
 
 def exhaustive(network: tnrank.Network, sizes: dict[Any, int], modes: tuple[int, ...]) -> int:
@@ -70,6 +72,77 @@ def test_no_rank_exceeds_the_bound(case: Any) -> None:
 def test_generic_weights_reach_it_for_powers_of_one_number(case: Any) -> None:
     x, modes = case
     assert measured(x, modes) == min_cut(x, modes).bound
+
+
+@st.composite
+def sized_networks(draw: Any, some: tuple[int, ...]) -> tuple[tnrank.Network, dict[Any, int], tuple[int, ...], int]:
+    """Any network with two modes or more: hyperindices, traces, sums over an index of one tensor, parts apart."""
+    network, sizes = draw(networks(st.sampled_from(some)).filter(lambda found: len(found[0].output) > 1))
+    order = len(network.output)
+    modes = draw(st.sets(st.integers(0, order - 1), min_size=1, max_size=order - 1))
+    return network, sizes, tuple(sorted(modes)), draw(st.integers(0, 2**32 - 1))
+
+
+def formats(some: tuple[int, ...]) -> st.SearchStrategy[tnrank.Factorization]:
+    """CP, matrix, tensor train and Tucker factorizations; only their networks and sizes matter."""
+    size, seed = st.sampled_from(some), st.integers(0, 2**32 - 1)
+    shape = st.lists(size, min_size=2, max_size=4).map(tuple).filter(lambda found: prod(found) <= 1024)
+    pair = st.tuples(size, size)
+    return st.one_of(
+        st.builds(tnrank.CPFactorization.random, shape, rank=size, seed=seed),
+        st.builds(tnrank.MatrixFactorization.random, pair, depth=st.integers(1, 4), hidden=size, seed=seed),
+        st.builds(tnrank.TensorTrain.random, shape, rank=size, seed=seed),
+        st.builds(tnrank.Tucker.random, shape, rank=size, seed=seed),
+    )
+
+
+def sizes_of(x: tnrank.Factorization) -> dict[Any, int]:
+    return dict(x.network.sizes(x.arrays))
+
+
+@given(sized_networks((1, 2, 3, 5)))
+@settings(max_examples=60)
+def test_no_rank_of_any_network_exceeds_the_bound(case: Any) -> None:
+    network, sizes, modes, seed = case
+    assert exact_rank(network, whole_numbers(network, sizes, seed), modes) <= min_cut(network, modes, sizes).bound
+
+
+@pytest.mark.parametrize("some", [(1, 2, 4), (1, 3)])
+@given(data=st.data())
+@settings(max_examples=60)
+def test_generic_networks_reach_it_for_powers_of_one_number(some: tuple[int, ...], data: st.DataObject) -> None:
+    network, sizes, modes, seed = data.draw(sized_networks(some))
+    assert exact_rank(network, whole_numbers(network, sizes, seed), modes) == min_cut(network, modes, sizes).bound
+
+
+@pytest.mark.parametrize("some", [(1, 2, 4, 8), (1, 3, 9)])
+@given(data=st.data())
+@settings(max_examples=40)
+def test_generic_formats_reach_it_for_powers_of_one_number(some: tuple[int, ...], data: st.DataObject) -> None:
+    x = data.draw(formats(some))
+    modes = tuple(sorted(data.draw(st.sets(st.integers(0, x.ndim - 1), min_size=1, max_size=x.ndim - 1))))
+    arrays = whole_numbers(x.network, sizes_of(x), data.draw(st.integers(0, 2**32 - 1)))
+    assert exact_rank(x.network, arrays, modes) == min_cut(x, modes).bound
+
+
+@given(st.integers(2, 5), st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1), st.data())
+@settings(max_examples=40)
+def test_shared_weights_keep_the_bound(order: int, features: int, channels: int, seed: int, data: Any) -> None:
+    circuit = Circuit.deep(order, features=features, channels=channels, shared=True, ragged=True)
+    rng = np.random.default_rng(seed)
+    x = circuit.to_factorization([rng.integers(1, 2**31 - 1, shape) for shape in circuit.shapes])
+    modes = tuple(sorted(data.draw(st.sets(st.integers(0, order - 1), min_size=1, max_size=order - 1))))
+    assert exact_rank(x.network, dict(x.arrays), modes) <= min_cut(x, modes).bound
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shared_weights_may_miss_it_where_others_reach_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for shared, rank in ((True, 3), (False, 4)):
+        circuit = Circuit.deep(4, features=2, channels=4, shared=shared)
+        x = circuit.to_factorization([rng.integers(1, 2**31 - 1, shape) for shape in circuit.shapes])
+        assert min_cut(x, (0, 1)).bound == 4
+        assert exact_rank(x.network, dict(x.arrays), (0, 1)) == rank
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -250,10 +250,9 @@ class Circuit:
         return sum(prod(shape) for shape in self.shapes)
 
     @cached_property
-    def padding(self) -> tuple[Any, ...]:
-        """For each weight where it is more than padding, a boolean NumPy array; ``None`` where it has no padding."""
-        found = [_layout.present(self, k) for k in range(len(self.shapes))]
-        return tuple(None if where.all() else where for where in found)
+    def padding(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]] | None, ...]:
+        """For each weight the rows and the columns of its matrices; ``None`` where all have the same shape."""
+        return tuple(_layout.padding(self, k) for k in range(len(self.shapes)))
 
     @cached_property
     def nodes(self) -> tuple[tuple[Node, ...], ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tnrank._backend import Backend, backend_of, common_backend
 from tnrank._typing import Array, Function
 from tnrank.circuits import _layout
+from tnrank.circuits._lookup import looked_up
 
 if TYPE_CHECKING:
     from tnrank.circuits._circuit import Circuit
@@ -75,11 +76,17 @@ def check_weights(circuit: Circuit, weights: Sequence[Array]) -> None:
 
 
 def _without_padding(circuit: Circuit, k: int, weight: Array, backend: Backend) -> Array:
-    where = circuit.padding[k]
-    if where is None:
+    """Zeros where matrices of different shapes are filled up, whatever is there."""
+    sizes = circuit.padding[k]
+    if sizes is None:
         return weight
-    # A product with zeros would keep what is not finite.
-    return backend.xp.where(backend.asarray(where, device=backend.device_of(weight)), weight, 0)
+    xp, device = backend.xp, _device(weight)
+    for axis, counts in zip((1, 2), sizes, strict=True):
+        places = xp.arange(weight.shape[axis], device=device)
+        places = places[None, :, None] if axis == 1 else places[None, None, :]
+        counts = xp.reshape(xp.asarray(counts, dtype=places.dtype, device=device), (-1, 1, 1))
+        weight = xp.where(places < counts, weight, 0)
+    return weight
 
 
 def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backend: Backend) -> bool:
@@ -123,41 +130,15 @@ def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backen
 
 def _gathered(circuit: Circuit, filters: Array, features: Array, backend: Backend) -> Array:
     """The first convolution of one-hot features: rows of the filters."""
-    level = circuit.levels[0]
+    level, sizes = circuit.levels[0], circuit.widths[0]
+    fix = "they name representation functions, Circuit(.., features=) says how many there are"
     if level.locations is not None and len(level.locations) < circuit.order:
         # One-hot vectors, because some of them pass on as they are.
         table = backend.xp.eye(max(circuit.widths[0]), dtype=filters.dtype, device=_device(filters))
-        return _convolved(circuit, 0, filters, _looked_up(circuit, table, features, 1, backend), backend)
+        return _convolved(circuit, 0, filters, looked_up(table, features, sizes, 1, backend, fix), backend)
     banks = 1 if level.shared else circuit.order
     table = backend.reshape(filters, (banks * filters.shape[-2], filters.shape[-1]))
-    return _looked_up(circuit, table, features, banks, backend)
-
-
-def _looked_up(circuit: Circuit, table: Array, features: Array, banks: int, backend: Backend) -> Array:
-    """Rows of the table; with a bank a location, those of its own bank."""
-    xp, sizes, device = backend.xp, circuit.widths[0], _device(features)
-    size, (batch, count) = table.shape[0] // banks, features.shape
-    start = xp.reshape(xp.arange(banks, device=device), (banks, 1)) * size
-    rows = xp.astype(backend.permute(features, (1, 0)), start.dtype)
-    most: Any = sizes[0]
-    if len(set(sizes)) > 1:
-        most = xp.reshape(xp.asarray(sizes, dtype=start.dtype, device=device), (count, 1))
-    # A number out of range must not fall into the next location's rows: it becomes one that the table does not have.
-    rows = xp.where((rows >= 0) & (rows < most), rows + start, table.shape[0])
-    try:
-        found = backend.take(table, backend.reshape(rows, (count * batch,)), axis=0)
-    except IndexError as error:
-        raise IndexError(_out_of_range(circuit, backend.to_numpy(features))) from error
-    return backend.reshape(found, (count, batch, table.shape[1]))
-
-
-def _out_of_range(circuit: Circuit, features: Any) -> str:
-    sizes = circuit.widths[0]
-    b, n = next((b, n) for b, row in enumerate(features) for n, d in enumerate(row) if not 0 <= d < sizes[n])
-    return (
-        f"got {features[b, n]} at patch {n} of input {b}, needed a number from 0 to {sizes[n] - 1}, one of "
-        f"{sizes[n]} representation functions: Circuit(.., features={int(features.max()) + 1}) has more"
-    )
+    return looked_up(table, features, sizes, banks, backend, fix)
 
 
 def _convolved(circuit: Circuit, k: int, filters: Array, x: Array, backend: Backend) -> Array:

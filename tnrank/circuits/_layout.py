@@ -96,16 +96,17 @@ def complete(circuit: Circuit) -> None:
             raise ValueError(
                 f"level {k} has the locations {where}: needed some of 0 .. {prod(grid) - 1} in ascending order"
             )
-        for side, w in zip(grid, level.window, strict=True):
+        # A window larger than the grid is one of the grid's size.
+        window = tuple(min(w, side) for w, side in zip(level.window, grid, strict=True))
+        levels[k] = replace(levels[k], window=window)
+        for side, w in zip(grid, window, strict=True):
             ragged |= side % w > 0
             if side % w and not circuit.ragged:
                 raise ValueError(
-                    f"the window {crossed(level.window)} of level {k} does not divide the grid {crossed(grid)}: "
+                    f"the window {crossed(window)} of level {k} does not divide the grid {crossed(grid)}: "
                     "set ragged=True for short windows at the border"
                 )
-        # A window larger than the grid is one of the grid's size.
-        levels[k] = replace(levels[k], window=tuple(min(w, s) for w, s in zip(level.window, grid, strict=True)))
-        grid = tuple(-(-side // w) for side, w in zip(grid, level.window, strict=True))
+        grid = tuple(-(-side // w) for side, w in zip(grid, window, strict=True))
     keep("levels", tuple(levels))
     keep("ragged", ragged)
     if prod(grid) != 1:
@@ -117,6 +118,8 @@ def complete(circuit: Circuit) -> None:
     if any(level.locations is not None for level in circuit.levels) and circuit.kind != "matrix":
         raise ValueError("levels that act at some locations only belong to kind='matrix'")
     widths(circuit)
+    # Found now and kept, because compilers cannot trace how a cached property is filled.
+    _ = circuit.grids, circuit.widths, circuit.shapes, circuit.padding
 
 
 def widths(circuit: Circuit) -> tuple[tuple[int, ...], ...]:
@@ -155,16 +158,24 @@ def channels_at(level: Level, location: int) -> int:
     return level.channels if isinstance(level.channels, int) else level.channels[location]
 
 
-def present(circuit: Circuit, k: int) -> np.ndarray[Any, Any]:
-    """Where weight k is more than padding."""
+def padding(circuit: Circuit, k: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Rows and columns of the matrices of weight k; ``None`` if they are all of one shape."""
     shape = circuit.shapes[k]
     if len(shape) == 2:
-        return np.ones(shape, bool)
-    level = circuit.levels[k]
-    found = np.zeros(shape, bool)
+        return None
+    level, before = circuit.levels[k], circuit.widths[k]
     where = level.locations if level.locations is not None else range(shape[0])
-    for j, n in enumerate(where):
-        found[j, : circuit.widths[k][n], : channels_at(level, n)] = True
+    rows, columns = tuple(before[n] for n in where), tuple(channels_at(level, n) for n in where)
+    return None if len({*zip(rows, columns, strict=True)}) == 1 else (rows, columns)
+
+
+def present(circuit: Circuit, k: int) -> np.ndarray[Any, Any]:
+    """Where weight k is more than padding."""
+    found = np.ones(circuit.shapes[k], bool)
+    sizes = circuit.padding[k]
+    if sizes is not None:
+        for j, (rows, columns) in enumerate(zip(*sizes, strict=True)):
+            found[j, rows:] = found[j, :, columns:] = False
     return found
 
 

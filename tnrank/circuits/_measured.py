@@ -73,7 +73,9 @@ class Source:
         assert self.arrays is not None
         dense = contract(self.network, self.arrays)
         backend = backend_of(dense)
-        sizes = contract(self.network, {name: backend.xp.abs(a) for name, a in self.arrays.items()})
+        # NumPy makes a scalar of the absolute value of an array of order 0.
+        positive = {name: backend.xp.asarray(backend.xp.abs(a)) for name, a in self.arrays.items()}
+        sizes = contract(self.network, positive)
         norm, whole = (float(np.linalg.norm(backend.to_numpy(a))) for a in (dense, sizes))
         return dense, max(1.0, whole / norm) if norm > 0 else 1.0
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tnrank._backend import backend_of, get_backend
+from tnrank._backend import backend_of, common_backend, get_backend
 from tnrank._typing import Array, Shape
+from tnrank.circuits._lookup import looked_up
 
 if TYPE_CHECKING:
     from tnrank._backend import Backend
@@ -27,6 +28,9 @@ class Representation:
     def __post_init__(self) -> None:
         if self.features < 1:
             raise ValueError(f"got {self.features} representation functions, needed at least 1")
+        for name in ("values", "patch"):
+            if getattr(self, name, 1) < 1:
+                raise ValueError(f"got {name}={getattr(self, name)}, needed at least 1")
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -111,18 +115,19 @@ class Embedding(Representation):
         return {"table": (self.values, self.features)}
 
     def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
-        return {"table": 1 + 0.1 * generator.standard_normal((self.values, self.features))}
+        noise = generator.standard_normal((self.values, self.features))
+        # With mean 0 over the functions, so that the mean of all functions is 1 for every value.
+        return {"table": 1 + 0.1 * (noise - noise.mean(axis=1, keepdims=True))}
 
     def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
-        backend = backend_of(arrays["table"])
+        backend = _common(arrays, inputs)
         if len(inputs.shape) != 2 or backend.dtype_of(inputs).startswith(("float", "bfloat", "complex")):
             raise ValueError(
                 f"got {backend.dtype_of(inputs)} inputs of shape {tuple(inputs.shape)}: an embedding needs whole "
                 f"numbers below {self.values} of shape (batch, N)"
             )
-        batch, count = inputs.shape
-        found = backend.take(arrays["table"], backend.reshape(inputs, (batch * count,)), axis=0)
-        return backend.reshape(found, (batch, count, self.features))
+        sizes, fix = (self.values,) * inputs.shape[1], "Embedding(.., values=) says how many there are"
+        return backend.permute(looked_up(arrays["table"], inputs, sizes, 1, backend, fix), (1, 0, 2))
 
 
 @dataclass(frozen=True)
@@ -190,8 +195,9 @@ class Affine(Representation):
 
     def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
         _check_patches(inputs, self.patch)
+        xp = _common(arrays, inputs).xp
         found = inputs @ arrays["kernel"] + arrays["bias"]
-        return backend_of(found).xp.where(found > 0, found, 0 * found)
+        return xp.where(found > 0, found, 0 * found)
 
 
 @dataclass(frozen=True)
@@ -224,26 +230,40 @@ class Gaussian(Representation):
             centers = np.linspace(0, 1, self.features)[:, None] if self.features > 1 else np.full((1, 1), 0.5)
             width = 2 / 3 / steps
         else:
-            centers = generator.uniform(size=(self.features, self.patch))
+            # The same ones for every seed: ``ones`` counts on them.
+            centers = np.random.default_rng(0).uniform(size=(self.features, self.patch))
             width = np.sqrt(self.patch) / 3
         return {"centers": centers, "log_width": np.full(self.features, np.log(width))}
 
     def __call__(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
         _check_patches(inputs, self.patch)
-        xp = backend_of(inputs).xp
+        xp = _common(arrays, inputs).xp
         distance = xp.sum((inputs[..., None, :] - arrays["centers"]) ** 2, axis=-1)
         return xp.exp(-0.5 * distance * xp.exp(-2 * arrays["log_width"]))
 
     def ones(self) -> Host:
-        generator = np.random.default_rng(0)
-        patches = generator.uniform(size=(1, 4096, self.patch))
+        patches = np.random.default_rng(0).uniform(size=(1, 4096, self.patch))
+        # Most of an image is the darkest patch, and most of the rest the brightest: those two exactly, if there are
+        # functions enough, or else the errors of all patches multiply.
+        patches[0, 0], patches[0, 1] = 0, 1
+        weight = np.ones(4096)
+        weight[0], weight[1] = 1e7, 1e7 if self.features > 1 else 1
         values = self(self.initial(seed=0, dtype="float64"), patches)[0]
-        found: Host = np.linalg.lstsq(values, np.ones(len(values)), rcond=None)[0]
+        found: Host = np.linalg.lstsq(values * weight[:, None], weight, rcond=None)[0]
         return found
 
     @property
     def spread(self) -> float:
         return 1.0
+
+
+def _common(arrays: Mapping[str, Array], inputs: Array) -> Backend:
+    """The backend of all.
+
+    Raises:
+        TypeError: if there are two.
+    """
+    return common_backend([*arrays.values(), inputs], lambda: [*arrays, "inputs"])
 
 
 def _check_patches(inputs: Array, patch: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tnrank.cli import _backends, _complete, _console, _demo, _ranks, _reproduce
+from tnrank.cli import _backends, _circuit, _complete, _console, _demo, _ranks, _reproduce
 
 app = typer.Typer(
     add_completion=False,
@@ -35,5 +35,13 @@ def _options(
     _console.settings["debug"] = debug
 
 
-for command in (_reproduce.reproduce, _ranks.ranks, _complete.complete, _backends.backends, _demo.demo):
+_COMMANDS = (
+    _reproduce.reproduce,
+    _ranks.ranks,
+    _complete.complete,
+    _circuit.circuit,
+    _backends.backends,
+    _demo.demo,
+)
+for command in _COMMANDS:
     app.command()(_console.guarded(command))

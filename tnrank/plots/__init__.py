@@ -1,5 +1,8 @@
 """Figures. matplotlib is imported when the first one is drawn; a figure is saved by whoever asked for it."""
 
+from tnrank.plots._architectures import ArchitecturePanel, architectures
+from tnrank.plots._circuit import circuit
+from tnrank.plots._depth_efficiency import Growth, depth_efficiency
 from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._network import network
@@ -8,4 +11,18 @@ from tnrank.plots._ranks import ranks
 from tnrank.plots._save import image_bytes
 from tnrank.plots._spectra import spectra
 
-__all__ = ["Panel", "dimension_tree", "dynamics", "image_bytes", "network", "rank_scan", "ranks", "spectra"]
+__all__ = [
+    "ArchitecturePanel",
+    "Growth",
+    "Panel",
+    "architectures",
+    "circuit",
+    "depth_efficiency",
+    "dimension_tree",
+    "dynamics",
+    "image_bytes",
+    "network",
+    "rank_scan",
+    "ranks",
+    "spectra",
+]

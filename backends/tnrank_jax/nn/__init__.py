@@ -1,0 +1,7 @@
+"""Factorizations and circuits as Equinox modules: train them inside any JAX program."""
+
+from tnrank_jax.nn._circuit import ConvolutionalArithmeticCircuit
+from tnrank_jax.nn._factorization import Factorization
+from tnrank_jax.nn._linear import DeepLinear
+
+__all__ = ["ConvolutionalArithmeticCircuit", "DeepLinear", "Factorization"]
