@@ -40,7 +40,7 @@ def slow(circuit: Circuit, weights: Any, features: np.ndarray[Any, Any]) -> np.n
     return x if circuit.classes > 1 else x[:, 0]
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(sorted(POOL)), st.sampled_from(["identity", "relu"]))
 def test_any_pooling_and_activation(data: Any, pooling: str, activation: str) -> None:
     circuit = data.draw(circuits(pooling=pooling, activation=activation))
@@ -163,10 +163,10 @@ def test_logarithm_of_zero(backend_name: str) -> None:
 
 def test_compiled_by_torch() -> None:
     torch = pytest.importorskip("torch")
-    for sizes in (2, (2, 3, 2) * 3):
-        circuit = Circuit.deep((3, 3), sizes, 3, ragged=True, classes=2)
+    for sizes in (2, (2, 3, 2)):
+        circuit = Circuit.deep(3, sizes, 3, ragged=True, classes=2)
         weights = circuit.initial_weights(backend="torch", dtype="float64")
-        for features in (torch.randint(0, 2, (4, 9)), torch.rand(4, 9, circuit.shapes[0][1], dtype=torch.float64)):
+        for features in (torch.randint(0, 2, (4, 3)), torch.rand(4, 3, circuit.shapes[0][1], dtype=torch.float64)):
             for log in (False, True):
                 run = torch.compile(
                     lambda w, f, c=circuit, log=log: c.forward(w, f, log), backend="eager", fullgraph=True
@@ -208,7 +208,7 @@ def test_one_form_for_what_is_the_same() -> None:
         assert repr(other) == repr(plain)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(circuits())
 def test_numbers_of_a_circuit_agree(circuit: Circuit) -> None:
     assert hash(circuit) == hash(pickle.loads(pickle.dumps(circuit)))
@@ -452,20 +452,19 @@ def test_numbers_out_of_range_never_read_other_filters(circuit: Circuit, backend
     """NumPy and PyTorch raise; JAX cannot raise on values, and gives NaN."""
     backend = tnrank.get_backend(backend_name)
     weights = circuit.initial_weights(backend=backend_name)
-    runs = {log: backend.jit(lambda w, f, log=log: circuit.forward(w, f, log)) for log in (False, True)}
+    run = backend.jit(lambda w, f: (circuit.forward(w, f), circuit.forward(w, f, True)[1]))
     for n, size in enumerate(circuit.widths[0]):
         for bad in (-1, -size, size, size + 1, 2**31 - 1):
             features = np.zeros((2, circuit.order), int)
             features[1, n] = bad
+            if backend_name == "jax":
+                for found in run(weights, backend.asarray(features)):
+                    assert np.isfinite(host(found)[0])
+                    assert np.isnan(host(found)[1])
+                continue
             for log in (False, True):
-                if backend_name == "jax":
-                    found = runs[log](weights, backend.asarray(features))
-                    found = host(found[1] if log else found)
-                    assert np.isfinite(found[0])
-                    assert np.isnan(found[1])
-                else:
-                    with pytest.raises(IndexError, match=f"got {bad} at patch {n} of input 1, .* 0 to {size - 1}"):
-                        circuit.forward(weights, backend.asarray(features), log)
+                with pytest.raises(IndexError, match=f"got {bad} at patch {n} of input 1, .* 0 to {size - 1}"):
+                    circuit.forward(weights, backend.asarray(features), log)
 
 
 @pytest.mark.parametrize("name", ["jax", "torch"])

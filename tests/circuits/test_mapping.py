@@ -66,11 +66,11 @@ def draw_features(circuit: Circuit, batch: int = 5, seed: int = 1) -> np.ndarray
 
 
 def check(got: Any, wanted: Any, size: Any, rtol: float = 1e-12) -> None:
-    wanted = wanted.reshape(host(got).shape)
-    assert (abs(host(got) - wanted) <= rtol * size.reshape(wanted.shape)).all()
+    wanted = wanted.reshape(got.shape)
+    assert (abs(got - wanted) <= rtol * size.reshape(wanted.shape)).all()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_output_is_the_tensor_contracted(data: Any) -> None:
     circuit = data.draw(circuits())
@@ -84,22 +84,18 @@ def test_output_is_the_tensor_contracted(data: Any) -> None:
 
 
 @named
-@pytest.mark.parametrize("log", [False, True])
-def test_output_on_every_backend(circuit: Circuit, log: bool, backend_name: str) -> None:
+def test_output_on_every_backend(circuit: Circuit, backend_name: str) -> None:
     backend = tnrank.get_backend(backend_name)
     weights, features = draw_weights(circuit), draw_features(circuit)
     features[0, 0, 0] = features[1, :, 0] = 0
+    run = backend.jit(lambda w, f: (circuit.forward(w, f), *circuit.forward(w, f, True)))
     for given_features in (features, np.zeros((3, circuit.order), int)):
         wanted, size = output(circuit, weights, given_features)
-        run = backend.jit(lambda w, f: circuit.forward(w, f, log))
-        got = run([backend.asarray(w) for w in weights], backend.asarray(given_features))
-        if log:
-            got = host(got[0]) * np.exp(host(got[1]))
-            check(got, wanted, size)
-        else:
-            assert tnrank.backend_of(got) is backend
-            assert backend.dtype_of(got) == "float64"
-            check(got, wanted, size)
+        found = run([backend.asarray(w) for w in weights], backend.asarray(given_features))
+        assert all(tnrank.backend_of(a) is backend and backend.dtype_of(a) == "float64" for a in found)
+        plain, sign, logs = map(host, found)
+        check(plain, wanted, size)
+        check(sign * np.exp(logs), wanted, size)
 
 
 @named
@@ -134,7 +130,7 @@ def test_padding_is_not_read(circuit: Circuit, backend_name: str) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(x.arrays.values(), y.arrays.values(), strict=True))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_weights_survive_bit_for_bit(data: Any) -> None:
     circuit = data.draw(circuits())
@@ -146,7 +142,7 @@ def test_weights_survive_bit_for_bit(data: Any) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(x.arrays.values(), again.arrays.values(), strict=True))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.one_of(cp_factorizations(), matrix_factorizations()))
 def test_factorizations_survive_bit_for_bit(x: tnrank.Factorization) -> None:
     circuit = Circuit.from_factorization(x)

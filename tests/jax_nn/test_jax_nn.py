@@ -209,12 +209,17 @@ def test_dtypes(dtype):
 
 
 def test_same_weights_as_everywhere():
-    circuit = Circuit.deep((4, 4), channels=3, classes=2, representation=Affine(4, patch=2))
+    circuit = Circuit.deep((4, 4), channels=3, classes=2, representation=Gaussian(4, patch=2))
     module = nn.ConvolutionalArithmeticCircuit(circuit, seed=7, dtype="float32", std=0.1)
     for a, b in zip(module.weights, circuit.initial_weights(7, "numpy", "float32", std=0.1), strict=True):
         np.testing.assert_array_equal(a, b)
     for name, array in circuit.representation.initial(7, "numpy", "float32").items():
         np.testing.assert_array_equal(module.representation[name], array)
+    sample = np.random.default_rng(0).uniform(size=(8, 16, 2)).astype("float32")
+    fitted = nn.ConvolutionalArithmeticCircuit(circuit, seed=7, dtype="float32", sample=sample)
+    features = circuit.represent(circuit.representation.initial(7, "numpy", "float32"), sample)
+    for a, b in zip(fitted.weights, circuit.initial_weights(7, "numpy", "float32", sample=features), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 class Model(eqx.Module):
@@ -280,12 +285,12 @@ def test_inside_sequential():
 )
 def test_order_784_trains(representation, log, rate):
     circuit = Circuit.deep((28, 28), channels=4, classes=3, ragged=True, representation=representation)
-    module = nn.ConvolutionalArithmeticCircuit(circuit, dtype="float32")
     rng = np.random.default_rng(0)
     # three images, with noise
     labels = rng.integers(3, size=24)
     images = rng.uniform(size=(3, 784, 1))[labels] + 0.1 * rng.standard_normal((24, 784, 1))
     inputs = jnp.asarray(images, jnp.float32)
+    module = nn.ConvolutionalArithmeticCircuit(circuit, dtype="float32")
     optimizer = optax.adam(rate)
 
     @jax.jit

@@ -124,7 +124,7 @@ class Circuit:
         """
         grid = _layout.sides_of(grid)
         windows = _layout.windows_to_one(grid, window)
-        many = [channels] * len(windows) if isinstance(channels, Integral) else list(channels)
+        many = [channels] * len(windows) if isinstance(channels, (int, Integral)) else list(channels)
         if len(many) != len(windows):
             raise ValueError(
                 f"got channels for {len(many)} levels; the grid {_layout.crossed(grid)} needs {len(windows)} levels: "

@@ -157,7 +157,9 @@ def _convolved(circuit: Circuit, k: int, filters: Array, x: Array, backend: Back
         row = row[:, : filters.shape[1]] @ filters[places[n]] if n in places else row[:, : widths[n]]
         missing = after - row.shape[1]
         rows.append(
-            xp.concat([row, xp.zeros((row.shape[0], missing), dtype=row.dtype)], axis=1) if missing > 0 else row
+            xp.concat([row, xp.zeros((row.shape[0], missing), dtype=row.dtype, device=_device(row))], axis=1)
+            if missing > 0
+            else row
         )
     return xp.stack(rows)
 
@@ -216,7 +218,7 @@ def _fold(x: Array, operation: Function, of_pairs: Function | None, backend: Bac
             x, size = x[:, : size - 1], size - 1
         size //= 2
         halves = backend.reshape(x, (before, 2, size * after))
-        x = of_pairs(halves) if of_pairs else operation(*backend.xp.unstack(halves, axis=1))
+        x = of_pairs(halves) if of_pairs else operation(halves[:, 0], halves[:, 1])
         x = backend.reshape(x, (before, size, after))
     return reduce(operation, [x[:, 0], *kept])
 

@@ -41,9 +41,9 @@ class Level:
 
     def __post_init__(self) -> None:
         # One form for what is the same: circuits hash, and compare by value.
-        many = None if isinstance(self.channels, Integral) else tuple(int(c) for c in self.channels)
+        many = None if isinstance(self.channels, (int, Integral)) else tuple(int(c) for c in self.channels)
         single = int(self.channels) if many is None else many[0] if len(set(many)) == 1 else None
-        window = (self.window,) if isinstance(self.window, Integral) else self.window
+        window = (self.window,) if isinstance(self.window, (int, Integral)) else self.window
         object.__setattr__(self, "channels", many if single is None else single)
         object.__setattr__(self, "window", tuple(int(w) for w in window))
         object.__setattr__(self, "shared", bool(self.shared))
@@ -73,9 +73,9 @@ def complete(circuit: Circuit) -> None:
         raise ValueError("got no levels, needed at least one: Circuit.shallow and Circuit.deep make them")
     if circuit.classes < 1 or (circuit.classes > 1 and not circuit.dense):
         raise ValueError(f"got {circuit.classes} classes and dense={circuit.dense}: classes need a dense layer")
-    features = (circuit.features,) if isinstance(circuit.features, Integral) else tuple(circuit.features)
+    features = (circuit.features,) if isinstance(circuit.features, (int, Integral)) else tuple(circuit.features)
     features = tuple(int(f) for f in features)
-    if not isinstance(circuit.features, Integral) and len(features) != prod(circuit.grid):
+    if not isinstance(circuit.features, (int, Integral)) and len(features) != prod(circuit.grid):
         raise ValueError(
             f"got features for {len(features)} locations, the grid {crossed(circuit.grid)} has {prod(circuit.grid)}: "
             "give one number, or one a location"
@@ -214,7 +214,7 @@ def sides_of(grid: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: for anything else.
     """
-    sides = (int(grid),) if isinstance(grid, Integral) else tuple(int(side) for side in grid)
+    sides = (int(grid),) if isinstance(grid, (int, Integral)) else tuple(int(side) for side in grid)
     if len(sides) not in (1, 2) or any(side < 1 for side in sides):
         raise ValueError(f"got the grid {grid!r}, needed (N,) or (H, W) with sides from 1 on")
     return sides
@@ -234,7 +234,7 @@ def windows_to_one(grid: tuple[int, ...], window: Any) -> list[tuple[int, ...]]:
                 f"after {len(given)} levels {crossed(grid)} locations are left: give more or larger windows"
             )
         now = window if given is None else given[len(found)]
-        sides = (int(now),) * len(grid) if isinstance(now, Integral) else tuple(int(w) for w in now)
+        sides = (int(now),) * len(grid) if isinstance(now, (int, Integral)) else tuple(int(w) for w in now)
         if len(sides) != len(grid) or any(w < 1 for w in sides):
             raise ValueError(f"got the window {now!r}, needed {len(grid)} sides from 1 on")
         if given is None and prod(grid) > 1 and all(w == 1 for w, s in zip(sides, grid, strict=True) if s > 1):

@@ -56,7 +56,7 @@ class RankOfArchitecture(Recipe):
         steps: of every model.
         record_every: distance of the recorded steps.
 
-    Source: the closing hypothesis of Razin, Maman & Cohen 2022, Sec. 8, on networks of Cohen & Shashua 2016.
+    Source: the closing hypothesis of Razin, Maman & Cohen 2022, on networks of Cohen & Shashua 2016.
     """
 
     name: ClassVar[str] = "rank-of-architecture"

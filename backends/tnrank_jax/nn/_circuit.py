@@ -27,6 +27,7 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
         dtype: JAX's default if ``None``.
         device: where the arrays live.
         std: see :meth:`tnrank.circuits.Circuit.initial_weights`.
+        sample: some inputs, to start from outputs of size 1 for them; it matters for long products.
 
     Raises:
         TypeError: if ``circuit`` is not a Circuit.
@@ -50,7 +51,13 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
     representation: dict[str, Any]
 
     def __init__(
-        self, circuit: Circuit, seed: int | None = 0, dtype: Any = None, device: Any = None, std: float | None = None
+        self,
+        circuit: Circuit,
+        seed: int | None = 0,
+        dtype: Any = None,
+        device: Any = None,
+        std: float | None = None,
+        sample: Any = None,
     ) -> None:
         if not isinstance(circuit, Circuit):
             raise TypeError(
@@ -59,8 +66,9 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
             )
         name, functions = dtype_name(dtype), circuit.representation
         self.circuit = circuit
-        self.weights = circuit.initial_weights(seed, "jax", name, device, std)
         self.representation = {} if functions is None else functions.initial(seed, "jax", name, device)
+        features = None if sample is None else self._features(jnp.asarray(sample))
+        self.weights = circuit.initial_weights(seed, "jax", name, device, std, features)
 
     @classmethod
     def from_sizes(
@@ -78,6 +86,7 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
         dtype: Any = None,
         device: Any = None,
         std: float | None = None,
+        sample: Any = None,
     ) -> Self:
         """A deep circuit with new weights: :meth:`tnrank.circuits.Circuit.deep`.
 
@@ -96,7 +105,7 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
             ragged=ragged,
             representation=representation,
         )
-        return cls(circuit, seed, dtype, device, std)
+        return cls(circuit, seed, dtype, device, std, sample)
 
     @classmethod
     def from_factorization(
@@ -122,7 +131,8 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
         circuit = Circuit.from_factorization(x, grid, shared, classes)
         x = x if x.backend.name == "jax" else x.to("jax")
         made = cls(circuit, 0, x.dtype)
-        return eqx.tree_at(lambda module: module.weights, made, circuit.weights_of(x))
+        found: Self = eqx.tree_at(lambda module: module.weights, made, circuit.weights_of(x))
+        return found
 
     def value(self) -> Any:
         """The factorization of the present weights; gradients flow through it.
@@ -149,13 +159,17 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
         Raises:
             ValueError: for another number of patches or of numbers in a patch.
         """
-        circuit, inputs = self.circuit, jnp.asarray(inputs)
-        if inputs.ndim == 4 and len(circuit.grid) == 2 and inputs.shape[2:] == circuit.grid:
-            inputs = jnp.moveaxis(inputs.reshape(*inputs.shape[:2], -1), 1, 2)
+        inputs = jnp.asarray(inputs)
         single = inputs.ndim == (2 if jnp.issubdtype(inputs.dtype, jnp.inexact) else 1)
-        inputs = inputs[None] if single else inputs
-        found = circuit.forward(self.weights, circuit.represent(self.representation, inputs), log)
+        features = self._features(inputs[None] if single else inputs)
+        found = self.circuit.forward(self.weights, features, log)
         return jax.tree.map(lambda a: a[0], found) if single else found
+
+    def _features(self, inputs: jax.Array) -> Any:
+        grid = self.circuit.grid
+        if inputs.ndim == 4 and len(grid) == 2 and inputs.shape[2:] == grid:
+            inputs = jnp.moveaxis(inputs.reshape(*inputs.shape[:2], -1), 1, 2)
+        return self.circuit.represent(self.representation, inputs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(\n{indent(str(self.circuit), '  ')}\n)"

@@ -82,7 +82,8 @@ class DeepLinear(eqx.Module):
             )
         x = x if x.backend.name == "jax" else x.to("jax")
         made = cls((1, 1), dtype="float32")
-        return eqx.tree_at(lambda module: module.layers, made, tuple(_layer(w) for w in x.layers))
+        found: Self = eqx.tree_at(lambda module: module.layers, made, tuple(_layer(w) for w in x.layers))
+        return found
 
     def value(self) -> MatrixFactorization:
         """The matrix factorization of the present weights; gradients flow through it."""
@@ -104,7 +105,6 @@ def dtype_name(dtype: Any) -> str:
 def _layer(matrix: jax.Array) -> eqx.nn.Linear:
     rows, columns = matrix.shape
     # Made of shapes only: the layer's own initialization would be thrown away.
-    layer: eqx.nn.Linear = eqx.filter_eval_shape(
-        lambda: eqx.nn.Linear(rows, columns, use_bias=False, key=jax.random.key(0))
-    )
-    return eqx.tree_at(lambda made: made.weight, layer, matrix.T)
+    shapes = eqx.filter_eval_shape(lambda: eqx.nn.Linear(rows, columns, use_bias=False, key=jax.random.key(0)))
+    layer: eqx.nn.Linear = eqx.tree_at(lambda made: made.weight, shapes, matrix.T)
+    return layer
