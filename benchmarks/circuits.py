@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from benchmarks._harness import Report, alternate
@@ -20,7 +23,7 @@ def plain(circuit: Any, relu: bool) -> Any:
         def __init__(self) -> None:
             super().__init__()
             sizes = [circuit.features, *(level.channels for level in circuit.levels)]
-            pairs = zip(sizes, sizes[1:], strict=False)
+            pairs = pairwise(sizes)
             self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairs)
             self.dense = nn.Linear(sizes[-1], CLASSES, bias=False)
 
@@ -50,7 +53,13 @@ def step(module: Any, inputs: Any, log: bool = False) -> Callable[[], Any]:
 
 
 def run(report: Report) -> None:
-    """28 x 28 patches, windows of 2 x 2, 64 channels, shared filters, batches of 256, float32."""
+    """28 x 28 patches, windows of 2 x 2, 64 channels, shared filters, batches of 256, float32; one core."""
+    with one_core():
+        measure(report)
+
+
+def measure(report: Report) -> None:
+    """Both numbers of features, every pair."""
     import torch
 
     from tnrank.circuits import Circuit
@@ -78,6 +87,17 @@ def run(report: Report) -> None:
         )
         report.compare(name, "seconds in log-space, plain", *alternate(step(module, inputs, True), ours, 7), at_most=2)
         report.compare(name, "seconds on JAX, torch", *alternate(on_jax(circuit, inputs), ours, 7), at_most=1)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """XLA takes all cores whatever its flags say; threads that it starts in here have one."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def on_jax(circuit: Any, inputs: Any) -> Callable[[], Any]:

@@ -123,12 +123,14 @@ def test_half_precision(dtype: str, log: bool) -> None:
     circuit = Circuit.deep((4, 4), 2, 4, classes=3)
     weights = circuit.initial_weights(backend="torch", dtype=dtype)
     exact = [w.double() for w in weights]
-    for features in (torch.randint(0, 2, (5, 16)), torch.rand(5, 16, 2, dtype=weights[0].dtype)):
+    generator = np.random.default_rng(0)
+    whole, numbers = generator.integers(0, 2, (5, 16)), generator.random((5, 16, 2))
+    for features in (torch.tensor(whole), torch.tensor(numbers).to(weights[0].dtype)):
         found = circuit.forward(weights, features, log)
         found = (found[0] * found[1].exp()) if log else found
         assert found.dtype is weights[0].dtype
         wanted = circuit.forward(exact, features)
-        bound = circuit.forward([w.abs() for w in exact], features.abs() if features.is_floating_point() else features)
+        bound = circuit.forward([w.abs() for w in exact], features)
         # 16 leaves, and a few roundings each.
         assert ((found.double() - wanted).abs() <= 64 * torch.finfo(weights[0].dtype).eps * bound).all()
 
@@ -166,13 +168,34 @@ def test_compiled_by_torch() -> None:
     for sizes in (2, (2, 3, 2)):
         circuit = Circuit.deep(3, sizes, 3, ragged=True, classes=2)
         weights = circuit.initial_weights(backend="torch", dtype="float64")
-        for features in (torch.randint(0, 2, (4, 3)), torch.rand(4, 3, circuit.shapes[0][1], dtype=torch.float64)):
+        for shape in ((4, 3), (4, 3, circuit.shapes[0][1])):
+            features = torch.ones(shape, dtype=torch.int64 if len(shape) == 2 else torch.float64)
             for log in (False, True):
                 run = torch.compile(
                     lambda w, f, c=circuit, log=log: c.forward(w, f, log), backend="eager", fullgraph=True
                 )
                 found, wanted = run(weights, features), circuit.forward(weights, features, log)
                 assert all(map(torch.equal, found, wanted))
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("ragged", ["grid", "features", "matrices"])
+def test_everything_is_on_the_device_of_the_weights(ragged: str, log: bool) -> None:
+    """PyTorch's device without memory refuses to meet arrays of another one."""
+    torch = pytest.importorskip("torch")
+    circuit = {
+        "grid": Circuit.deep((3, 5), 2, 3, ragged=True, pooling="product" if log else "average"),
+        "features": Circuit.shallow(6, (2, 3) * 3, 3),
+        "matrices": Circuit.from_factorization(MatrixFactorization.random((3, 5), 3, [2, 4])),
+    }[ragged]
+    weights = circuit.initial_weights(backend="torch", device="meta")
+    whole = torch.zeros(4, circuit.order, dtype=torch.int64, device="meta")
+    numbers = torch.zeros(4, circuit.order, max(circuit.widths[0]), device="meta")
+    for features in (whole, numbers):
+        found = circuit.forward(weights, features, log)
+        found = found[1] if log else found
+        assert found.shape == (4,)
+        assert str(found.device) == "meta"
 
 
 # circuits as values
@@ -253,22 +276,22 @@ WRONG = {
     "tree: not neighbors": (
         lambda: Circuit.from_factorization(HTF((2,) * 4, DimensionTree(((0, 3), (1, 2))), 2)),
         ValueError,
-        r"node \{0,3\} is not a window of 4 locations of the grid 4.*grid=",
+        r"node \{0,3\} is not a window of neighbors on the grid 4.*grid=",
     ),
     "tree: other order of modes": (
         lambda: Circuit.from_factorization(HTF((2,) * 4, DimensionTree(((1, 0), (2, 3))), 2)),
         ValueError,
-        r"node \{0,1\} is not a window of 2",
+        r"node \{0,1\} is not a window of neighbors",
     ),
     "tree: windows of two sizes": (
         lambda: Circuit.from_factorization(HTF((2,) * 6, DimensionTree(((0, 1), (2, 3, 4), (5,))), 2)),
         ValueError,
-        r"node \{2,3,4\} is not a window of 2 locations of the grid 6",
+        r"node \{2,3,4\} is not a window of 2 locations like \{0,1\} on the grid 6",
     ),
     "tree: other grid": (
         lambda: Circuit.from_factorization(HTF((2,) * 16, DimensionTree.quad(4, 4), 2), grid=(2, 8)),
         ValueError,
-        r"node \{0,1,4,5\} is not a window of .* locations of the grid 2 x 8",
+        r"node \{0,1,4,5\} is not a window of neighbors on the grid 2 x 8",
     ),
     "tree: grid of another order": (
         lambda: Circuit.from_factorization(HTF((2,) * 4, DEEP.tree, 2), grid=(3, 2)),
@@ -291,8 +314,12 @@ WRONG = {
         r"window 2 x 2 of level 1 does not divide the grid 3 x 3: set ragged=True",
     ),
     "windows of 1": (lambda: Circuit.deep(4, 2, window=1), ValueError, "never reduces the grid 4"),
-    "window of no size": (lambda: Circuit.deep(4, 2, window=0), ValueError, "got the window 0, needed 1 side"),
-    "window of a plane": (lambda: Circuit.deep(4, 2, window=(2, 2)), ValueError, r"window \(2, 2\), needed 1 side"),
+    "window of no size": (
+        lambda: Circuit.deep(4, 2, window=0),
+        ValueError,
+        "got the window 0, needed one side from 1 on",
+    ),
+    "window of a plane": (lambda: Circuit.deep(4, 2, window=(2, 2)), ValueError, r"window \(2, 2\), needed one side"),
     "too few windows": (lambda: Circuit.deep(8, 2, window=[2, 2]), ValueError, "after 2 levels 2 locations are left"),
     "locations are left": (lambda: Circuit((4,), 2, (Level(3, (2,)),)), ValueError, "2 locations are left"),
     "no levels": (lambda: Circuit((4,), 2, ()), ValueError, "got no levels"),
@@ -307,7 +334,7 @@ WRONG = {
     "channels of a shared level": (
         lambda: Circuit((2,), (1, 2), (Level(3, (2,), shared=True),)),
         ValueError,
-        "level 0 is shared, and its locations differ in channels",
+        "level 0 is shared, and its locations differ in channels: needed one number, or shared=False",
     ),
     "channels in a window": (
         lambda: Circuit((2,), 2, (Level((3, 2), (2,)),)),
@@ -331,7 +358,7 @@ WRONG = {
         ValueError,
         "got 2 classes and dense=False: classes need a dense layer",
     ),
-    "no classes": (lambda: Circuit.deep(4, 2, classes=0), ValueError, "got 0 classes"),
+    "no classes": (lambda: Circuit.deep(4, 2, classes=0), ValueError, "got 0 classes, needed at least 1"),
     "unknown pooling": (lambda: Circuit.deep(4, 2, pooling="mean"), ValueError, "unknown pooling='mean': 'product'"),  # type: ignore[arg-type]
     "unknown activation": (lambda: Circuit.deep(4, 2, activation="tanh"), ValueError, "unknown activation='tanh'"),  # type: ignore[arg-type]
     "locations out of range": (

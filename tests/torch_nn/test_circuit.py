@@ -176,6 +176,7 @@ def test_other_poolings_are_those_of_pytorch(pooling, activation):
     "representation", [None, OneHot(3), Embedding(3, values=4), CosSin(), Affine(4, patch=2), Gaussian(3, patch=2)]
 )
 def test_lives_inside_ordinary_models(representation):
+    torch.manual_seed(0)
     features = 3 if representation is None else None
     circuit = Circuit.deep((4, 4), features, 4, classes=5, representation=representation)
     module = nn.ConvolutionalArithmeticCircuit(circuit, dtype=torch.float64)

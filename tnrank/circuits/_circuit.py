@@ -338,7 +338,7 @@ class Circuit:
             dtype: the backend's default if ``None``.
             device: likewise.
             std: the relative size of the noise in the first level; ``N ** -0.5`` if not given, and
-                ``1 / N`` if the level is shared.
+                ``1 / N`` if the level is shared; 1 without product pooling.
             sample: features ``(batch, N, M)`` of some inputs, for which the functions of a patch, weighted, are to
                 sum to 1; without it, those that the representation expects. At order 784 it matters.
 

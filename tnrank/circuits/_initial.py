@@ -36,9 +36,7 @@ def initial_weights(
         if k == 0:
             known = circuit.representation or OneHot(shape[-2])
             ones = known.ones() if sample is None else _fitted(sample, shape[-2])
-            shared = circuit.levels[0].shared
-            relative = (1 / circuit.order if shared else circuit.order**-0.5) if std is None else std
-            weight = ones[:, None] + relative * known.spread * noise
+            weight = ones[:, None] + (_relative(circuit) if std is None else std) * known.spread * noise
         else:
             noise = np.where(present, noise, 0)
             noise = noise - noise.sum(axis=-2, keepdims=True) / np.maximum(rows, 1)
@@ -50,13 +48,21 @@ def initial_weights(
     return tuple(target.asarray(np.asarray(w, host), dtype, device) for w in found)
 
 
+def _relative(circuit: Circuit) -> float:
+    """The noise of the first level for which that of the output is about 1: products add up relative errors."""
+    if circuit.pooling != "product":
+        return 1.0
+    return 1 / circuit.order if circuit.levels[0].shared else float(circuit.order**-0.5)
+
+
 def _fitted(sample: Array, features: int) -> np.ndarray[Any, Any]:
     """Coefficients for which the functions of the sample's patches sum to 1 as nearly as can be."""
     values = np.asarray(backend_of(sample).to_numpy(sample), "float64")
     if values.ndim != 3 or values.shape[2] != features or not np.isfinite(values).all():
         raise ValueError(f"got a sample of shape {values.shape}, needed finite features (batch, N, {features})")
     values = values.reshape(-1, features)
-    found = np.linalg.lstsq(values, np.ones(len(values)), rcond=None)[0]
+    # Functions that depend on one another up to their rounding are one function.
+    found = np.linalg.lstsq(values, np.ones(len(values)), rcond=1e-5)[0]
     sums = abs(values @ found)
     # Products are about 1 if the mean of the logarithms is 0, not that of the sums.
     typical: np.ndarray[Any, Any] = found / np.exp(np.log(np.maximum(sums, 1e-3)).mean())

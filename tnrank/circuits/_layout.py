@@ -41,10 +41,12 @@ class Level:
 
     def __post_init__(self) -> None:
         # One form for what is the same: circuits hash, and compare by value.
-        many = None if isinstance(self.channels, (int, Integral)) else tuple(int(c) for c in self.channels)
-        single = int(self.channels) if many is None else many[0] if len(set(many)) == 1 else None
+        if isinstance(self.channels, (int, Integral)):
+            object.__setattr__(self, "channels", int(self.channels))
+        else:
+            many = tuple(int(c) for c in self.channels)
+            object.__setattr__(self, "channels", many[0] if len(set(many)) == 1 else many)
         window = (self.window,) if isinstance(self.window, (int, Integral)) else self.window
-        object.__setattr__(self, "channels", many if single is None else single)
         object.__setattr__(self, "window", tuple(int(w) for w in window))
         object.__setattr__(self, "shared", bool(self.shared))
         if self.locations is not None:
@@ -71,7 +73,9 @@ def complete(circuit: Circuit) -> None:
         raise ValueError(f"unknown kind={circuit.kind!r}: 'hierarchical', 'cp' or 'matrix'")
     if not circuit.levels:
         raise ValueError("got no levels, needed at least one: Circuit.shallow and Circuit.deep make them")
-    if circuit.classes < 1 or (circuit.classes > 1 and not circuit.dense):
+    if circuit.classes < 1:
+        raise ValueError(f"got {circuit.classes} classes, needed at least 1")
+    if circuit.classes > 1 and not circuit.dense:
         raise ValueError(f"got {circuit.classes} classes and dense={circuit.dense}: classes need a dense layer")
     features = (circuit.features,) if isinstance(circuit.features, (int, Integral)) else tuple(circuit.features)
     features = tuple(int(f) for f in features)
@@ -90,7 +94,7 @@ def complete(circuit: Circuit) -> None:
             # One location has one filter bank: one form for what is the same.
             levels[k] = replace(level, shared=True)
         if len(level.window) != len(grid) or any(w < 1 for w in level.window):
-            raise ValueError(f"level {k} has the window {level.window}: needed {len(grid)} sides from 1 on")
+            raise ValueError(f"level {k} has the window {level.window}: needed {_counted(grid)} from 1 on")
         where = range(prod(grid)) if level.locations is None else level.locations
         if not where or sorted(set(where)) != list(where) or where[0] < 0 or where[-1] >= prod(grid):
             raise ValueError(
@@ -142,7 +146,9 @@ def widths(circuit: Circuit) -> tuple[tuple[int, ...], ...]:
                 if after[n] != row[n]:
                     raise ValueError(f"level {k} has no convolution at location {n}: {row[n]} channels stay {row[n]}")
         if level.shared and len({*zip(row, after, strict=True)}) > 1:
-            raise ValueError(f"level {k} is shared, and its locations differ in channels: needed one number")
+            raise ValueError(
+                f"level {k} is shared, and its locations differ in channels: needed one number, or shared=False"
+            )
         pooled = []
         for window in windows_of(circuit.grids[k], level.window):
             sizes = {after[n] for n in window}
@@ -236,7 +242,7 @@ def windows_to_one(grid: tuple[int, ...], window: Any) -> list[tuple[int, ...]]:
         now = window if given is None else given[len(found)]
         sides = (int(now),) * len(grid) if isinstance(now, (int, Integral)) else tuple(int(w) for w in now)
         if len(sides) != len(grid) or any(w < 1 for w in sides):
-            raise ValueError(f"got the window {now!r}, needed {len(grid)} sides from 1 on")
+            raise ValueError(f"got the window {now!r}, needed {_counted(grid)} from 1 on")
         if given is None and prod(grid) > 1 and all(w == 1 for w, s in zip(sides, grid, strict=True) if s > 1):
             raise ValueError(f"the window {sides} never reduces the grid {crossed(grid)}: needed a side from 2 on")
         # A grid that is one location wide is not pooled along that side.
@@ -262,6 +268,10 @@ def features_of(features: Any, representation: Representation | None) -> Any:
             "leave one of them out, or give both the same number"
         )
     return representation.features
+
+
+def _counted(grid: Sequence[int]) -> str:
+    return "one side" if len(grid) == 1 else f"{len(grid)} sides"
 
 
 def crossed(sides: Sequence[int]) -> str:

@@ -86,7 +86,9 @@ def _is_shared(arrays: Sequence[Array], shared: bool | None, what: str) -> bool:
 def weights_of(circuit: Circuit, x: Factorization) -> tuple[Array, ...]:
     """See :meth:`tnrank.circuits.Circuit.weights_of`."""
     if x.kind != circuit.kind:
-        raise ValueError(f"got a {type(x).__name__}, the circuit is of kind {circuit.kind!r}")
+        raise ValueError(
+            f"got a {type(x).__name__}, the circuit is of kind {circuit.kind!r}: Circuit.from_factorization(x) fits"
+        )
     if isinstance(x, CPFactorization):
         many = circuit.classes > 1
         factors = x.factors[:-1] if many else x.factors
@@ -107,7 +109,10 @@ def weights_of(circuit: Circuit, x: Factorization) -> tuple[Array, ...]:
         rows = [[layers[0], *last], *([layer] for layer in layers[1:])]
         dense = None
     if len(rows) != len(circuit.levels):
-        raise ValueError(f"the factorization has {len(rows)} levels, the circuit {len(circuit.levels)}")
+        raise ValueError(
+            f"the factorization has {len(rows)} levels, the circuit {len(circuit.levels)}: "
+            "Circuit.from_factorization(x) fits"
+        )
     found = [_packed(circuit, k, row) for k, row in enumerate(rows)]
     found += [] if dense is None else [dense]
     check_weights(circuit, found)

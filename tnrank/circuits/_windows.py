@@ -55,9 +55,10 @@ def _read(tree: DimensionTree, grid: tuple[int, ...]) -> list[tuple[int, ...]]:
             places = [place[child] for child in tree.children(node)]
             at = (min(r for r, _ in places) // window[0], min(c for _, c in places) // window[1])
             if sorted(places) != _cells(at, window, sides) or places != sorted(places):
+                like = "neighbors" if node == first else f"{_shown(window)} locations like {first}"
                 raise ValueError(
-                    f"node {node} is not a window of {_shown(window)} locations of the grid {_shown(sides)}, row by "
-                    f"row: a circuit needs DimensionTree.windows(order, window), DimensionTree.quad(height, width), "
+                    f"node {node} is not a window of {like} on the grid {_shown(sides)}, row by row: a circuit needs "
+                    f"DimensionTree.windows(order, window), DimensionTree.quad(height, width), "
                     "or grid= for another layout"
                 )
             after[node] = at

@@ -142,10 +142,6 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
         """
         return self.circuit.to_factorization(self.weights)
 
-    def factorization(self) -> Any:
-        """:meth:`value`, by the name of what it gives."""
-        return self.value()
-
     def __call__(self, inputs: Any, log: bool = False, *, key: Any = None) -> Any:
         """Outputs ``(batch,)`` or ``(batch, classes)``; with ``log`` the pair of signs and logarithms of sizes.
 
