@@ -1,6 +1,7 @@
 """Factorizations as convolutional arithmetic circuits: how much dependence a network can express."""
 
 from tnrank.circuits._circuit import Circuit
+from tnrank.circuits._evaluate import evaluate
 from tnrank.circuits._generalized import generalized_product, generalized_tensor
 from tnrank.circuits._grid_tensor import grid_tensor
 from tnrank.circuits._layout import Level
@@ -30,6 +31,7 @@ __all__ = [
     "Representation",
     "Separation",
     "SeparationReport",
+    "evaluate",
     "generalized_product",
     "generalized_tensor",
     "grid_tensor",
