@@ -25,7 +25,7 @@ _WORDS = (
     (r"got the (grid|window) ", r"got --\1 "),
     (r"or grid= for another layout", "or --grid for another layout"),
     (r"got (-?\d+) features, needed", r"got --features \1, needed"),
-    (r"got (-?\d+) classes and dense=(True|False): classes need a dense layer", r"got --classes \1, needed 1 or more"),
+    (r"got (-?\d+) classes, needed at least 1", r"got --classes \1, needed 1 or more"),
     (r"level \d+ has (-?\d+) channels, needed", r"got --channels \1, needed"),
 )
 
