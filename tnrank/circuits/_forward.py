@@ -220,7 +220,7 @@ def _fold(x: Array, operation: Function, of_pairs: Function | None, backend: Bac
         halves = backend.reshape(x, (before, 2, size * after))
         x = of_pairs(halves) if of_pairs else operation(halves[:, 0], halves[:, 1])
         x = backend.reshape(x, (before, size, after))
-    return reduce(operation, [x[:, 0], *kept])
+    return reduce(operation, [backend.reshape(x, (before, after)), *kept])
 
 
 def _pooled_with_scale(

@@ -169,7 +169,9 @@ class ConvolutionalArithmeticCircuit(nn.Module):
         Raises:
             ValueError: for another number of patches or of numbers in a patch.
         """
-        return self.circuit.forward(self.weights(), self._features(inputs), log)
+        # Copies of the small filters: MKL is up to six times slower at the gradient of a transposed one.
+        weights = [weight.contiguous() for weight in self.weights()]
+        return self.circuit.forward(weights, self._features(inputs), log)
 
     def _features(self, inputs: torch.Tensor) -> Any:
         grid = self.circuit.grid
