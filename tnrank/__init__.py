@@ -115,6 +115,7 @@ _ROOMS = frozenset(
         "plots",
         "ranks",
         "testing",
+        "theory",
         "training",
     }
 )

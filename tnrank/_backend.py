@@ -183,6 +183,16 @@ class Backend:
         """``fn(*operands)`` where ``predicate`` holds; else something of the same form (here ``None``)."""
         return fn(*operands) if predicate else None
 
+    def odeint(
+        self, fn: Function, state: Any, times: Any, data: Any, rtol: float, atol: float, max_steps: int
+    ) -> tuple[list[Any], int, str]:
+        """``state``, a tuple of arrays, along ``d state / dt = fn(state, data)`` from time 0 to each of ``times``.
+
+        ``times`` increase from 0 on. The steps adapt: the error of each is below ``atol + rtol |state|``. Gives the
+        states at the times that were reached, the number of steps, and why the others were not (else nothing).
+        """
+        raise unsupported(self, "odeint")
+
     def stop_gradient(self, x: Array) -> Array:
         """``x`` as a constant of differentiation."""
         return x

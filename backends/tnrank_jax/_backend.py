@@ -25,7 +25,7 @@ class JaxBackend(Backend):
     array_modules: tuple[str, ...] = ("jax", "jaxlib")
     dtypes: tuple[str, ...] = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"value_and_grad", "jit", "vmap", "scan", "stop_gradient", "wrap_optimizer", "register_structure"}
+        {"value_and_grad", "jit", "vmap", "scan", "stop_gradient", "odeint", "wrap_optimizer", "register_structure"}
     )
 
     @property
@@ -138,6 +138,17 @@ class JaxBackend(Backend):
     def scan(self, fn: Callable[..., Any], state: Any, xs: Sequence[Any]) -> tuple[Any, Any]:
         return jax.lax.scan(fn, state, xs)
 
+    def odeint(
+        self, fn: Callable[..., Any], state: Any, times: Any, data: Any, rtol: float, atol: float, max_steps: int
+    ) -> tuple[list[Any], int, str]:
+        # In the state's dtype, or the solver would widen the state.
+        given = [jnp.asarray(number, state[0].dtype) for number in (times, rtol, atol)]
+        found, reached, steps, failed = _odeint(fn, max_steps, tuple(state), data, *given)
+        states = [tuple(a[k] for a in found) for k in range(int(reached))]
+        steps = int(steps)
+        why = f"{steps:,} steps were not enough" if steps >= max_steps else "the steps became too small"
+        return states, steps, why if bool(failed) else ""
+
     def stop_gradient(self, x: Any) -> Any:
         return jax.lax.stop_gradient(x)
 
@@ -194,6 +205,32 @@ def _at(x: Any, axes: tuple[int, ...], position: tuple[int, ...]) -> Any:
     for axis, k in zip(axes, position, strict=True):
         chosen[axis] = min(k, x.shape[axis] - 1)  # size 1 is broadcast
     return x[tuple(chosen)]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _odeint(
+    fn: Callable[..., Any], max_steps: int, state: Any, data: Any, times: Any, rtol: Any, atol: Any
+) -> tuple[Any, Any, Any, Any]:
+    import diffrax
+
+    # Steps end at the wanted times: the solver's interpolation between steps is less accurate than the steps.
+    control = diffrax.ClipStepSizeController(diffrax.PIDController(rtol=rtol, atol=atol, force_dtmin=False), times)
+    found = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, given: fn(y, given)),
+        diffrax.Dopri8(),
+        t0=0.0 * times[0],
+        t1=times[-1],
+        dt0=None,
+        y0=state,
+        args=data,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=control,
+        max_steps=max_steps,
+        throw=False,
+    )
+    finite = [jnp.all(jnp.isfinite(a).reshape(len(times), -1), axis=1) for a in found.ys]
+    reached = jnp.sum(jnp.cumprod(jnp.all(jnp.stack(finite), axis=0)))
+    return found.ys, reached, found.stats["num_steps"], found.result != diffrax.RESULTS.successful
 
 
 class _Optax:

@@ -185,7 +185,7 @@ def test_what_the_budget_does_not_allow_is_said() -> None:
     assert counted.count == found.evaluations <= 3000
     assert found.error > 1e-3
     text = str(found)
-    assert "not converged, the budget is spent" in text
+    assert "not converged, the next step takes more evaluations than are left" in text
     assert "read the ranks as lower bounds" in text
     assert f"error      {found.error:.1e}" in text
     capped = network_ranks(model, rng.standard_normal((4, 2)), order=32, max_rank=2, budget=20_000)

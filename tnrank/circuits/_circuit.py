@@ -124,7 +124,8 @@ class Circuit:
         """
         grid = _layout.sides_of(grid)
         windows = _layout.windows_to_one(grid, window)
-        many = [channels] * len(windows) if isinstance(channels, (int, Integral)) else list(channels)
+        many = list(_layout.whole_numbers("channels", channels))
+        many = many * len(windows) if isinstance(channels, Integral) else many
         if len(many) != len(windows):
             raise ValueError(
                 f"got channels for {len(many)} levels; the grid {_layout.crossed(grid)} needs {len(windows)} levels: "
@@ -175,7 +176,12 @@ class Circuit:
 
     @classmethod
     def from_factorization(
-        cls, x: Factorization, grid: Sequence[int] | None = None, shared: bool | None = None, classes: bool = False
+        cls,
+        x: Factorization,
+        grid: Sequence[int] | None = None,
+        shared: bool | None = None,
+        classes: bool = False,
+        representation: Representation | None = None,
     ) -> Self:
         """The circuit whose output is the multilinear function of a factorization; weights: :meth:`weights_of`.
 
@@ -188,6 +194,7 @@ class Circuit:
                 the tree if not given.
             shared: whether the matrices of a level are one; if not given, whether they are one object.
             classes: whether the last mode of a CP factorization stands for the classes.
+            representation: what turns patches into features; a factorization does not hold it.
 
         Raises:
             TypeError: for another factorization; ``HierarchicalFactorization`` is what a circuit computes.
@@ -205,7 +212,7 @@ class Circuit:
         """
         from tnrank.circuits._mapping import circuit_of
 
-        found: Self = circuit_of(cls, x, grid, shared, classes)
+        found: Self = circuit_of(cls, x, grid, shared, classes, representation)
         return found
 
     @cached_property

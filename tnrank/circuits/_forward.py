@@ -120,6 +120,8 @@ def _checked(circuit: Circuit, weights: Sequence[Array], features: Array, backen
             f"got features of shape {shape}, needed (batch, {circuit.order}, {most}) values of the representation "
             f"functions, or whole numbers (batch, {circuit.order})"
         )
+    if backend.dtype_of(weights[0]).startswith(("int", "uint", "bool")):
+        raise TypeError(f"got weights of dtype {backend.dtype_of(weights[0])}: convert them to float64")
     if whole:
         raise TypeError(
             f"got features of dtype {dtype}, whose products overflow: convert them to "

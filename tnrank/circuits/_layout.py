@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -73,12 +74,14 @@ def complete(circuit: Circuit) -> None:
         raise ValueError(f"unknown kind={circuit.kind!r}: 'hierarchical', 'cp' or 'matrix'")
     if not circuit.levels:
         raise ValueError("got no levels, needed at least one: Circuit.shallow and Circuit.deep make them")
+    if not isinstance(circuit.classes, Integral) or isinstance(circuit.classes, bool):
+        raise TypeError(f"classes is a whole number from 1 on, got {circuit.classes!r}")
+    keep("classes", int(circuit.classes))
     if circuit.classes < 1:
         raise ValueError(f"got {circuit.classes} classes, needed at least 1")
     if circuit.classes > 1 and not circuit.dense:
         raise ValueError(f"got {circuit.classes} classes and dense={circuit.dense}: classes need a dense layer")
-    features = (circuit.features,) if isinstance(circuit.features, (int, Integral)) else tuple(circuit.features)
-    features = tuple(int(f) for f in features)
+    features = whole_numbers("features", circuit.features)
     if not isinstance(circuit.features, (int, Integral)) and len(features) != prod(circuit.grid):
         raise ValueError(
             f"got features for {len(features)} locations, the grid {crossed(circuit.grid)} has {prod(circuit.grid)}: "
@@ -220,10 +223,28 @@ def sides_of(grid: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: for anything else.
     """
-    sides = (int(grid),) if isinstance(grid, (int, Integral)) else tuple(int(side) for side in grid)
+    sides = whole_numbers("the grid", grid)
     if len(sides) not in (1, 2) or any(side < 1 for side in sides):
         raise ValueError(f"got the grid {grid!r}, needed (N,) or (H, W) with sides from 1 on")
     return sides
+
+
+def whole_numbers(name: str, given: Any) -> tuple[int, ...]:
+    """One whole number, or several.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    try:
+        return (operator.index(given),)
+    except TypeError:
+        pass
+    try:
+        if isinstance(given, str):
+            raise TypeError
+        return tuple(operator.index(number) for number in given)
+    except TypeError:
+        raise TypeError(f"{name}: got {given!r}, needed a whole number such as 8, or several such as (8, 8)") from None
 
 
 def windows_to_one(grid: tuple[int, ...], window: Any) -> list[tuple[int, ...]]:
@@ -258,6 +279,13 @@ def features_of(features: Any, representation: Representation | None) -> Any:
     Raises:
         ValueError: if neither is given, or they differ.
     """
+    from tnrank.circuits._representation import Representation
+
+    if representation is not None and not isinstance(representation, Representation):
+        raise TypeError(
+            f"got representation={representation!r}, needed OneHot(features), Embedding(features, values), CosSin(), "
+            "Gaussian(features) or Affine(features)"
+        )
     if features is None and representation is None:
         raise ValueError("needed features=, the number of representation functions, or representation=")
     if representation is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +20,47 @@ from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFa
 
 if TYPE_CHECKING:
     from tnrank.circuits._circuit import Circuit
+    from tnrank.circuits._representation import Representation
 
 
-def circuit_of(cls: Any, x: Factorization, grid: Sequence[int] | None, shared: bool | None, classes: bool) -> Any:
+def circuit_of(
+    cls: Any,
+    x: Factorization,
+    grid: Sequence[int] | None,
+    shared: bool | None,
+    classes: bool,
+    representation: Representation | None,
+) -> Any:
     """See :meth:`tnrank.circuits.Circuit.from_factorization`."""
-    if isinstance(x, MatrixFactorization):
-        return _of_matrices(cls, x)
-    if isinstance(x, CPFactorization):
-        return _of_cp(cls, x, grid, shared, classes)
-    if not isinstance(x, HierarchicalFactorization):
-        known = "a MatrixFactorization, CPFactorization or HierarchicalFactorization"
-        raise TypeError(f"got {type(x).__name__}, a circuit computes {known}")
+    if not isinstance(x, (MatrixFactorization, CPFactorization, HierarchicalFactorization)):
+        raise TypeError(
+            f"got {type(x).__name__}, a circuit computes a MatrixFactorization, CPFactorization or "
+            f"HierarchicalFactorization{_way_out(x)}"
+        )
+    if classes and not isinstance(x, CPFactorization):
+        raise ValueError(
+            f"got classes={classes!r} and a {type(x).__name__}: it is for CP factorizations, whose last mode may be "
+            "the classes; a hierarchical one has a column of its root for each. Leave it out"
+        )
+    found = (
+        _of_matrices(cls, x)
+        if isinstance(x, MatrixFactorization)
+        else _of_cp(cls, x, grid, shared, classes)
+        if isinstance(x, CPFactorization)
+        else _of_hierarchy(cls, x, grid, shared)
+    )
+    return found if representation is None else replace(found, representation=representation)
+
+
+def _way_out(x: Any) -> str:
+    if isinstance(x, Factorization):
+        return "; tnrank.circuits.evaluate(x, features) contracts any factorization with vectors"
+    if isinstance(x, (str, PathLike)):
+        return ": tnrank.load(path) reads one"
+    return ": a Circuit goes into the layer itself" if type(x).__name__ == "Circuit" else ""
+
+
+def _of_hierarchy(cls: Any, x: HierarchicalFactorization, grid: Sequence[int] | None, shared: bool | None) -> Any:
     grid, windows = windows_of_tree(x.tree, None if grid is None else _layout.sides_of(grid))
     matrices, tree = x.matrices, x.tree
     plain = cls(grid, 1, tuple(Level(1, w) for w in windows), ragged=True)

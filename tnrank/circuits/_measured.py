@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tnrank._typing import Array
 
 
+_DOUBLE = {"bfloat16": "float64", "float16": "float64", "float32": "float64", "complex64": "complex128"}
+
+
 @dataclass(frozen=True)
 class Source:
     """A network and the sizes of its indices; without arrays no rank can be measured."""
@@ -51,7 +54,7 @@ class Source:
         if self.arrays is None or (limit is not None and self._work(modes) > limit):
             return None
         if self.whole is not None:
-            return separation_rank(self.whole, modes, rtol)
+            return separation_rank(self._exact, modes, rtol)
         dense, condition = self._dense
         if rtol is None:
             # Rounding adds up over all sums, and is relative to the terms, not to what is left of them.
@@ -60,6 +63,14 @@ class Source:
             whole = dtype.startswith(("int", "uint", "bool"))
             rtol = default_rtol((sums,), backend.default_dtype if whole else dtype) * condition
         return separation_rank(dense, modes, rtol) if rtol < 1 else None
+
+    @cached_property
+    def _exact(self) -> Any:
+        """Weights in double precision: they are numbers, and ranks are not to depend on how they are stored."""
+        if not isinstance(self.whole, Factorization):
+            return self.whole
+        double = _DOUBLE.get(self.whole.dtype)
+        return self.whole if double is None else self.whole.to("numpy", double)
 
     def _work(self, modes: tuple[int, ...]) -> float:
         if is_factorization(self.whole):
@@ -106,7 +117,8 @@ def source_of(x: Any, weights: Any, sizes: Mapping[Any, int] | None) -> Source:
     shape = getattr(x, "shape", None)
     if shape is None:
         known = "a factorization, a Circuit, a Network or an array"
-        raise TypeError(f"got {type(x).__name__}, needed {known}")
+        fix = ": give module.value()" if hasattr(x, "value") else ""
+        raise TypeError(f"got {type(x).__name__}, needed {known}{fix}")
     labels = tuple(range(len(shape)))
     given = f"a {type(x).__name__}, bounds of its sides" if is_factorization(x) else "an array, bounds of its sides"
     sides = dict(zip(labels, map(int, shape), strict=True))

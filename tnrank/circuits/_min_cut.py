@@ -98,7 +98,10 @@ def _read(x: Factorization | Network, sizes: Mapping[Any, int] | None) -> tuple[
     if isinstance(x, Factorization):
         return x.network, x.network.sizes_of_shapes({name: a.shape for name, a in x.arrays.items()})
     if not isinstance(x, Network):
-        raise TypeError(f"got {type(x).__name__}, needed a factorization, or a Network with the sizes of its indices")
+        fix = ": separation_report takes a Circuit" if type(x).__name__ == "Circuit" else ""
+        raise TypeError(
+            f"got {type(x).__name__}, needed a factorization, or a Network with the sizes of its indices{fix}"
+        )
     missing = [label for label in x.indices if label not in (sizes or {})]
     if missing:
         raise ValueError(f"no size for the index {missing[0]!r}: give sizes={{label: size}} for every index")

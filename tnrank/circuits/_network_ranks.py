@@ -83,7 +83,7 @@ class NetworkRanks:
     def _lines(self) -> list[str]:
         state = {
             "converged": "converged: the error is within the tolerance, and the ranks have settled",
-            "budget": "not converged, the budget is spent: raise budget= or rtol=",
+            "budget": "not converged, the next step takes more evaluations than are left: raise budget= or rtol=",
             "max_rank": "not converged, max_rank is reached: raise max_rank= or rtol=",
             "sweeps": "not converged, the ranks have not settled: raise rtol=",
         }
@@ -156,6 +156,8 @@ def network_ranks(
         >>> found.status, found.ranks[0, 1], found.error < 1e-10
         ('converged', 2, True)
     """
+    if order is None and isinstance(tree, DimensionTree):
+        order = tree.order
     read = Templates(templates, order)
     if read.order < 2:
         raise ValueError("got one location: ranks need 2 or more, give order=N or one array of templates a location")
@@ -237,6 +239,8 @@ def _tolerance(rtol: float | None, values: Values) -> float:
     rtol = check_rtol(rtol)
     floor = _FLOOR * values.eps
     fix = "evaluate the network in float32 or float64, such as model.float() or model.double()"
+    if values.eps <= eps_of("float64"):
+        fix = f"give rtol={floor:.2g} or more"
     if rtol is None:
         rtol = max(_RTOL, _MARGIN * values.eps)
         if rtol > _COARSE:

@@ -187,6 +187,10 @@ def _named(given: Partitions | None, x: Any, source: Source) -> list[tuple[str, 
         return list(partitions(_grid(x, len(source.shape))).items())
     if isinstance(given, Mapping):
         return [(str(name), tuple(modes)) for name, modes in given.items()]
+    if isinstance(given, str) or any(isinstance(modes, int) for modes in given):
+        raise TypeError(
+            f"got the partitions {given!r}, needed name -> modes such as {{'mine': (0, 1)}}, or a list such as [(0, 1)]"
+        )
     listed = [tuple(modes) for modes in given]
     return [("{" + ",".join(map(str, modes)) + "}", modes) for modes in listed]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,10 @@ def reproduce(
         typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the recipe; repeatable."),
     ] = None,
     out: _options.Out = Path("runs"),
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run that did not end: go on there, with its settings.", metavar="FOLDER"),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -36,11 +41,14 @@ def reproduce(
 ) -> None:
     """Rerun a published experiment: figure, metrics and a verdict in a run folder.
 
-    The verdict is computed from the data and printed; it does not change the exit code.
+    The verdict is computed from the data and printed; it does not change the exit code. Ctrl-C saves a checkpoint,
+    says how to go on from there, and exits with 130.
     """
+    if resume is not None and threads is None and preset == "quick":
+        preset = _preset_of(resume)
     _console.limit_threads(int(preset == "quick") if threads is None else threads)
     overrides = _overrides(set_ or [])
-    show_run(reproduce_run(name, preset, backend, seed, dtype, steps, overrides, out))
+    show_run(reproduce_run(name, preset, backend, seed, dtype, steps, overrides, out, resume))
 
 
 def reproduce_run(
@@ -52,6 +60,7 @@ def reproduce_run(
     steps: int | None,
     overrides: dict[str, str],
     out: Path,
+    resume: Path | None = None,
 ) -> Run:
     """Make the recipe and run it under a progress line."""
     from tnrank.experiments import make_recipe, run
@@ -60,6 +69,8 @@ def reproduce_run(
         if seed < 0:
             raise ValueError(f"a seed is a whole number from 0 on, got {seed}")
         overrides = {"seed": str(seed), **overrides}
+    if resume is not None:
+        preset, backend, dtype, overrides = _settings(resume, name, preset, backend, dtype, overrides)
     recipe = make_recipe(name, preset, **overrides)
     from dataclasses import replace
 
@@ -67,7 +78,40 @@ def reproduce_run(
     if steps is not None:
         recipe = recipe.limited(steps)
     with _console.progress_line() as progress:
-        return run(recipe, out, progress=progress)
+        return run(recipe, out, progress=progress, resume=resume)
+
+
+def _preset_of(folder: Path) -> str:
+    """The preset of a run, found before NumPy is imported and with it the number of threads settled."""
+    for path in (folder, folder.parent / f".{folder.name}.partial"):
+        try:
+            return str(json.loads((path / "config.json").read_bytes())["fields"]["preset"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return "quick"
+
+
+def _settings(
+    folder: Path, name: str, preset: str, backend: str | None, dtype: str, overrides: dict[str, Any]
+) -> tuple[str, str | None, str, dict[str, Any]]:
+    """The settings of a run that did not end, under those that were typed besides."""
+    from tnrank.experiments import read_config
+
+    config = read_config(folder)
+    fields = {key: _tuples(value) for key, value in config.get("fields", {}).items()}
+    if config.get("recipe") != name:
+        raise ValueError(f"the run in {folder} is of the recipe {config.get('recipe')!r}, not {name!r}")
+    known = fields.pop("preset", preset), fields.pop("backend", backend), fields.pop("dtype", dtype)
+    return (
+        known[0] if preset == "quick" else preset,
+        backend or known[1],
+        known[2] if dtype == "float32" else dtype,
+        {**fields, **overrides},
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def show_run(done: Run) -> None:

@@ -7,7 +7,7 @@ from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments._outcome import Check, Outcome, Table
 from tnrank.experiments._rank_of_architecture import RankOfArchitecture
 from tnrank.experiments._recipe import Recipe, make_recipe, recipes, register
-from tnrank.experiments._run_folder import read_metrics
+from tnrank.experiments._run_folder import read_config, read_metrics
 from tnrank.experiments._runner import Interrupted, Journal, Run, run
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "RankOfArchitecture",
     "onsets",
     "separated",
+    "read_config",
     "read_metrics",
 ]

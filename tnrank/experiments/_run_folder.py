@@ -16,6 +16,7 @@ import numpy as np
 
 from tnrank._files import write_atomically
 
+_PARTIAL = ".partial"
 COLUMNS = ("model", "step", "quantity", "node", "index", "value")
 
 
@@ -32,22 +33,52 @@ class RunFolder:
 
     def __init__(self, parent: str | os.PathLike[str], name: str) -> None:
         self.parent = Path(parent)
+        self.resumed = False
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
             self.final, self.partial = self._reserve(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         except OSError as error:
             reason = error.strerror or str(error)
             raise type(error)(f"cannot write a run folder into {self.parent}: {reason}") from error
+        self._open()
+
+    @classmethod
+    def reopen(cls, partial: str | os.PathLike[str]) -> RunFolder:
+        """The folder of a run that did not end; its metrics are written anew, from the checkpoints.
+
+        Raises:
+            OSError: if it cannot be written to.
+            ValueError: see :func:`read_config`.
+        """
+        read_config(partial)
+        self = object.__new__(cls)
+        self.partial = partial_of(partial)
+        self.parent, self.resumed = self.partial.parent, True
+        self.final = self.parent / self.partial.name[1:].removesuffix(_PARTIAL)
+        self._open()
+        return self
+
+    def _open(self) -> None:
         self.rows = 0
         self._stream = (self.partial / "metrics.csv").open("w", newline="", encoding="utf-8")
         self._stream.write(",".join(COLUMNS) + "\n")
         self._stream.flush()
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints stand until the run is complete, one folder a model."""
+        return self.partial / "checkpoints"
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether there is something that a run which did not end leaves behind."""
+        return bool(self.rows) or self.resumed or any(self.checkpoints.glob("**/*.json"))
+
     def _reserve(self, stem: str) -> tuple[Path, Path]:
         number = 1
         while True:
             name = stem if number == 1 else f"{stem}-{number}"
-            final, partial = self.parent / name, self.parent / f".{name}.partial"
+            final, partial = self.parent / name, self.parent / f".{name}{_PARTIAL}"
             try:
                 if not final.exists():
                     partial.mkdir()
@@ -62,7 +93,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Any) -> None:
         """``content`` as JSON; NumPy's numbers and arrays are understood."""
-        self.write(name, (json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n").encode())
+        self.write(name, (json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n").encode())
 
     def record(self, model: str, step: int, quantity: str, value: Any) -> None:
         """One measurement: a number, array or ``{node: array}``; values that are not finite are left out."""
@@ -82,18 +113,47 @@ class RunFolder:
         self._stream.flush()
 
     def complete(self) -> Path:
-        """Close and rename to the final name."""
+        """Close, remove the checkpoints and rename to the final name."""
         self._stream.close()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
         os.rename(self.partial, self.final)
         return self.final
 
     def abandon(self) -> Path | None:
         """Close a run that did not end; its partial folder stays if anything was recorded."""
         self._stream.close()
-        if self.rows:
+        if self.worth_keeping:
             return self.partial
         shutil.rmtree(self.partial, ignore_errors=True)
         return None
+
+
+def partial_of(folder: str | os.PathLike[str]) -> Path:
+    """The folder of a run that did not end, given with or without what marks it as such."""
+    path = Path(folder)
+    marked = path.parent / f".{path.name}{_PARTIAL}"
+    return marked if not path.exists() and marked.is_dir() else path
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """``config.json`` of a run that did not end.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it is not the folder of a run, or of one that is complete.
+    """
+    path = partial_of(folder)
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no run folder {folder} to resume")
+    if not (path / "config.json").is_file():
+        raise ValueError(f"{folder} is not a run folder: it has no config.json")
+    if not path.name.endswith(_PARTIAL):
+        raise ValueError(f"the run in {folder} is complete, there is nothing to resume")
+    try:
+        found: dict[str, Any] = json.loads((path / "config.json").read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'} cannot be read: {error}") from None
+    return found
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -115,15 +175,15 @@ def _label(node: Any) -> str:
     return "{" + ",".join(map(str, node)) + "}" if type(node) is tuple else str(node)
 
 
-def _plain(content: Any) -> Any:
+def plain(content: Any) -> Any:
     if isinstance(content, Mapping):
-        return {_label(key): _plain(value) for key, value in content.items()}
+        return {_label(key): plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_plain(value) for value in content]
+        return [plain(value) for value in content]
     if isinstance(content, np.ndarray):
-        return _plain(content.tolist())
+        return plain(content.tolist())
     if isinstance(content, np.generic):
-        return _plain(content.item())
+        return plain(content.item())
     if isinstance(content, float) and not np.isfinite(content):
         return None
     return str(content) if isinstance(content, Path) else content

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +17,9 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank.experiments._outcome import Outcome
-from tnrank.experiments._recipe import Recipe
-from tnrank.experiments._run_folder import RunFolder
-from tnrank.training import CompletionResult, complete
+from tnrank.experiments._recipe import Recipe, recipes
+from tnrank.experiments._run_folder import RunFolder, plain, read_config
+from tnrank.training import Checkpoint, CompletionResult, complete
 
 if TYPE_CHECKING:
     from tnrank.factorizations import Factorization
@@ -30,8 +32,11 @@ class Interrupted(KeyboardInterrupt):
         kept: the folder with what it had recorded, or ``None``.
     """
 
-    def __init__(self, kept: Path | None) -> None:
-        super().__init__(f"interrupted; {f'what was recorded is in {kept}' if kept else 'nothing was recorded yet'}")
+    def __init__(self, kept: Path | None, recipe: str = "") -> None:
+        told = f"what was recorded is in {kept}" if kept else "nothing was recorded yet"
+        if kept and recipe in recipes():
+            told += f"; to go on: tnrank reproduce {recipe} --resume {shlex.quote(str(kept))}"
+        super().__init__(f"interrupted; {told}")
         self.kept = kept
 
 
@@ -49,6 +54,7 @@ class Journal:
 
     def __init__(self, folder: RunFolder, progress: Callable[[str], None] | None) -> None:
         self.folder, self.progress = folder, progress
+        self._trained: Counter[str] = Counter()
 
     def say(self, line: str) -> None:
         """Show a line of progress."""
@@ -66,6 +72,7 @@ class Journal:
         callback: Callable[[int, float], bool | None] | None = None,
         on_record: Callable[[str, int, Any, int], None] | None = None,
         save: bool = True,
+        checkpoint: float | None = 60.0,
         **options: Any,
     ) -> CompletionResult:
         """:func:`tnrank.complete` whose measurements stream into ``metrics.csv`` under the name ``model``.
@@ -79,9 +86,11 @@ class Journal:
             callback: also called after what was recorded has been flushed.
             on_record: also called with each measurement.
             save: write ``model.safetensors`` at the end.
+            checkpoint: seconds between checkpoints, with which an interrupted run goes on from where it was; ``None``
+                for none.
 
         Raises:
-            KeyboardInterrupt: at Ctrl-C, after the factorization was saved.
+            KeyboardInterrupt: at Ctrl-C, after the factorization and a checkpoint were saved.
         """
         written: dict[str, int] = {}
 
@@ -96,6 +105,11 @@ class Journal:
             return callback(step, loss) if callback is not None else None
 
         self.say(f"{model}: preparing")
+        if checkpoint is not None:
+            # A resumed recipe trains the same models in the same order, and each finds its own checkpoints.
+            self._trained[model] += 1
+            name = f"{model.replace('/', '-')}-{self._trained[model]}"
+            options |= {"checkpoint": Checkpoint(self.folder.checkpoints / name, every=checkpoint), "resume": True}
         result: CompletionResult = complete(
             x,
             indices,
@@ -129,6 +143,7 @@ def run(
     *,
     progress: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
+    resume: str | Path | None = None,
 ) -> Run:
     """Carry out a recipe.
 
@@ -137,8 +152,11 @@ def run(
         out: where run folders stand; made if missing. The new one appears there only when it is complete.
         progress: called with a line about twice a second.
         command: what was typed, kept in ``config.json``.
+        resume: the folder of a run of this recipe that did not end: it goes on there, in place of ``out``. Its models
+            go on from their last checkpoints; the metrics are those of a run that was never interrupted.
 
     Raises:
+        ValueError: if ``resume`` is no such folder, or its recipe has other fields.
         Interrupted: at Ctrl-C; it says where what was recorded lies.
         OSError: if ``out`` cannot be written to.
 
@@ -151,9 +169,12 @@ def run(
     """
     backend = get_backend(recipe.backend)
     began = time.perf_counter()
-    folder = RunFolder(out, recipe.folder_name)
+    if resume is not None:
+        _check_same(recipe, read_config(resume), resume)
+    folder = RunFolder(out, recipe.folder_name) if resume is None else RunFolder.reopen(resume)
     try:
-        folder.write_json("config.json", _config(recipe, backend, command))
+        if resume is None:
+            folder.write_json("config.json", _config(recipe, backend, command))
         outcome = recipe.execute(Journal(folder, progress))
         summary = {
             "recipe": recipe.name,
@@ -174,12 +195,23 @@ def run(
         folder.write_json("summary.json", summary)
         return Run(folder.complete(), outcome, time.perf_counter() - began)
     except KeyboardInterrupt:
-        if folder.rows:
+        if folder.worth_keeping:
             folder.write_json("summary.json", {"recipe": recipe.name, "status": "interrupted"})
-        raise Interrupted(folder.abandon()) from None
+        raise Interrupted(folder.abandon(), recipe.name) from None
     except BaseException:
         folder.abandon()
         raise
+
+
+def _check_same(recipe: Recipe, found: Mapping[str, Any], folder: str | Path) -> None:
+    if found.get("recipe") != recipe.name:
+        raise ValueError(f"the run in {folder} is of the recipe {found.get('recipe')!r}, not {recipe.name!r}")
+    here, there = plain(asdict(recipe)), found.get("fields", {})
+    wrong = [
+        f"its {name} is {there.get(name)!r}, here {here[name]!r}" for name in here if there.get(name) != here[name]
+    ]
+    if wrong:
+        raise ValueError(f"the run in {folder} has other settings: {'; '.join(wrong)}")
 
 
 def _config(recipe: Recipe, backend: Any, command: Sequence[str] | None) -> dict[str, Any]:

@@ -94,8 +94,8 @@ class Factorization(Structure):
 
     @property
     def parameter_count(self) -> int:
-        """Numbers stored in all arrays."""
-        return sum(prod(a.shape) for a in self._values)
+        """Numbers stored in all arrays; one array at several tensors counts once."""
+        return sum(prod(a.shape) for a in {id(a): a for a in self._values}.values())
 
     def to_dense(self, memory_limit: int | str | None = None) -> Array:
         """The end tensor, shape ``(d_1, .., d_N)``.
@@ -193,12 +193,13 @@ class Factorization(Structure):
             'float32'
         """
         target = self.backend if backend is None else get_backend(backend)
-        if target is self.backend:
-            moved = [target.asarray(a, dtype, device) for a in self._values]
-        else:
-            kept = dtype or self.dtype
-            moved = [target.asarray(self.backend.to_numpy(a), kept, device) for a in self._values]
-        return self._make(self._static, moved, validate=False)
+        kept = dtype if target is self.backend else dtype or self.dtype
+        # One array at several tensors stays one.
+        moved: dict[int, Array] = {}
+        for a in self._values:
+            if id(a) not in moved:
+                moved[id(a)] = target.asarray(a if target is self.backend else self.backend.to_numpy(a), kept, device)
+        return self._make(self._static, [moved[id(a)] for a in self._values], validate=False)
 
     def replace(self, arrays: Mapping[str, Array] | Sequence[Array]) -> Self:
         """The same structure with other arrays: all of them in order, or some by name.

@@ -44,7 +44,12 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
         "backend": x.backend.name,
         "tensors": json.dumps(list(x.network.tensors)),
     }
-    stored = {f"{k}": _pack(x.backend.to_numpy(a), dtype) for k, a in enumerate(x._values)}
+    # One array at several tensors is stored once, under the first of them.
+    places: dict[int, int] = {}
+    where = [places.setdefault(id(a), k) for k, a in enumerate(x._values)]
+    if len(places) < len(where):
+        header["places"] = json.dumps(where)
+    stored = {f"{k}": _pack(x.backend.to_numpy(x._values[k]), dtype) for k in places.values()}
     write_atomically(path, to_bytes(stored, header))
 
 
@@ -79,8 +84,8 @@ def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | 
     except (SafetensorError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)!r} is not a factorization that tnrank saved: {error}") from None
     target = get_backend(backend or (home if home in available_backends() else "numpy"))
-    arrays = [target.asarray(a, dtype or stored, device) for a in found._values]
-    return found._make(found._static, arrays, validate=False)
+    moved = {id(a): target.asarray(a, dtype or stored, device) for a in {id(a): a for a in found._values}.values()}
+    return found._make(found._static, [moved[id(a)] for a in found._values], validate=False)
 
 
 def _read(path: str) -> tuple[Factorization, str, str]:
@@ -96,12 +101,15 @@ def _read(path: str) -> tuple[Factorization, str, str]:
         tensors = list(cls._network_of(static).tensors)
         if tensors != json.loads(header["tensors"]):
             raise ValueError(f"its tensors are {header['tensors']}, needed {json.dumps(tensors)}")
-        stored = [stream.get_tensor(f"{k}") for k in range(len(tensors))]
+        where = json.loads(header.get("places", "null")) or list(range(len(tensors)))
+        read = {k: stream.get_tensor(f"{k}") for k in sorted(set(where))}
+        stored = [read[k] for k in where]
     for name, array in zip(tensors, stored, strict=True):
         wrong = dtype not in _STORED or str(array.dtype) != _STORED[dtype]
         if wrong or (dtype.startswith("complex") and array.shape[-1:] != (2,)):
             raise ValueError(f"the array {name!r} is stored as {array.dtype} {array.shape}, its dtype is {dtype!r}")
-    return cls._make(static, [_unpack(a, dtype) for a in stored]), dtype, home
+    unpacked = {k: _unpack(a, dtype) for k, a in read.items()}
+    return cls._make(static, [unpacked[k] for k in where]), dtype, home
 
 
 def _class(kind: str) -> type[Factorization]:

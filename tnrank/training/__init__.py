@@ -1,7 +1,9 @@
 """Training: losses, optimizers, recorders, and completion by gradient descent."""
 
 from tnrank.training import recorders
+from tnrank.training._checkpoint import Checkpoint
 from tnrank.training._complete import complete
+from tnrank.training._flow import FlowFailed, FlowResult, FlowTrace, gradient_flow
 from tnrank.training._loop import Stop
 from tnrank.training._losses import HuberLoss, L1Loss, Loss, SmoothL1Loss, SquaredLoss
 from tnrank.training._observations import RankOneMeasurements
@@ -10,7 +12,11 @@ from tnrank.training._result import CompletionResult, Trace
 
 __all__ = [
     "Adam",
+    "Checkpoint",
     "CompletionResult",
+    "FlowFailed",
+    "FlowResult",
+    "FlowTrace",
     "GradientDescent",
     "GroupRMSProp",
     "HuberLoss",
@@ -23,5 +29,6 @@ __all__ = [
     "Stop",
     "Trace",
     "complete",
+    "gradient_flow",
     "recorders",
 ]

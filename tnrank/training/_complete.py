@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
 from tnrank.factorizations import Factorization
+from tnrank.training._checkpoint import Checkpoint, Keeper
 from tnrank.training._loop import Problem, Stop, runner
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._objective import make_objective
@@ -29,6 +32,8 @@ class Options(TypedDict, total=False):
     progress: bool | Callable[[str], None]
     callback: Callable[[int, float], bool | None] | None
     on_record: Callable[[str, int, Any, int], None] | None
+    checkpoint: Checkpoint | None
+    resume: bool | str | os.PathLike[str]
 
 
 @overload
@@ -50,6 +55,8 @@ def complete(
     progress: bool | Callable[[str], None] = False,
     callback: Callable[[int, float], bool | None] | None = None,
     on_record: Callable[[str, int, Any, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: bool | str | os.PathLike[str] = False,
 ) -> Any:
     """Fit a factorization to observed entries, or to rank-one measurements, by full-batch gradient descent.
 
@@ -67,14 +74,20 @@ def complete(
         progress: show a line with rate, loss and time left, or call a function with it.
         callback: ``callback(step, loss)`` about twice a second; ``True`` stops the run.
         on_record: ``on_record(name, step, value, run)`` with every measurement as soon as it is on the host, before
-            the callback: what a killed run shall leave behind is written here.
+            the callback: what a killed run shall leave behind is written here. A resumed run first tells what it had
+            recorded before.
+        checkpoint: a :class:`tnrank.training.Checkpoint`: where to save the run on its way, and how often.
+        resume: ``True`` to go on from the last whole checkpoint in that folder, if there is one; or another folder,
+            which must hold one. On the same backend the result is that of a run that was never interrupted, bit for
+            bit. ``x`` and all else are given as they were; ``steps`` may grow.
 
     Returns:
         A CompletionResult; a list of them for a sequence.
 
     Raises:
         ValueError: for no observations, an entry out of range or observed twice with different values, NaN among the
-            values, or factorizations of different structure.
+            values, factorizations of different structure, or a checkpoint of another run.
+        FileExistsError: if the folder of ``checkpoint`` holds an earlier run and ``resume`` is not ``True``.
         TypeError: for complex factorizations, or an optimizer that the backend does not have.
 
     Example:
@@ -99,7 +112,8 @@ def complete(
         for run, one in enumerate(given):
             told = _with_run(on_record, run)
             if ended is None:
-                result = complete(one, indices, values, callback=callback, on_record=told, **options)
+                kept = _of_run(checkpoint, resume, run)
+                result = complete(one, indices, values, callback=callback, on_record=told, **kept, **options)
                 ended = result if result.status in ("stopped", "interrupted") else None
             else:
                 # What ends one run ends the sequence: the rest stays as it was given.
@@ -111,7 +125,7 @@ def complete(
         raise ValueError(f"steps is a whole number from 0 on, got {steps!r}")
     objective, data = make_objective(first, indices, values, loss or SquaredLoss(), len(given) if several else None)
     recorders = tuple(record)
-    _check_recorders(recorders)
+    check_recorders(recorders)
     problem = Problem(
         first.backend.name,
         type(first),
@@ -122,7 +136,8 @@ def complete(
         recorders,
         several,
     )
-    driver = Run(runner(problem), given, recorders, data, steps, progress, callback, on_record)
+    keeper = Keeper(checkpoint, resume, optimizer or GroupRMSProp()) if checkpoint or resume else None
+    driver = Run(runner(problem), given, recorders, data, steps, progress, callback, on_record, keeper)
     # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
     with np.errstate(over="ignore", invalid="ignore"):
         results = driver.go()
@@ -148,7 +163,7 @@ def _check_given(given: list[Factorization]) -> None:
             )
 
 
-def _check_recorders(recorders: tuple[Any, ...]) -> None:
+def check_recorders(recorders: tuple[Any, ...]) -> None:
     seen: set[str] = set()
     for recorder in recorders:
         if not isinstance(recorder, Recorder):
@@ -165,3 +180,16 @@ def _with_run(on_record: Callable[[str, int, Any, int], None] | None, run: int) 
     if on_record is None:
         return None
     return lambda name, step, value, _: on_record(name, step, value, run)
+
+
+def _of_run(checkpoint: Checkpoint | None, resume: Any, run: int) -> dict[str, Any]:
+    """Where one run of a sequence that trains one after the other is kept."""
+    name = f"run-{run}"
+    found: dict[str, Any] = {}
+    if checkpoint is not None:
+        found["checkpoint"] = replace(checkpoint, folder=Path(checkpoint.folder) / name)
+    if resume is True or (resume and (Path(resume) / name).is_dir()):
+        found["resume"] = resume if resume is True else Path(resume) / name
+    elif resume and not run:
+        raise FileNotFoundError(f"{resume} holds no checkpoint: leave resume out to begin anew")
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import Backend
 from tnrank.factorizations import Factorization
+from tnrank.training._checkpoint import Keeper, Saved
 from tnrank.training._loop import Runner, State
 from tnrank.training._progress import Progress
 from tnrank.training._result import CompletionResult, on_leaves, trace_of
@@ -35,7 +36,10 @@ class Run:
         progress: Any,
         callback: Callable[[int, float], bool | None] | None,
         on_record: Callable[[str, int, Any, int], None] | None,
+        keeper: Keeper | None = None,
     ) -> None:
+        self.keeper = keeper
+        self.began, self.spent = time.perf_counter(), 0.0
         self.runner, self.given, self.data, self.steps = runner, given, data, int(steps)
         self.backend: Backend = runner.backend
         self.recorders = recorders
@@ -52,9 +56,13 @@ class Run:
         """Whether several runs share one loop."""
         return self.runner.problem.batched
 
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time, with that of the run that this one continues."""
+        return self.spent + time.perf_counter() - self.began
+
     def go(self) -> list[CompletionResult]:
         """Train until all runs are done; one result a run."""
-        began = time.perf_counter()
         stop = self.backend.stop_gradient
         if self.batched:
             stack = self.backend.xp.stack
@@ -71,36 +79,69 @@ class Run:
             )
         status = "steps"
         position, chunk = -1, 1
+        whole = True
+        keeper = self.keeper
+        if keeper is not None and (saved := keeper.load(self, state)) is not None:
+            state, position = saved.state, saved.position
+            self._continue(saved)
         try:
             while position < self.steps:
+                if position >= 0 and not self._host(self.runner.running(state, self.steps)).any():
+                    break
                 # Short chunks first, so that neither compilation nor a slow step delays Ctrl-C.
                 marks = self._next_marks(position, chunk)
-                started, before = time.perf_counter(), state
-                state = self._chunk(state, marks)
-                self._host(state["count"])
+                if keeper is not None:
+                    keeper.before_chunk(self, state, position)
+                started, whole = time.perf_counter(), False
+                new = self._chunk(state, marks)
+                self._host(new["count"])
                 spent, done = time.perf_counter() - started, marks[-1] - position
-                position = marks[-1]
                 chunk = max(1, min(int(done * _CHUNK_SECONDS / max(spent, 1e-9)), 4 * max(chunk, done)))
-                counts, losses = self._host(state["count"]), self._host(state["loss"])
+                counts, losses = self._host(new["count"]), self._host(new["loss"])
                 finite = losses[np.isfinite(losses)]
                 step, level = int(counts.max()), float(np.median(finite)) if len(finite) else float("nan")
                 self.progress.update(step, level)
                 if not np.isfinite(losses).all():
-                    state = self._last_good(before, state)
+                    new = self._last_good(state, new)
+                state, position, whole = new, marks[-1], True
+                if keeper is not None:
+                    keeper.after_chunk(self, state, position)
                 if self.callback is not None and self.callback(step, level):
                     status = "stopped"
                     break
-                if not self._host(self.runner.running(state, self.steps)).any():
-                    break
         except KeyboardInterrupt:
             status = "interrupted"
+            self._forget(position)
         finally:
             self.progress.close()
-        return self._results(state, status, time.perf_counter() - began)
+        if keeper is not None:
+            keeper.save(self, state, position, broken=not whole)
+        return self._results(state, status, self.seconds)
+
+    def _forget(self, position: int) -> None:
+        """Drop what a chunk noted that did not come to its end."""
+        self.failed = {run: step for run, step in self.failed.items() if step <= position}
+        self.rows = [[[row for row in rows if row[0] <= position] for rows in one] for one in self.rows]
+
+    def _continue(self, saved: Saved) -> None:
+        """Take over what an earlier run recorded, and tell it again."""
+        self.rows, self.failed, self.spent = saved.rows, saved.failed, saved.seconds
+        self.progress.last = (self.began, saved.position)
+        told = [
+            (step, recorder.name, value, run)
+            for run, rows in enumerate(self.rows)
+            for recorder, found in zip(self.recorders, rows, strict=True)
+            for step, value in found
+        ]
+        if self.on_record is not None:
+            for step, name, value, run in sorted(told, key=itemgetter(0)):
+                self.on_record(name, step, value, run)
 
     def _next_marks(self, position: int, chunk: int) -> list[int]:
         """The next recorded steps within ``chunk`` steps, and the end of the chunk."""
         end = min(max(position, 0) + chunk, self.steps)
+        if self.keeper is not None:
+            end = self.keeper.limit(position, end)
         found: set[int] = set()
         for recorder in self.recorders:
             found.update(recorder.between(position + 1, end, self.steps))

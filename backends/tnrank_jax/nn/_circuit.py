@@ -109,11 +109,20 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
 
     @classmethod
     def from_factorization(
-        cls, x: Factorization, grid: Sequence[int] | None = None, shared: bool | None = None, classes: bool = False
+        cls,
+        x: Factorization,
+        grid: Sequence[int] | None = None,
+        shared: bool | None = None,
+        classes: bool = False,
+        representation: Representation | None = None,
+        *,
+        dtype: Any = None,
+        device: Any = None,
     ) -> Self:
         """The circuit of a matrix, CP or hierarchical factorization, with its arrays as weights.
 
-        Arguments: see :meth:`tnrank.circuits.Circuit.from_factorization`.
+        Arguments: see :meth:`tnrank.circuits.Circuit.from_factorization`; ``dtype`` and ``device`` are those of ``x``
+        if ``None``. A factorization holds no representation: give one where the module is to take patches.
 
         Raises:
             TypeError: for another kind of factorization.
@@ -128,8 +137,8 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
             >>> bool(jnp.allclose(module(index), x.entries(index)))
             True
         """
-        circuit = Circuit.from_factorization(x, grid, shared, classes)
-        x = x if x.backend.name == "jax" else x.to("jax")
+        circuit = Circuit.from_factorization(x, grid, shared, classes, representation)
+        x = x.to("jax", None if dtype is None else dtype_name(dtype), device)
         made = cls(circuit, 0, x.dtype)
         found: Self = eqx.tree_at(lambda module: module.weights, made, circuit.weights_of(x))
         return found

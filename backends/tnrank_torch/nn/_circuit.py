@@ -108,11 +108,21 @@ class ConvolutionalArithmeticCircuit(nn.Module):
 
     @classmethod
     def from_factorization(
-        cls, x: Factorization, grid: Sequence[int] | None = None, shared: bool | None = None, classes: bool = False
+        cls,
+        x: Factorization,
+        grid: Sequence[int] | None = None,
+        shared: bool | None = None,
+        classes: bool = False,
+        representation: Representation | None = None,
+        *,
+        dtype: Any = None,
+        device: Any = None,
     ) -> Self:
         """The circuit of a matrix, CP or hierarchical factorization, with its arrays as parameters.
 
-        The arrays are copied. Arguments: see :meth:`tnrank.circuits.Circuit.from_factorization`.
+        The arrays are copied. Arguments: see :meth:`tnrank.circuits.Circuit.from_factorization`; ``dtype`` and
+        ``device`` are those of ``x`` if ``None``. A factorization holds no representation: give one where the module is
+        to take patches, and keep trained ones by ``state_dict``.
 
         Raises:
             TypeError: for another kind of factorization.
@@ -127,8 +137,8 @@ class ConvolutionalArithmeticCircuit(nn.Module):
             >>> bool(torch.allclose(module(index), x.entries(index)))
             True
         """
-        circuit = Circuit.from_factorization(x, grid, shared, classes)
-        x = x if x.backend.name == "torch" else x.to("torch")
+        circuit = Circuit.from_factorization(x, grid, shared, classes, representation)
+        x = x.to("torch", None if dtype is None else str(dtype).removeprefix("torch."), device)
         first = next(iter(x.arrays.values()))
         made = cls(circuit, 0, first.dtype, first.device)
         with torch.no_grad():
@@ -174,6 +184,8 @@ class ConvolutionalArithmeticCircuit(nn.Module):
         return self.circuit.forward(weights, self._features(inputs), log)
 
     def _features(self, inputs: torch.Tensor) -> Any:
+        if not isinstance(inputs, torch.Tensor):
+            raise TypeError(f"got {type(inputs).__name__}, needed a tensor of PyTorch: torch.as_tensor(inputs)")
         grid = self.circuit.grid
         if inputs.ndim == 4 and len(grid) == 2 and tuple(inputs.shape[2:]) == grid:
             inputs = inputs.flatten(2).mT

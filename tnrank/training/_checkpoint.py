@@ -1,0 +1,345 @@
+"""Checkpoints of training runs: which there are, which is whole, and what belongs to the run at hand."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tnrank._files import write_atomically
+from tnrank.training._optimizers import Optimizer, is_stateful
+from tnrank.training._result import on_leaves
+from tnrank.training._state_file import decode, digest, encode, from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from tnrank.training._loop import State
+    from tnrank.training._run import Run
+
+_FORMAT = "tnrank checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where, and how often, a run is saved so that it can go on later.
+
+    A run is saved at its end and at Ctrl-C, too.
+
+    Args:
+        folder: made if missing; one run's alone.
+        every: the distance of two checkpoints.
+        unit: of ``every``: ``"seconds"`` or ``"steps"``.
+        keep: how many are left; older ones are removed.
+
+    Raises:
+        ValueError: for a distance or number that is not positive, or another unit.
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.training.Checkpoint("runs/cp", every=1000, unit="steps").keep
+        3
+    """
+
+    folder: str | os.PathLike[str]
+    every: float = 60.0
+    unit: str = "seconds"
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("seconds", "steps"):
+            raise ValueError(f"Checkpoint has unit={self.unit!r}: needed 'seconds' or 'steps'")
+        whole = self.unit == "seconds" or self.every == int(self.every)
+        if not 0 < self.every < float("inf") or not whole or self.keep < 1:
+            raise ValueError(f"{self!r}: needed every above 0 (steps: a whole number) and keep from 1 on")
+
+
+@dataclass
+class Saved:
+    """What a checkpoint gives back to a run."""
+
+    state: State
+    position: int
+    rows: list[list[list[tuple[int, Any]]]]
+    failed: dict[int, int]
+    seconds: float
+
+
+class Keeper:
+    """Saves one run, and finds its last whole checkpoint.
+
+    ``optimizer`` is as it was given to ``complete``; ``resume`` is a folder, ``True`` for the checkpoint's own, or
+    nothing.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | None, resume: Any, optimizer: Any) -> None:
+        if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"got checkpoint={checkpoint!r}: needed tnrank.training.Checkpoint(folder)")
+        if resume is True and checkpoint is None:
+            raise ValueError("resume=True needs checkpoint=Checkpoint(folder); or give the folder, resume=folder")
+        self.checkpoint, self.optimizer = checkpoint, optimizer
+        self.folder = Path(checkpoint.folder) if checkpoint is not None else None
+        self.source = self.folder if resume is True else Path(resume) if resume else None
+        self.needed = bool(resume) and resume is not True
+        self.identity: dict[str, Any] = {}
+        self.saved_at, self.saved_when = -1, self._now()
+        self.safe: tuple[int, bytes, dict[str, Any]] | None = None
+        if self.folder is not None:
+            _make(self.folder)
+            other = self.source is None or self.source.resolve() != self.folder.resolve()
+            if other and (found := _steps(self.folder)):
+                raise FileExistsError(
+                    f"{self.folder} holds checkpoints of an earlier run, up to step {found[-1]:,}: resume=True "
+                    "goes on from there, or choose another folder"
+                )
+
+    def _now(self) -> float:
+        return time.perf_counter()
+
+    def limit(self, position: int, end: int) -> int:
+        """Where the chunk from ``position`` to ``end`` shall end instead, so that a checkpoint can follow."""
+        if self.checkpoint is None or self.checkpoint.unit == "seconds":
+            return end
+        every = int(self.checkpoint.every)
+        return min(end, (max(position, 0) // every + 1) * every)
+
+    def load(self, run: Run, template: State) -> Saved | None:
+        """The last whole checkpoint; ``template`` is a state of this run.
+
+        Raises:
+            FileNotFoundError: if a folder was given and holds none.
+            ValueError: if none is whole, or they are of another run.
+        """
+        self.identity = _identity(run, self.optimizer)
+        if self.source is None:
+            return None
+        steps = _steps(self.source)
+        if not steps and self.needed:
+            raise FileNotFoundError(f"{self.source} holds no checkpoint: leave resume out to begin anew")
+        for step in reversed(steps):
+            try:
+                content, arrays = _read(self.source, step)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                warnings.warn(
+                    f"skipped the checkpoint {_paths(self.source, step)[0]}: {error}", RuntimeWarning, stacklevel=5
+                )
+                continue
+            self._compare(content["identity"])
+            if content["position"] > run.steps:
+                raise ValueError(
+                    f"the checkpoint in {self.source} is at step {content['position']:,}, beyond steps={run.steps:,}"
+                )
+            saved = _restore(run, template, content, arrays)
+            self.saved_at = saved.position if self.source == self.folder else -1
+            return saved
+        if steps:
+            raise ValueError(f"none of the {len(steps)} checkpoints in {self.source} is whole: begin anew elsewhere")
+        return None
+
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        here = json.loads(json.dumps(self.identity))
+        wrong = [name for name in here if found.get(name) != here[name]]
+        if wrong:
+            told = "; ".join(f"its {name} is {_short(found.get(name))}, here {_short(here[name])}" for name in wrong)
+            raise ValueError(f"the checkpoint in {self.source} is of another run: {told}")
+
+    def before_chunk(self, run: Run, state: State, position: int) -> None:
+        """Keep a copy of what the next chunk changes in place, in case that it is interrupted."""
+        if self.folder is not None and is_stateful(run.runner.problem.optimizer) and position >= 0:
+            self.safe = (position, *self._packed(run, state, position))
+
+    def after_chunk(self, run: Run, state: State, position: int) -> None:
+        """Save if it is time."""
+        if self.checkpoint is None:
+            return
+        every = self.checkpoint.every
+        in_seconds = self.checkpoint.unit == "seconds"
+        if self._now() - self.saved_when >= every if in_seconds else position % int(every) == 0:
+            self.save(run, state, position)
+
+    def save(self, run: Run, state: State, position: int, broken: bool = False) -> None:
+        """Save now; ``broken`` says that a chunk was interrupted and ``state`` may be half new."""
+        if self.folder is None or position < 0:
+            return
+        if broken and is_stateful(run.runner.problem.optimizer):
+            if self.safe is None:
+                return
+            position, packed, content = self.safe
+        elif position != self.saved_at:
+            packed, content = self._packed(run, state, position)
+        if position == self.saved_at:
+            return
+        assert self.checkpoint is not None
+        try:
+            _write(self.folder, position, packed, content)
+        except OSError as error:
+            # A full disk shall not end a run of hours: its result is still to come.
+            warnings.warn(
+                f"the checkpoint of step {position:,} could not be written to {self.folder}: "
+                f"{error.strerror or error}; training goes on",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            self.saved_when = self._now()
+            return
+        self.saved_at, self.saved_when = position, self._now()
+        _prune(self.folder, self.checkpoint.keep)
+
+    def _packed(self, run: Run, state: State, position: int) -> tuple[bytes, dict[str, Any]]:
+        arrays: dict[str, Any] = {}
+        history = [[_history(rows, run, arrays) for rows in one] for one in run.rows]
+        content = {
+            "identity": self.identity,
+            "position": position,
+            "failed": [[k, step] for k, step in run.failed.items()],
+            "seconds": run.seconds,
+            "state": {name: encode(value, run.backend, arrays) for name, value in state.items()},
+            "history": history,
+        }
+        return to_bytes(arrays), content
+
+
+def _identity(run: Run, optimizer: Any) -> dict[str, Any]:
+    """What must agree for a checkpoint to be of this run."""
+    problem, first, backend = run.runner.problem, run.given[0], run.backend
+    return {
+        "backend": backend.name,
+        "factorization": first.kind,
+        "structure": json.dumps(first._static_to_json()),
+        "shapes": [list(a.shape) for a in first._values],
+        "dtype": first.dtype,
+        "device": first.device,
+        "number of runs": len(run.given) if run.batched else 0,
+        "loss": repr(problem.objective.loss),
+        "optimizer": _described(optimizer),
+        "stop rule": repr(problem.stop),
+        "recorders": [_told(recorder) for recorder in run.recorders],
+        "initial weights": digest([x._values for x in run.given], backend),
+        "observations": digest([problem.objective.way, run.data], backend),
+        "recorded targets": digest(run.recorded, backend),
+    }
+
+
+def _described(optimizer: Any) -> str:
+    if isinstance(optimizer, Optimizer):
+        return repr(optimizer)
+    if isinstance(optimizer, functools.partial):
+        given = [*map(repr, optimizer.args), *(f"{k}={v!r}" for k, v in sorted(optimizer.keywords.items()))]
+        return f"{_described(optimizer.func)}({', '.join(given)})"
+    kind = optimizer if hasattr(optimizer, "__qualname__") else type(optimizer)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _told(recorder: Any) -> str:
+    plain = {k: v for k, v in vars(recorder).items() if v is None or isinstance(v, (bool, int, float, str))}
+    return f"{recorder.name}: {recorder!r} {plain}"
+
+
+def _history(rows: list[tuple[int, Any]], run: Run, arrays: dict[str, Any]) -> dict[str, Any]:
+    """What one recorder saw in one run, stacked."""
+
+    def put(values: list[Any]) -> Any:
+        return encode(np.stack([np.asarray(v) for v in values]), run.backend, arrays)
+
+    found: dict[str, Any] = {"steps": [step for step, _ in rows]}
+    if rows and isinstance(rows[0][1], Mapping):
+        found["nodes"] = [[repr(key), put([row[key] for _, row in rows])] for key in rows[0][1]]
+    elif rows:
+        found["values"] = put([row for _, row in rows])
+    return found
+
+
+def _restore(run: Run, template: State, content: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
+    stateful = is_stateful(run.runner.problem.optimizer)
+    state = {
+        name: decode(spec, run.backend, arrays, template[name], stateful and name == "inner")
+        for name, spec in content["state"].items()
+    }
+    keys: list[dict[str, Any]] = [{} for _ in run.recorders]
+    if any("nodes" in one for runs in content["history"] for one in runs):
+        # Nodes are found again by what they print: the recorder measures once to name them.
+        measured = run.runner.record(template, run.recorded)
+        keys = [{repr(key): key for key in value} if isinstance(value, Mapping) else {} for value in measured]
+    rows: list[list[list[tuple[int, Any]]]] = []
+    for one in content["history"]:
+        rows.append([])
+        for recorder, saved, known in zip(run.recorders, one, keys, strict=True):
+            values: Any = ()
+            if "nodes" in saved:
+                values = {known[told]: decode(spec, run.backend, arrays) for told, spec in saved["nodes"]}
+            elif "values" in saved:
+                values = decode(saved["values"], run.backend, arrays)
+            steps = [(k, step) for k, step in enumerate(saved["steps"]) if recorder.due(step, run.steps)]
+            rows[-1].append([(step, on_leaves(itemgetter(k), values)) for k, step in steps])
+    failed = {int(k): int(step) for k, step in content["failed"]}
+    return Saved(state, int(content["position"]), rows, failed, float(content["seconds"]))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"cannot write checkpoints into {folder}: {error.strerror or error}") from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write checkpoints into {folder}: it is not writable")
+
+
+def _paths(folder: Path, step: int) -> tuple[Path, Path]:
+    """Description and arrays; the description is written last, so that it makes the checkpoint."""
+    stem = folder / f"step-{step:012d}"
+    return stem.with_suffix(".json"), stem.with_suffix(".safetensors")
+
+
+def _steps(folder: Path) -> list[int]:
+    """The steps of which there is a checkpoint, ascending."""
+    found = [path.stem.removeprefix("step-") for path in folder.glob("step-*.json")]
+    return sorted(int(name) for name in found if name.isdigit())
+
+
+def _write(folder: Path, step: int, packed: bytes, content: dict[str, Any]) -> None:
+    description, arrays = _paths(folder, step)
+    content = {**content, "format": _FORMAT, "sha256": hashlib.sha256(packed).hexdigest()}
+    text = json.dumps(content)
+    write_atomically(arrays, packed)
+    whole = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": content}
+    write_atomically(description, json.dumps(whole).encode())
+
+
+def _read(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Content and arrays of one checkpoint.
+
+    Raises:
+        ValueError: if it is damaged; OSError, KeyError or TypeError for other damage.
+    """
+    description, arrays = _paths(folder, step)
+    whole = json.loads(description.read_bytes())
+    content: dict[str, Any] = whole["content"]
+    if hashlib.sha256(json.dumps(content).encode()).hexdigest() != whole["sha256"]:
+        raise ValueError("its description does not match its checksum")
+    if content["format"] != _FORMAT:
+        raise ValueError(f"its format is {content['format']!r}, needed {_FORMAT!r}")
+    packed = arrays.read_bytes()
+    if hashlib.sha256(packed).hexdigest() != content["sha256"]:
+        raise ValueError("its arrays do not match their checksum")
+    return content, from_bytes(packed)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    kept = {path for step in _steps(folder)[-keep:] for path in _paths(folder, step)}
+    # Descriptions first: arrays alone are no checkpoint.
+    for path in sorted(folder.glob("step-*.json")) + sorted(folder.glob("step-*.safetensors")):
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
