@@ -221,6 +221,16 @@ def test_state_dict_copies_and_dtypes():
     assert nn.ConvolutionalArithmeticCircuit(module.circuit, dtype="float64")(inputs.double()).dtype is torch.float64
 
 
+def test_ranks_are_read_while_it_trains():
+    module = nn.ConvolutionalArithmeticCircuit.from_sizes((4, 4), features=2, channels=3)
+    x = module.value()
+    assert x.matrices[x.tree.root].requires_grad
+    # Warnings are errors here: torch warns when a number is taken from a tensor with a gradient.
+    report = tnrank.rank_report(x)
+    assert report.hierarchical_rank == tnrank.hierarchical_rank(x.to("numpy"))
+    assert tnrank.hierarchical_rank(x) == report.hierarchical_rank
+
+
 def test_compiles_to_one_graph():
     module = nn.ConvolutionalArithmeticCircuit.from_sizes((4, 4), channels=3, classes=2, representation=CosSin())
     inputs = torch.rand(2, 16, 1)

@@ -175,7 +175,7 @@ def _by_components(
     def run() -> Found:
         found = _gramians.spectra(parts, method, nodes.values())
         values = {modes: _trimmed(found.values[nodes[modes]], shape, modes) for modes in wanted}
-        return Found(values, lambda: found.log_norm, side, lambda: max(1.0, float(found.condition)), True)
+        return Found(values, lambda: found.log_norm, side, found.cancellation, True)
 
     return _Route(work, largest, run)
 

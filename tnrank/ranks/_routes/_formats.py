@@ -231,6 +231,6 @@ def cancellation(x: Any, tree: DimensionTree, total: float) -> float:
         return 1.0
     if len(terms_of(x)) == 1 or as_cp(x) is not None:
         found = components(x, tree)
-        return 1.0 if found is None else max(1.0, float(spectra(found, "qr", ()).condition))
+        return 1.0 if found is None else spectra(found, "qr", ()).cancellation()
     logs = [log_norm(term, tree) + math.log(abs(weight)) for weight, term in terms_of(x) if weight != 0]
     return max(1.0, sum(math.exp(min(log - total, 700.0)) for log in logs))

@@ -42,6 +42,10 @@ class Spectra(NamedTuple):
     condition: Array
     """The summed norms of the root's components over the norm of their sum: what cancellation costs."""
 
+    def cancellation(self) -> float:
+        """The condition as a number, at least 1; on the host, since weights in training have gradients."""
+        return max(1.0, float(backend_of(self.condition).to_numpy(self.condition)))
+
 
 def cost(x: LocalComponents, method: str) -> tuple[int, int]:
     """Multiplications, roughly, and the largest intermediate of :func:`spectra` at all nodes."""
