@@ -164,7 +164,7 @@ class Factorization(Structure):
             2.0
         """
         xp = self.backend.xp
-        if prod(self.shape) <= max(4096, 4 * self.parameter_count):
+        if prod(self.shape) <= max(4096, 4 * sum(prod(a.shape) for a in self._values)):
             return norm_of(self.to_dense())
         squared = xp.real(self.inner(self)) if self.dtype.startswith("complex") else self.inner(self)
         return xp.sqrt(xp.where(squared > 0, squared, 0 * squared))
