@@ -12,8 +12,8 @@ import pytest
 import tnrank
 from tnrank.data import low_rank_tensor
 from tnrank.experiments import Completion, run
-from tnrank.experiments._split import split_observed
-from tnrank.experiments._stopping import BestStep
+from tnrank.experiments._recipes._split import split_observed
+from tnrank.experiments._recipes._stopping import BestStep
 
 
 def holed(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tnrank.experiments import DepthEfficiency, Outcome, make_recipe, read_metrics, recipes, run
-from tnrank.experiments._depth_efficiency import random_weights
-from tnrank.experiments._depth_report import MODELS, Point, closed_form, outcome
+from tnrank.experiments._recipes._depth_efficiency import random_weights
+from tnrank.experiments._recipes._depth_report import MODELS, Point, closed_form, outcome
 from tnrank.plots import Growth, depth_efficiency, image_bytes
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import tnrank
 from tnrank.circuits import grid_tensor
 from tnrank.experiments import make_recipe, read_metrics, run
-from tnrank.experiments._architecture_report import Findings, Measured, Targets, checks
-from tnrank.experiments._architecture_runs import Problem, Recorded, Trainer, effective_ranks, record
-from tnrank.experiments._architectures import architectures, features, grid, small_weights
+from tnrank.experiments._recipes._architecture_report import Findings, Measured, Targets, checks
+from tnrank.experiments._recipes._architecture_runs import Problem, Recorded, Trainer, effective_ranks, record
+from tnrank.experiments._recipes._architectures import architectures, features, grid, small_weights
 from tnrank.linalg import matricize
 
 NAMES = ("circuit", "relu-max", "relu-average", "mlp", "attention")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tnrank.data import low_rank_matrix, low_rank_tensor, observe
-from tnrank.experiments import _dynamics_report as report
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
+from tnrank.experiments._recipes import _dynamics_report as report
 from tnrank.factorizations import CPFactorization, HierarchicalFactorization, MatrixFactorization
 from tnrank.training import GroupRMSProp, Stop, recorders
 

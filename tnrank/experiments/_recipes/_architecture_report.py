@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tnrank.experiments._architecture_runs import Host, Modes, Recorded
-from tnrank.experiments._architectures import Architecture
 from tnrank.experiments._outcome import Check, Outcome, Table
+from tnrank.experiments._recipes._architecture_runs import Host, Modes, Recorded
+from tnrank.experiments._recipes._architectures import Architecture
 from tnrank.plots import ArchitecturePanel, architectures
 
 SIDES = ("target", "mirrored")

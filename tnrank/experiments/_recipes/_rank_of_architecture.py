@@ -11,9 +11,11 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank.circuits import Circuit
-from tnrank.experiments import _architecture_report as report
-from tnrank.experiments._architecture_runs import Host, Modes, Problem, Trainer, effective_ranks, record
-from tnrank.experiments._architectures import (
+from tnrank.experiments._outcome import Outcome
+from tnrank.experiments._recipe import Recipe, nearest, register
+from tnrank.experiments._recipes import _architecture_report as report
+from tnrank.experiments._recipes._architecture_runs import Host, Modes, Problem, Trainer, effective_ranks, record
+from tnrank.experiments._recipes._architectures import (
     Architecture,
     Convolutional,
     architectures,
@@ -21,8 +23,6 @@ from tnrank.experiments._architectures import (
     grid,
     small_weights,
 )
-from tnrank.experiments._outcome import Outcome
-from tnrank.experiments._recipe import Recipe, nearest, register
 from tnrank.factorizations import HierarchicalFactorization
 from tnrank.training import Adam, GroupRMSProp
 

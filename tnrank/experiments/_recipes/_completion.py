@@ -16,8 +16,8 @@ from tnrank.data import read_array, read_mask
 from tnrank.dimension_tree import DimensionTree
 from tnrank.experiments._outcome import Outcome, Table
 from tnrank.experiments._recipe import Recipe, nearest
-from tnrank.experiments._split import Split, split_observed
-from tnrank.experiments._stopping import BestStep
+from tnrank.experiments._recipes._split import Split, split_observed
+from tnrank.experiments._recipes._stopping import BestStep
 from tnrank.factorizations import (
     CPFactorization,
     Factorization,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tnrank.circuits import Circuit, min_cut, partitions
-from tnrank.experiments._depth_report import MODELS, Point, outcome
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
+from tnrank.experiments._recipes._depth_report import MODELS, Point, outcome
 from tnrank.ranks import separation_rank
 
 if TYPE_CHECKING:

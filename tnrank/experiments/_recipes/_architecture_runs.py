@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import Backend
-from tnrank.experiments._architectures import Architecture, features, grid
+from tnrank.experiments._recipes._architectures import Architecture, features, grid
 from tnrank.linalg import matricize
 from tnrank.ranks import effective_rank
 from tnrank.training import Optimizer
