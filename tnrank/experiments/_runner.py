@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank.experiments._outcome import Outcome
-from tnrank.experiments._recipe import Recipe, recipes
+from tnrank.experiments._recipe import Recipe
 from tnrank.experiments._run_folder import RunFolder, plain, read_config
 from tnrank.training import Checkpoint, CompletionResult, complete
 
@@ -32,12 +35,19 @@ class Interrupted(KeyboardInterrupt):
         kept: the folder with what it had recorded, or ``None``.
     """
 
-    def __init__(self, kept: Path | None, recipe: str = "") -> None:
+    def __init__(self, kept: Path | None, command: str = "") -> None:
         told = f"what was recorded is in {kept}" if kept else "nothing was recorded yet"
-        if kept and recipe in recipes():
-            told += f"; to go on: tnrank reproduce {recipe} --resume {shlex.quote(str(kept))}"
-        super().__init__(f"interrupted; {told}")
+        super().__init__(f"interrupted; {told}{_to_go_on(kept, command)}")
         self.kept = kept
+
+
+def _to_go_on(kept: Path | None, command: str) -> str:
+    """How to go on with what was kept, where a command can."""
+    return f"; to go on: {command} --resume {shlex.quote(str(kept))}" if kept and command else ""
+
+
+_NO_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE})
+"""Errors of a place that can no longer be written to."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,20 @@ class Journal:
         if self.progress is not None:
             self.progress(line)
 
+    def complete(self, *args: Any, **options: Any) -> Any:
+        """:func:`tnrank.complete`; a journal of several runs at once may train them together."""
+        return complete(*args, **options)
+
+    @overload
+    def train(self, model: str, x: Factorization, indices: Any, values: Any, **options: Any) -> CompletionResult: ...
+    @overload
+    def train(
+        self, model: Sequence[str], x: Sequence[Factorization], indices: Any, values: Any, **options: Any
+    ) -> list[CompletionResult]: ...
     def train(
         self,
-        model: str,
-        x: Factorization,
+        model: Any,
+        x: Any,
         indices: Any,
         values: Any,
         *,
@@ -74,12 +94,13 @@ class Journal:
         save: bool = True,
         checkpoint: float | None = 60.0,
         **options: Any,
-    ) -> CompletionResult:
+    ) -> Any:
         """:func:`tnrank.complete` whose measurements stream into ``metrics.csv`` under the name ``model``.
 
         Args:
-            model: column of the metrics, and name of the saved factorization.
-            x: where to start.
+            model: column of the metrics, and name of the saved factorization; a list of them for several runs in one
+                batch.
+            x: where to start; a list of equally structured ones for several runs.
             indices: as for ``complete``; so are the values and the options.
             values: observed values.
             record: recorders.
@@ -90,13 +111,17 @@ class Journal:
                 for none.
 
         Raises:
-            KeyboardInterrupt: at Ctrl-C, after the factorization and a checkpoint were saved.
+            KeyboardInterrupt: at Ctrl-C, after the factorizations and a checkpoint were saved.
         """
-        written: dict[str, int] = {}
+        models = [model] if isinstance(model, str) else list(model)
+        if not isinstance(model, str) and len(models) != len(x):
+            raise ValueError(f"got {len(models)} names for {len(x)} runs: needed one for each")
+        title = models[0] if len(models) == 1 else f"{models[0]} and {len(models) - 1} more"
+        written: dict[tuple[int, str], int] = {}
 
         def keep(name: str, step: int, value: Any, run: int) -> None:
-            self.folder.record(model, step, name, value)
-            written[name] = step
+            self.folder.record(models[run], step, name, value)
+            written[run, name] = step
             if on_record is not None:
                 on_record(name, step, value, run)
 
@@ -104,24 +129,38 @@ class Journal:
             self.folder.flush()
             return callback(step, loss) if callback is not None else None
 
-        self.say(f"{model}: preparing")
+        self.say(f"{title}: preparing")
         if checkpoint is not None:
             # A resumed recipe trains the same models in the same order, and each finds its own checkpoints.
-            self._trained[model] += 1
-            name = f"{model.replace('/', '-')}-{self._trained[model]}"
+            self._trained[title] += 1
+            name = f"{title.replace('/', '-').replace(' ', '-')}-{self._trained[title]}"
             options |= {"checkpoint": Checkpoint(self.folder.checkpoints / name, every=checkpoint), "resume": True}
-        result: CompletionResult = complete(
+        found: Any = complete(
             x,
             indices,
             values,
             record=record,
             on_record=keep,
             callback=after_chunk,
-            progress=(lambda line: self.say(f"{model}: {line}")) if self.progress else False,
+            progress=(lambda line: self.say(f"{title}: {line}")) if self.progress else False,
             **options,
         )
+        results: list[CompletionResult] = [found] if isinstance(model, str) else found
+        interrupted = any(result.status == "interrupted" for result in results)
+        for run, result in enumerate(results):
+            self._last_rows(models[run], result, {name: step for (k, name), step in written.items() if k == run})
+            if save or interrupted:
+                path = self.folder.partial / f"{models[run]}.safetensors"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                result.factorization.save(path)
+        self.folder.flush()
+        if interrupted:
+            raise KeyboardInterrupt
+        return found
+
+    def _last_rows(self, model: str, result: CompletionResult, written: Mapping[str, int]) -> None:
+        """Record what is only measured when a run is over: its last step, if it stopped between two marks."""
         for name, trace in result.history.items():
-            # A run that stops between two marks measures its last step only when it is over.
             if len(trace) and trace.steps[-1] > written.get(name, -1):
                 last = (
                     {k: v[-1] for k, v in trace.values.items()}
@@ -129,12 +168,6 @@ class Journal:
                     else trace.values[-1]
                 )
                 self.folder.record(model, int(trace.steps[-1]), name, last)
-        self.folder.flush()
-        if save or result.status == "interrupted":
-            result.factorization.save(self.folder.partial / f"{model}.safetensors")
-        if result.status == "interrupted":
-            raise KeyboardInterrupt
-        return result
 
 
 def run(
@@ -158,7 +191,7 @@ def run(
     Raises:
         ValueError: if ``resume`` is no such folder, or its recipe has other fields.
         Interrupted: at Ctrl-C; it says where what was recorded lies.
-        OSError: if ``out`` cannot be written to.
+        OSError: if ``out`` cannot be written to, or no longer; it says where what was recorded until then lies.
 
     Example:
         >>> import tempfile
@@ -167,15 +200,22 @@ def run(
         >>> sorted(path.name for path in done.folder.iterdir())[:4]
         ['config.json', 'cp.safetensors', 'figure.png', 'figure.svg']
     """
-    backend = get_backend(recipe.backend)
-    began = time.perf_counter()
+    get_backend(recipe.backend)
     if resume is not None:
-        _check_same(recipe, read_config(resume), resume)
+        check_same(recipe, read_config(resume), resume)
     folder = RunFolder(out, recipe.folder_name) if resume is None else RunFolder.reopen(resume)
+    return carry_out(recipe, Journal(folder, progress), command)
+
+
+def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -> Run:
+    """Execute a recipe in the folder of a journal, which becomes complete, or says what was kept."""
+    folder, backend = journal.folder, get_backend(recipe.backend)
+    began = time.perf_counter()
+    again = f"tnrank {recipe.command}" if recipe.command else ""
     try:
-        if resume is None:
+        if not folder.resumed:
             folder.write_json("config.json", _config(recipe, backend, command))
-        outcome = recipe.execute(Journal(folder, progress))
+        outcome = recipe.execute(journal)
         summary = {
             "recipe": recipe.name,
             "status": "complete",
@@ -196,14 +236,28 @@ def run(
         return Run(folder.complete(), outcome, time.perf_counter() - began)
     except KeyboardInterrupt:
         if folder.worth_keeping:
-            folder.write_json("summary.json", {"recipe": recipe.name, "status": "interrupted"})
-        raise Interrupted(folder.abandon(), recipe.name) from None
+            with suppress(OSError):
+                folder.write_json("summary.json", {"recipe": recipe.name, "status": "interrupted"})
+        raise Interrupted(folder.abandon(), again) from None
+    except OSError as error:
+        kept = folder.abandon()
+        if error.errno not in _NO_PLACE:
+            raise
+        told = f"what was recorded until then is in {kept}" if kept else "nothing was recorded yet"
+        text = f"cannot write to {folder.parent}: {os.strerror(error.errno)}; {told}{_to_go_on(kept, again)}"
+        # Without a number it would be shown as the system's own words.
+        raise _with_number(type(error)(text), error.errno) from error
     except BaseException:
         folder.abandon()
         raise
 
 
-def _check_same(recipe: Recipe, found: Mapping[str, Any], folder: str | Path) -> None:
+def _with_number(error: OSError, number: int) -> OSError:
+    error.errno = number
+    return error
+
+
+def check_same(recipe: Recipe, found: Mapping[str, Any], folder: str | Path) -> None:
     if found.get("recipe") != recipe.name:
         raise ValueError(f"the run in {folder} is of the recipe {found.get('recipe')!r}, not {recipe.name!r}")
     here, there = plain(asdict(recipe)), found.get("fields", {})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tnrank.training._loop import State
     from tnrank.training._run import Run
 
-_FORMAT = "tnrank checkpoint 1"
+_FORMAT = "tnrank checkpoint 2"
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def _restore(run: Run, template: State, content: Mapping[str, Any], arrays: Mapp
     keys: list[dict[str, Any]] = [{} for _ in run.recorders]
     if any("nodes" in one for runs in content["history"] for one in runs):
         # Nodes are found again by what they print: the recorder measures once to name them.
-        measured = run.runner.record(template, run.recorded)
+        measured = run.runner.record(template, run.data, run.recorded)
         keys = [{repr(key): key for key in value} if isinstance(value, Mapping) else {} for value in measured]
     rows: list[list[list[tuple[int, Any]]]] = []
     for one in content["history"]:

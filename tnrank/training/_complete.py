@@ -14,7 +14,7 @@ from tnrank.factorizations import Factorization
 from tnrank.training._checkpoint import Checkpoint, Keeper
 from tnrank.training._loop import Problem, Stop, runner
 from tnrank.training._losses import Loss, SquaredLoss
-from tnrank.training._objective import make_objective
+from tnrank.training._objective import has_own, make_objective
 from tnrank.training._optimizers import GroupRMSProp, resolve
 from tnrank.training._result import CompletionResult
 from tnrank.training._run import Run
@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
     loss: Loss | None
     optimizer: Any
     steps: int
-    record: Iterable[Recorder]
+    record: Iterable[Recorder] | Iterable[Iterable[Recorder]]
     stop: Stop | float | None
     progress: bool | Callable[[str], None]
     callback: Callable[[int, float], bool | None] | None
@@ -50,7 +50,7 @@ def complete(
     loss: Loss | None = None,
     optimizer: Any = None,
     steps: int = 10_000,
-    record: Iterable[Recorder] = (),
+    record: Iterable[Recorder] | Iterable[Iterable[Recorder]] = (),
     stop: Stop | float | None = None,
     progress: bool | Callable[[str], None] = False,
     callback: Callable[[int, float], bool | None] | None = None,
@@ -63,13 +63,14 @@ def complete(
     Args:
         x: the factorization to start from, or a sequence of equally structured ones: they train in one batched run
             on JAX and PyTorch, finished ones frozen, and one after the other on NumPy.
-        indices: ``(M, N)`` observed positions, or :class:`tnrank.RankOneMeasurements`.
-        values: ``(M,)`` observed values.
+        indices: ``(M, N)`` observed positions, or :class:`tnrank.RankOneMeasurements`; a list of them, one a run, if
+            the runs have observations of their own (as many each, unless the end tensor is small).
+        values: ``(M,)`` observed values, or a list of them as well.
         loss: ``SquaredLoss()`` if not given.
         optimizer: ``GroupRMSProp(1e-2)`` if not given; an optax transformation on JAX, a ``torch.optim`` class or a
             function of the parameters on torch.
         steps: the most updates.
-        record: recorders from :mod:`tnrank.training.recorders`.
+        record: recorders from :mod:`tnrank.training.recorders`; or one list of them a run, alike but for their data.
         stop: a :class:`tnrank.Stop`, or the loss below which to stop at once.
         progress: show a line with rate, loss and time left, or call a function with it.
         callback: ``callback(step, loss)`` about twice a second; ``True`` stops the run.
@@ -104,28 +105,28 @@ def complete(
     _check_given(given)
     first = given[0]
     stop = Stop(loss=stop) if isinstance(stop, (int, float)) else stop or Stop()
-    options = dict(loss=loss, optimizer=optimizer, steps=steps, record=record, stop=stop, progress=progress)
+    per_run = _recorders_of(record, len(given), several)
+    options = dict(loss=loss, optimizer=optimizer, steps=steps, stop=stop, progress=progress)
     if several and "vmap" not in first.backend.capabilities:
-        options["record"] = tuple(record)
         done: list[CompletionResult] = []
         ended: CompletionResult | None = None
         for run, one in enumerate(given):
             told = _with_run(on_record, run)
+            seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
+            options["record"] = per_run[run % len(per_run)]
             if ended is None:
                 kept = _of_run(checkpoint, resume, run)
-                result = complete(one, indices, values, callback=callback, on_record=told, **kept, **options)
+                result = complete(one, *seen, callback=callback, on_record=told, **kept, **options)
                 ended = result if result.status in ("stopped", "interrupted") else None
             else:
                 # What ends one run ends the sequence: the rest stays as it was given.
-                result = complete(one, indices, values, on_record=told, **{**options, "steps": 0})
+                result = complete(one, *seen, on_record=told, **{**options, "steps": 0})
                 result = replace(result, status=ended.status, message=ended.message)
             done.append(result)
         return done
     if not hasattr(steps, "__index__") or steps < 0:
         raise ValueError(f"steps is a whole number from 0 on, got {steps!r}")
     objective, data = make_objective(first, indices, values, loss or SquaredLoss(), len(given) if several else None)
-    recorders = tuple(record)
-    check_recorders(recorders)
     problem = Problem(
         first.backend.name,
         type(first),
@@ -133,11 +134,12 @@ def complete(
         objective,
         resolve(optimizer if optimizer is not None else GroupRMSProp(), first.backend),
         stop,
-        recorders,
+        per_run[0],
         several,
+        len(per_run) > 1,
     )
     keeper = Keeper(checkpoint, resume, optimizer or GroupRMSProp()) if checkpoint or resume else None
-    driver = Run(runner(problem), given, recorders, data, steps, progress, callback, on_record, keeper)
+    driver = Run(runner(problem), given, per_run, data, steps, progress, callback, on_record, keeper)
     # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
     with np.errstate(over="ignore", invalid="ignore"):
         results = driver.go()
@@ -161,6 +163,25 @@ def _check_given(given: list[Factorization]) -> None:
                 f"factorization {number} is not structured like the first: got {one._title()}, needed "
                 f"{first._title()}; train it in a call of its own"
             )
+
+
+def _recorders_of(record: Any, runs: int, several: bool) -> list[tuple[Any, ...]]:
+    """The recorders of all runs, or one tuple of them a run."""
+    found = list(record)
+    own = several and bool(found) and all(isinstance(one, (list, tuple)) for one in found)
+    lists = [tuple(one) for one in found] if own else [tuple(found)]
+    for one in lists:
+        check_recorders(one)
+    if own and len(lists) != runs:
+        raise ValueError(f"got lists of recorders for {len(lists)} runs, needed one for each of {runs}, or one for all")
+    for run, one in enumerate(lists):
+        told = [(r.name, r.every, r.at, type(r)) for r in one]
+        if told != [(r.name, r.every, r.at, type(r)) for r in lists[0]]:
+            raise ValueError(
+                f"the recorders of run {run} are {list(one)}, those of run 0 {list(lists[0])}: runs that train "
+                "together record the same things at the same steps, and differ in the recorders' data alone"
+            )
+    return lists if runs > 1 else lists[:1]
 
 
 def check_recorders(recorders: tuple[Any, ...]) -> None:

@@ -161,10 +161,10 @@ def gradient_flow(
         states, steps, why = integrate(x.backend, program.slope, start, wanted, data, rtol, atol, int(max_steps))
     rows: list[Any] = []
     last = first
-    for state in states:
-        measured = program.measure(state, data)
+    for when, state in zip(wanted, states, strict=False):
+        measured = {**program.measure(state, data), "time": when}
         last = float(x.backend.to_numpy(measured["loss"]))
-        rows.append([on_leaves(_host(x), value) for value in program.record(measured, recorded)])
+        rows.append([on_leaves(_host(x), value) for value in program.record(measured, data, recorded)])
     reached = float(wanted[len(states) - 1]) if states else 0.0
     history = {r.name: _trace(wanted[: len(rows)], [row[k] for row in rows]) for k, r in enumerate(recorders) if rows}
     result = FlowResult(

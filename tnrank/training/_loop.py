@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from tnrank._backend import Backend, get_backend
@@ -53,6 +53,8 @@ class Problem:
     stop: Stop
     recorders: tuple[Any, ...]
     batched: bool
+    own_recorders: bool = False
+    """Whether each run has recorders of its own, whose data differ."""
 
 
 class Runner:
@@ -85,11 +87,16 @@ class Runner:
         else:
             inner = optimizer.init(values, self.context)
         zero = 0 if self.on_host else self.backend.xp.asarray(0 * state["loss"], dtype=self.backend.xp.int32)
-        state |= {"inner": inner, "count": zero, "below": zero}
+        state |= {"inner": inner, "count": zero, "below": zero, "time": self._no_time(state, values)}
         state["below"] = self._count_below(state)
         if self.keeps_previous:
             state["previous"] = values
         return state
+
+    def _no_time(self, state: State, values: Sequence[Any]) -> Any:
+        """Effective time 0 of every run, in at least single precision."""
+        zero = self.context.zero(values[0])
+        return zero + self.backend.xp.zeros_like(state["loss"], dtype=zero.dtype) if self.problem.batched else zero
 
     def _count_below(self, state: State) -> Any:
         stop = self.problem.stop
@@ -117,6 +124,7 @@ class Runner:
         values, inner = update(state["gradient"], state["inner"], state["values"])
         new: State = {**state, **self.measure(values, data), "inner": inner, "count": state["count"] + 1}
         new["below"] = self._count_below(new)
+        new["time"] = state["time"] + learning_rate(self.problem.optimizer, inner)
         if self.keeps_previous:
             new["previous"] = state["values"]
         return new
@@ -156,30 +164,40 @@ class Runner:
             until, due = mark
             current = self._forward(current, until, data)
             rows = tuple(
-                self.backend.cond(due[k], lambda s, k=k: self._record(k, s, recorded[k]), current)
+                self.backend.cond(due[k], lambda s, k=k: self._record(k, s, data, recorded[k]), current)
                 for k in range(len(self.problem.recorders))
             )
             return current, (current["count"], rows)
 
         return self.backend.scan(segment, state, marks)
 
-    def _record_all(self, state: State, recorded: Any) -> Any:
-        return tuple(self._record(k, state, recorded[k]) for k in range(len(self.problem.recorders)))
+    def _record_all(self, state: State, data: Any, recorded: Any) -> Any:
+        return tuple(self._record(k, state, data, recorded[k]) for k in range(len(self.problem.recorders)))
 
-    def _record(self, number: int, state: State, data: Any) -> Any:
+    def _record(self, number: int, state: State, data: Any, recorded: Any) -> Any:
         recorder, problem = self.problem.recorders[number], self.problem
-        facts = {"loss": state["loss"], "rate": learning_rate(problem.optimizer, state["inner"])}
+        objective, backend = problem.objective, self.backend
+        facts = {"loss": state["loss"], "rate": learning_rate(problem.optimizer, state["inner"]), "time": state["time"]}
         if state["end"]:
             facts["end"] = state["end"][0]
 
-        def one(values: Any, facts: Any) -> Any:
-            return recorder.measure(problem.kind._make(problem.static, values, validate=False), facts, data)
+        def one(values: Any, facts: Any, observed: Any = data, needed: Any = recorded) -> Any:
+            x = problem.kind._make(problem.static, values, validate=False)
+            pull = partial(objective.end_gradient, backend, values, facts.get("end"), observed)
+            return recorder.measure(x, {**facts, "end_gradient": pull}, needed)
 
         if not problem.batched:
             return one(state["values"], facts)
         if not hasattr(facts["rate"], "shape"):
             facts["rate"] = facts["rate"] + 0 * state["loss"]
-        return self.backend.vmap(one)(state["values"], facts)
+        # What the runs share is left out of the map.
+        if objective.own and problem.own_recorders:
+            return backend.vmap(one)(state["values"], facts, data, recorded)
+        if objective.own:
+            return backend.vmap(lambda v, f, o: one(v, f, o))(state["values"], facts, data)
+        if problem.own_recorders:
+            return backend.vmap(lambda v, f, n: one(v, f, needed=n))(state["values"], facts, recorded)
+        return backend.vmap(one)(state["values"], facts)
 
 
 def _number(x: Any) -> Any:

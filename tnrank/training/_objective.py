@@ -28,7 +28,8 @@ class Objective:
     A batch of runs is one more index, on every trained tensor and in the output: no transformation is needed.
 
     ``way`` is ``"dense"`` (the whole end tensor is contracted and the observed entries weigh in), ``"rows"`` (one row
-    a mode and entry) or ``"sensing"`` (rank-one measurements). What is observed is passed as ``data``.
+    a mode and entry) or ``"sensing"`` (rank-one measurements). What is observed is passed as ``data``; ``own`` says
+    that each run has observations of its own, on a leading axis of all that is in it.
     """
 
     way: str
@@ -36,6 +37,7 @@ class Objective:
     loss: Loss
     batched: bool
     entries: Any = field(default=None, compare=False)
+    own: bool = False
 
     def value_and_gradient(
         self, backend: Backend, values: Sequence[Array], data: Any
@@ -60,21 +62,38 @@ class Objective:
             return loss, self._scatter(backend, pulled, values, data["positions"]), ()
         return loss, pulled[: len(values)], (kept[-1],) if self.way == "dense" else ()
 
-    def _gather(self, backend: Backend, values: Sequence[Array], positions: Any) -> list[Array]:
-        def one(arrays: Any) -> tuple[Array, ...]:
-            return tuple(self.entries.gather(backend, arrays, positions).values())
+    def end_gradient(self, backend: Backend, values: Sequence[Array], end: Array | None, data: Any) -> Any:
+        """The loss's gradient with respect to the end tensor of one run: dense, or ``(indices, values)``.
 
-        return list(backend.vmap(one)(tuple(values)) if self.batched else one(values))
+        Raises:
+            ValueError: for measurements other than of entries.
+        """
+        if self.way == "dense" and end is not None:
+            flat = backend.reshape(end, (-1,)) - data["values"]
+            return backend.reshape(self.loss.weighted(flat, data["weights"], backend.xp)[1], tuple(end.shape))
+        if self.way != "rows" or self.own:
+            what = "rank-one measurements" if self.way == "sensing" else "batched runs whose end tensors are too large"
+            raise ValueError(f"the gradient of the end tensor is there for observed entries, not for {what}")
+        found = self.entries.evaluate(backend, values, data["positions"]) - data["values"]
+        return self.entries.indices, self.loss.weighted(found, data["weights"], backend.xp)[1]
+
+    def _gather(self, backend: Backend, values: Sequence[Array], positions: Any) -> list[Array]:
+        def one(arrays: Any, places: Any = positions) -> tuple[Array, ...]:
+            return tuple(self.entries.gather(backend, arrays, places).values())
+
+        if not self.batched:
+            return list(one(values))
+        return list(backend.vmap(one)(tuple(values), *((positions,) if self.own else ())))
 
     def _scatter(
         self, backend: Backend, pulled: Sequence[Array], values: Sequence[Array], positions: Any
     ) -> list[Array]:
-        def one(gradients: Any, arrays: Any) -> tuple[Array, ...]:
+        def one(gradients: Any, arrays: Any, places: Any = positions) -> tuple[Array, ...]:
             named = dict(zip(self.plan.network.tensors, gradients, strict=True))
-            return tuple(self.entries.scatter(backend, named, arrays, positions))
+            return tuple(self.entries.scatter(backend, named, arrays, places))
 
         fn = backend.vmap(one) if self.batched else one
-        return list(fn(tuple(pulled), tuple(values)))
+        return list(fn(tuple(pulled), tuple(values), *((positions,) if self.own else ())))
 
 
 def make_objective(
@@ -85,27 +104,56 @@ def make_objective(
     Raises:
         ValueError: see :func:`tnrank.complete`.
     """
-    if isinstance(indices, RankOneMeasurements):
-        return _sensing(x, indices, values, loss, runs)
-    found, numbers = checked_entries(indices, values, x.shape)
-    entries = EntryPlan(x.network, x._sizes, found)
-    count = len(found)
-    if entries.dense:
+    own = runs is not None and has_own(indices)
+    if own and not len(indices) == len(values) == runs:
+        raise ValueError(
+            f"got observations of {len(indices)} runs and values of {len(values)} for {runs} factorizations: needed "
+            "one list of indices and one of values for each"
+        )
+    given = list(zip(indices, values, strict=True)) if own else [(indices, values)]
+    if any(isinstance(found, RankOneMeasurements) for found, _ in given):
+        return _sensing(x, given, loss, runs, own)
+    checked = [checked_entries(found, numbers, x.shape) for found, numbers in given]
+    counts = [len(found) for found, _ in checked]
+    # What costs least for the run with the most entries is what all of them do.
+    entries = [EntryPlan(x.network, x._sizes, found) for found, _ in checked]
+    largest = entries[int(np.argmax(counts))]
+    if largest.dense:
         # Dense weights in place of a gather: a scatter would be the slowest part of a step.
         size = prod(x.shape)
-        weights = np.bincount(entries.linear, minlength=size) * loss.weight(count)
-        target = np.zeros(size)
-        target[entries.linear] = numbers
-        data = {"values": _put(x, target), "weights": _put(x, weights)}
-        plan = entries.whole if runs is None else _plan(x.network, x._sizes, runs)
-        return Objective("dense", plan, loss, runs is not None), data
-    plan = entries.rows if runs is None else _plan(entries.row_network, {**x._sizes, _ENTRY: count}, runs)
+        weights, targets = np.zeros((2, len(given), size))
+        for k, (_, numbers) in enumerate(checked):
+            weights[k] = np.bincount(entries[k].linear, minlength=size) * loss.weight(counts[k])
+            targets[k, entries[k].linear] = numbers
+        data = {"values": _put(x, targets if own else targets[0]), "weights": _put(x, weights if own else weights[0])}
+        plan = largest.whole if runs is None else _plan(x.network, x._sizes, runs)
+        return Objective("dense", plan, loss, runs is not None, own=own), data
+    count = _equal(counts)
+    sizes = {**x._sizes, _ENTRY: count}
+    plan = largest.rows if runs is None else _plan(largest.row_network, sizes, runs)
+    positions = [one.positions(x.backend, _device(x)) for one in entries]
     data = {
-        "values": _put(x, numbers),
-        "weights": _put(x, np.full(count, loss.weight(count))),
-        "positions": entries.positions(x.backend, _device(x)),
+        "values": _put(x, np.stack([numbers for _, numbers in checked]) if own else checked[0][1]),
+        "weights": _put(x, np.full((len(given), count) if own else count, loss.weight(count))),
+        "positions": {k: x.backend.xp.stack([p[k] for p in positions]) for k in positions[0]} if own else positions[0],
     }
-    return Objective("rows", plan, loss, runs is not None, entries), data
+    return Objective("rows", plan, loss, runs is not None, largest, own), data
+
+
+def has_own(indices: Any) -> bool:
+    """Whether ``indices`` are those of several runs: a list of index arrays, or of measurements."""
+    if not isinstance(indices, (list, tuple)) or not indices:
+        return False
+    return isinstance(indices[0], RankOneMeasurements) or np.ndim(indices[0]) == 2
+
+
+def _equal(counts: Sequence[int]) -> int:
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"runs that train together on {sorted(set(counts))} observations: needed equal numbers, unless the whole "
+            "end tensor is small enough to be contracted; train them in calls of their own"
+        )
+    return counts[0]
 
 
 def _plan(network: Network, sizes: Any, runs: int | None, shared: frozenset[str] = frozenset()) -> ContractionPlan:
@@ -117,21 +165,27 @@ def _plan(network: Network, sizes: Any, runs: int | None, shared: frozenset[str]
 
 
 def _sensing(
-    x: Factorization, measured: RankOneMeasurements, values: Any, loss: Loss, runs: int | None
+    x: Factorization, given: Sequence[tuple[Any, Any]], loss: Loss, runs: int | None, own: bool
 ) -> tuple[Objective, dict[str, Any]]:
-    if measured.shape != x.shape:
-        raise ValueError(f"the measurements are of a tensor of shape {measured.shape}, the factorization has {x.shape}")
-    count = len(measured)
-    numbers = checked_values(values, count)
+    for measured, _ in given:
+        if not isinstance(measured, RankOneMeasurements):
+            raise TypeError("some runs have measurements and some have entries: train them in calls of their own")
+        if measured.shape != x.shape:
+            raise ValueError(
+                f"the measurements are of a tensor of shape {measured.shape}, the factorization has {x.shape}"
+            )
+    count = _equal([len(measured) for measured, _ in given])
+    numbers = np.stack([checked_values(values, count) for _, values in given])
     vectors = {f"measurement {mode}": (_ENTRY, label) for mode, label in enumerate(x.network.output)}
     network = Network({**x.network.tensors, **vectors}, (_ENTRY,))
-    plan = _plan(network, {**x._sizes, _ENTRY: count}, runs, frozenset(vectors))
+    plan = _plan(network, {**x._sizes, _ENTRY: count}, runs, frozenset() if own else frozenset(vectors))
+    stacked = [np.stack(v) for v in zip(*(measured.vectors for measured, _ in given), strict=True)]
     data = {
-        "values": _put(x, numbers),
-        "weights": _put(x, np.full(count, loss.weight(count))),
-        "vectors": [_put(x, v) for v in measured.vectors],
+        "values": _put(x, numbers if own else numbers[0]),
+        "weights": _put(x, np.full((len(given), count) if own else count, loss.weight(count))),
+        "vectors": [_put(x, v if own else v[0]) for v in stacked],
     }
-    return Objective("sensing", plan, loss, runs is not None), data
+    return Objective("sensing", plan, loss, runs is not None, own=own), data
 
 
 def _put(x: Factorization, array: np.ndarray[Any, Any]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,3 +67,13 @@ def trace_of(rows: list[tuple[int, Any]]) -> Trace:
     if isinstance(rows[0][1], Mapping):
         return Trace(steps, {key: np.stack([row[key] for _, row in rows]) for key in rows[0][1]})
     return Trace(steps, np.stack([np.asarray(row) for _, row in rows]))
+
+
+def stacked(values: Sequence[Any], xp: Any) -> Any:
+    """Equally nested tuples and dictionaries of arrays as one, of arrays with a leading axis."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {key: stacked([value[key] for value in values], xp) for key in first}
+    if isinstance(first, (tuple, list)):
+        return tuple(stacked([value[k] for value in values], xp) for k in range(len(first)))
+    return xp.stack(list(values))

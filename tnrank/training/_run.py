@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +14,7 @@ from tnrank.factorizations import Factorization
 from tnrank.training._checkpoint import Keeper, Saved
 from tnrank.training._loop import Runner, State
 from tnrank.training._progress import Progress
-from tnrank.training._result import CompletionResult, on_leaves, trace_of
+from tnrank.training._result import CompletionResult, on_leaves, stacked, trace_of
 from tnrank.training.recorders import Recorder
 
 _MARKS = 64
@@ -30,7 +30,7 @@ class Run:
         self,
         runner: Runner,
         given: list[Factorization],
-        recorders: tuple[Recorder, ...],
+        recorders: Sequence[tuple[Recorder, ...]],
         data: Any,
         steps: int,
         progress: Any,
@@ -42,14 +42,19 @@ class Run:
         self.began, self.spent = time.perf_counter(), 0.0
         self.runner, self.given, self.data, self.steps = runner, given, data, int(steps)
         self.backend: Backend = runner.backend
-        self.recorders = recorders
+        self.recorders = recorders[0]
         self.progress, self.callback = Progress(self.steps, progress), callback
         self.on_record = on_record
-        self.recorded = tuple(recorder.data(given[0]) for recorder in self.recorders)
+        self.recorded = self._recorded(recorders)
         self.compiled = "scan" in self.backend.capabilities
         self.failed: dict[int, int] = {}
         """Run -> the step at which its loss was not finite."""
         self.rows: list[list[list[tuple[int, Any]]]] = [[[] for _ in self.recorders] for _ in given]
+
+    def _recorded(self, recorders: Sequence[tuple[Recorder, ...]]) -> Any:
+        """What recorders need, on the device; of several runs with recorders of their own, stacked."""
+        found = [tuple(r.data(x) for r in own) for x, own in zip(self.given, recorders, strict=False)]
+        return stacked(found, self.backend.xp) if self.runner.problem.own_recorders else found[0]
 
     @property
     def batched(self) -> bool:
@@ -218,7 +223,7 @@ class Run:
             state = {**state, **self.runner.measure(state["values"], self.data)}
         counts = self._host(state["count"])
         losses, below = self._host(state["loss"]), self._host(state["below"])
-        final = self.runner.record(state, self.recorded) if self.recorders else ()
+        final = self.runner.record(state, self.data, self.recorded) if self.recorders else ()
         results = []
         for run in range(len(self.given)):
             values = [v[run] for v in state["values"]] if self.batched else state["values"]
