@@ -9,6 +9,7 @@ from tnrank.training._losses import HuberLoss, L1Loss, Loss, SmoothL1Loss, Squar
 from tnrank.training._observations import RankOneMeasurements
 from tnrank.training._optimizers import Adam, GradientDescent, GroupRMSProp, Optimizer
 from tnrank.training._result import CompletionResult, Trace
+from tnrank.training._stability import stability_limit
 
 __all__ = [
     "Adam",
@@ -31,4 +32,5 @@ __all__ = [
     "complete",
     "gradient_flow",
     "recorders",
+    "stability_limit",
 ]

@@ -18,6 +18,7 @@ from tnrank.training._objective import has_own, make_objective
 from tnrank.training._optimizers import GroupRMSProp, resolve
 from tnrank.training._result import CompletionResult
 from tnrank.training._run import Run
+from tnrank.training._stability import unstable
 from tnrank.training.recorders import Recorder
 
 
@@ -143,6 +144,10 @@ def complete(
     # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
     with np.errstate(over="ignore", invalid="ignore"):
         results = driver.go()
+        for run, (step, sane) in driver.sane.items():
+            seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
+            told = unstable(problem.optimizer, run, step, sane, *seen, objective.loss)
+            results[run] = replace(results[run], message=results[run].message + told)
     return results if several else results[0]
 
 

@@ -49,6 +49,8 @@ class Run:
         self.compiled = "scan" in self.backend.capabilities
         self.failed: dict[int, int] = {}
         """Run -> the step at which its loss was not finite."""
+        self.sane: dict[int, tuple[int, Factorization]] = {}
+        """Run -> an earlier step of a run whose loss became not finite, and its factorization there."""
         self.rows: list[list[list[tuple[int, Any]]]] = [[[] for _ in self.recorders] for _ in given]
 
     def _recorded(self, recorders: Sequence[tuple[Recorder, ...]]) -> Any:
@@ -201,6 +203,7 @@ class Run:
             return state
         for run in np.flatnonzero(bad):
             self.failed[int(run)] = int(counts[run])
+            self.sane[int(run)] = int(self._host(before["count"])[run]), self._factorization(before, int(run))
             for rows in self.rows[run]:
                 while rows and rows[-1][0] >= counts[run]:
                     rows.pop()
@@ -226,7 +229,6 @@ class Run:
         final = self.runner.record(state, self.data, self.recorded) if self.recorders else ()
         results = []
         for run in range(len(self.given)):
-            values = [v[run] for v in state["values"]] if self.batched else state["values"]
             count = failed[run] - 1 if run in failed else int(counts[run])
             if run in failed:
                 name, message = "nan", f"the loss was not finite after step {failed[run]}; kept step {count}"
@@ -245,9 +247,15 @@ class Run:
                 if not rows or rows[-1][0] != count:
                     rows.append((count, self._own(on_leaves(self._array, final[r]), run)))
                 history[recorder.name] = trace_of(rows)
-            factorization = problem.kind._make(problem.static, values, validate=False)
+            factorization = self._factorization(state, run)
             results.append(CompletionResult(factorization, history, name, count, float(losses[run]), seconds, message))
         return results
+
+    def _factorization(self, state: State, run: int) -> Factorization:
+        problem = self.runner.problem
+        values = [v[run] for v in state["values"]] if self.batched else state["values"]
+        made: Factorization = problem.kind._make(problem.static, values, validate=False)
+        return made
 
     def _host(self, x: Any) -> np.ndarray[Any, Any]:
         return np.atleast_1d(self._array(x))

@@ -1,0 +1,109 @@
+"""The largest stable step of gradient descent: two over the largest curvature of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tnrank.factorizations import Factorization
+from tnrank.training._loop import Problem, Stop, runner
+from tnrank.training._losses import Loss, SquaredLoss
+from tnrank.training._objective import make_objective
+from tnrank.training._optimizers import GradientDescent
+
+_TOLERANCE = 1e-3
+"""Relative error of the largest curvature."""
+
+
+def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | None = None) -> float:
+    """The learning rate at which gradient descent becomes unstable at ``x``: 2 over the largest Hessian eigenvalue.
+
+    The Hessian is that of the loss in all arrays of ``x``; Lanczos iterations see it through differences of gradients.
+    On the way to a solution the limit falls as the end tensor grows: take it where the run shall arrive.
+
+    Args:
+        x: a factorization of dtype float32 or float64.
+        indices: as for :func:`tnrank.complete`.
+        values: ``(M,)`` observed values.
+        loss: ``SquaredLoss()`` if not given.
+
+    Returns:
+        The limit, infinite where no direction is curved upwards.
+
+    Raises:
+        ValueError: as for :func:`tnrank.complete`.
+
+    Source: the classical step limit of a quadratic; Razin & Cohen 2020 for 2 x 2 completion, where it is
+    W11^(2/L - 2) times 2.
+
+    Example:
+        >>> import numpy as np, tnrank
+        >>> x = tnrank.MatrixFactorization([np.zeros((1, 2))])
+        >>> half = tnrank.SquaredLoss(reduction="half_sum")
+        >>> print(f"{tnrank.training.stability_limit(x, [[0, 0], [0, 1]], [3.0, 4.0], half):.3f}")
+        2.000
+    """
+    objective, data = make_objective(x, indices, values, loss or SquaredLoss())
+    problem = Problem(x.backend.name, type(x), x._static, objective, GradientDescent(), Stop(), (), False)
+    start = runner(problem).start
+    device = None if x.device == x.backend.devices()[0] else x.device
+
+    def gradient(arrays: Sequence[Any]) -> Sequence[Any]:
+        given = tuple(x.backend.asarray(a, x.dtype, device) for a in arrays)
+        return [x.backend.to_numpy(g) for g in start(given, data)["gradient"]]
+
+    top = largest_curvature(gradient, [np.asarray(x.backend.to_numpy(v)) for v in x._values])
+    return 2.0 / top if top > 0 else float("inf")
+
+
+def unstable(optimizer: Any, run: int, step: int, x: Factorization, indices: Any, values: Any, loss: Loss) -> str:
+    """What to add to the message of a run that diverged: its learning rate beside the limit at an earlier step."""
+    if not isinstance(optimizer, GradientDescent) or x.dtype not in ("float32", "float64"):
+        return "; try a smaller learning rate"
+    rates = np.atleast_1d(optimizer.learning_rate)
+    rate = float(rates[run % len(rates)])
+    # Momentum damps the oscillation that a single step would start.
+    limit = (1 + optimizer.momentum) * stability_limit(x, indices, values, loss)
+    if not rate > limit:
+        return f"; the learning rate was {rate:g}, stable below {limit:.3g} at step {step}: try a smaller one"
+    return f"; the learning rate is {rate:g}, past the stability limit, which was {limit:.3g} at step {step}"
+
+
+def largest_curvature(
+    gradient: Callable[[Sequence[Any]], Sequence[Any]], arrays: Sequence[np.ndarray[Any, Any]]
+) -> float:
+    """The largest eigenvalue of the Hessian whose gradient is given, at ``arrays``."""
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+    sizes = np.cumsum([a.size for a in arrays])
+    point = np.concatenate([np.ravel(a) for a in arrays]).astype(np.float64)
+    exact = np.finfo(arrays[0].dtype).eps
+    # The step of a central difference: the error of rounding and that of the third derivative are alike.
+    width = float(exact) ** (1 / 3) * max(float(np.abs(point).max(initial=0.0)), 1e-3)
+
+    def at(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        parts = np.split(flat, sizes[:-1])
+        found = gradient([p.reshape(a.shape) for p, a in zip(parts, arrays, strict=True)])
+        return np.concatenate([np.ravel(g) for g in found]).astype(np.float64)
+
+    def product(direction: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        direction = np.ravel(direction)
+        length = float(np.linalg.norm(direction)) or 1.0
+        # A width of the largest weight in every direction, however many weights share it.
+        step = width * np.sqrt(len(point)) / length
+        return (at(point + step * direction) - at(point - step * direction)) / (2 * step)
+
+    count = len(point)
+    if count < 3:
+        matrix = np.stack([product(row) for row in np.eye(count)])
+        return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
+    operator = LinearOperator((count, count), matvec=product, dtype=np.float64)
+    first = np.random.default_rng(0).standard_normal(count)
+    if not np.abs(product(first)).max(initial=0.0):
+        return 0.0
+    try:
+        return float(eigsh(operator, 1, which="LA", tol=_TOLERANCE, v0=first, return_eigenvectors=False)[0])
+    except ArpackNoConvergence as error:
+        return float(max(error.eigenvalues, default=np.nan))
