@@ -124,6 +124,29 @@ def loops(backend: Backend) -> None:
 
 
 @check
+def integrates(backend: Backend) -> None:
+    """``odeint`` follows a rotation to the wanted times, and says why it cannot where it cannot."""
+    if "odeint" not in backend.capabilities:
+        return
+    speed = backend.asarray(np.asarray(2.0), backend.default_dtype)
+    start = tuple(backend.asarray(np.asarray([x]), backend.default_dtype) for x in (1.0, 0.0))
+
+    def turn(state: Any, speed: Any) -> tuple[Array, ...]:
+        return -speed * state[1], speed * state[0]
+
+    times = np.array([0.0, 0.5, 3.0])
+    states, steps, why = backend.odeint(turn, start, times, speed, 1e-5, 1e-7, 1000)
+    require(len(states) == 3 and not why, f"odeint gave {len(states)} of 3 states and said {why!r}")
+    require(0 < steps < 1000, f"odeint counted {steps} steps")
+    for time, (x, y) in zip(times, states, strict=True):
+        found = np.concatenate([backend.to_numpy(x), backend.to_numpy(y)])
+        error = float(np.abs(found - [np.cos(2 * time), np.sin(2 * time)]).max())
+        require(error < 1e-3, f"odeint at time {time:g} is off by {error:.1e}, with rtol=1e-5")
+    states, _, why = backend.odeint(turn, start, np.array([0.0, 1e6]), speed, 1e-5, 1e-7, 20)
+    require(len(states) < 2 and bool(why), f"odeint with too few steps gave {len(states)} states and said {why!r}")
+
+
+@check
 def carries_structures(backend: Backend) -> None:
     """A registered structure passes through the transformations."""
     register_backend(backend)
