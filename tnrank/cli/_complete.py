@@ -9,13 +9,18 @@ import typer
 
 from tnrank.cli import _console, _options
 from tnrank.cli._ranks import read_tree
+from tnrank.cli._settings import tuples
 
 if TYPE_CHECKING:
-    from tnrank.experiments import Run
+    from tnrank.experiments import Completion, Run
 
 
 def complete(
-    file: Annotated[Path, typer.Argument(help=".npy, .npz, .csv (matrix) or image.", show_default=False)],
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help=".npy, .npz, .csv (matrix) or image; not needed with --resume.", show_default=False),
+    ] = None,
     missing: Annotated[
         str,
         typer.Option(metavar="nan|MASK", help="nan: NaN entries are missing. Or a file of 0 and 1: 1 is missing."),
@@ -50,6 +55,10 @@ def complete(
     key: _options.Key = None,
     out: Annotated[Path | None, typer.Option(help="Also write the completed tensor to this .npy file.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder that the run folder is written into.")] = Path("runs"),
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of a run that did not end: go on there, with its settings."),
+    ] = None,
     overwrite: _options.Overwrite = False,
     threads: _options.Threads = 1,
 ) -> None:
@@ -74,6 +83,11 @@ def complete(
     }
     if out is not None:
         _console.check_new_file(out, (".npy",), overwrite)
+    if resume is not None:
+        show_completion(_resume(resume, file, backend, tree, out, _typed(context, fields)), out)
+        return
+    if file is None:
+        raise ValueError("a FILE to complete is needed, or --resume FOLDER of a run that did not end")
     show_completion(complete_file(file, backend, tree, runs, out, fields), out)
 
 
@@ -81,18 +95,56 @@ def complete_file(
     file: Path, backend: str | None, tree: str | None, runs: Path, out: Path | None, fields: dict[str, Any]
 ) -> Run:
     """Run the completion under a progress line, and write ``out``."""
-    from tnrank._files import write_atomically
-    from tnrank.data import read_array
-    from tnrank.experiments import Completion, run
+    from tnrank.experiments import Completion
 
     ready = _console.ready_backend(backend, fields["dtype"])
-    nested = None if tree is None else read_tree(tree, read_array(file, fields["key"]).ndim).nested
-    recipe = Completion(source=str(file), backend=ready, tree=nested, **fields)
+    nested = None if tree is None else _tree(file, fields["key"], tree)
+    return _carry_out(Completion(source=str(file), backend=ready, tree=nested, **fields), runs, out)
+
+
+def _tree(file: Path, key: str | None, tree: str) -> Any:
+    from tnrank.data import read_array
+
+    return read_tree(tree, read_array(file, key).ndim).nested
+
+
+def _carry_out(recipe: Completion, runs: Path, out: Path | None, resume: Path | None = None) -> Run:
+    from tnrank._files import write_atomically
+    from tnrank.experiments import run
+
     with _console.progress_line() as progress:
-        done = run(recipe, runs, progress=progress)
+        done = run(recipe, runs, progress=progress, resume=resume)
     if out is not None:
         write_atomically(out, (done.folder / "completed.npy").read_bytes())
     return done
+
+
+def _typed(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields whose options were given."""
+    sources = {field: context.get_parameter_source(field) for field in fields}
+    return {
+        field: value
+        for field, value in fields.items()
+        if (source := sources[field]) is not None and source.name == "COMMANDLINE"
+    }
+
+
+def _resume(
+    folder: Path, file: Path | None, backend: str | None, tree: str | None, out: Path | None, typed: dict[str, Any]
+) -> Run:
+    """Go on with a run; what was typed besides has to be as it was, which the run checks."""
+    from tnrank.experiments import Completion, read_config
+
+    config = read_config(folder)
+    if config.get("recipe") != Completion.name:
+        name = config.get("recipe")
+        raise ValueError(f"the run in {folder} is of the recipe {name!r}: tnrank reproduce {name} --resume {folder}")
+    own = {key: tuples(value) for key, value in config.get("fields", {}).items()} | typed
+    own |= {} if file is None else {"source": str(file)}
+    ready = _console.ready_backend(backend or own["backend"], own["dtype"])
+    if tree is not None:
+        own["tree"] = _tree(Path(own["source"]), own["key"], tree)
+    return _carry_out(Completion(**{**own, "backend": ready}), folder.parent, out, folder)
 
 
 def show_completion(done: Run, out: Path | None) -> None:

@@ -12,6 +12,22 @@ Backend = Annotated[
     typer.Option("--backend", help="numpy, jax or torch; else the first of jax, torch, numpy installed."),
 ]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64 (on JAX this turns x64 on).")]
+OwnDtype = Annotated[
+    str | None, typer.Option("--dtype", help="float32 or float64 (on JAX this turns x64 on); else the recipe's own.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="quick (under a minute) or paper (the published settings); quick if not given."),
+]
+Steps = Annotated[int | None, typer.Option("--steps", help="The most steps of each model; else the preset's.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the recipe; repeatable."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE.toml", help="Fields of the recipe; preset, backend, dtype. Flags win."),
+]
 Threads = Annotated[
     int,
     typer.Option("--threads", help="Threads of NumPy and PyTorch; 0: all cores. Small arrays are fastest on one."),

@@ -1,14 +1,14 @@
-"""``tnrank reproduce``."""
+"""``tnrank reproduce`` and ``tnrank recipes``."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tnrank.cli import _console, _options
+from tnrank.cli._settings import Settings, preset_of, read_settings, tuples
 
 if TYPE_CHECKING:
     from tnrank.experiments import Run
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 def reproduce(
     name: Annotated[str, typer.Argument(help="The recipe, such as dynamics.", show_default=False)],
-    preset: Annotated[str, typer.Option(help="quick (under a minute) or paper (the published settings).")] = "quick",
+    preset: _options.Preset = None,
     backend: _options.Backend = None,
     seed: Annotated[
         int | None, typer.Option(help="Of targets, observations and initial weights; else the recipe's own.")
     ] = None,
-    dtype: _options.Dtype = "float32",
-    steps: Annotated[int | None, typer.Option(help="The most steps of each model; else the preset's.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the recipe; repeatable."),
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds, for recipes that repeat what they do; else the preset's.")
     ] = None,
+    dtype: _options.OwnDtype = None,
+    steps: _options.Steps = None,
+    set_: _options.Set = None,
+    config: _options.Config = None,
     out: _options.Out = Path("runs"),
     resume: Annotated[
         Path | None,
@@ -44,74 +45,87 @@ def reproduce(
     The verdict is computed from the data and printed; it does not change the exit code. Ctrl-C saves a checkpoint,
     says how to go on from there, and exits with 130.
     """
-    if resume is not None and threads is None and preset == "quick":
-        preset = _preset_of(resume)
-    _console.limit_threads(int(preset == "quick") if threads is None else threads)
-    overrides = _overrides(set_ or [])
-    show_run(reproduce_run(name, preset, backend, seed, dtype, steps, overrides, out, resume))
+    known = preset or preset_of(resume, config) or "quick"
+    _console.limit_threads(int(known == "quick") if threads is None else threads)
+    _check_seeds(name, seed, seeds)
+    settings = read_settings(config, preset, backend, dtype, set_ or [], {"seed": seed, "seeds": seeds})
+    if settings.grid:
+        raise ValueError(f"{config} has a grid: tnrank sweep {name} --config {config}")
+    show_run(_run(name, settings, steps, out, resume))
+
+
+def recipes() -> None:
+    """List the recipes that tnrank reproduce and tnrank sweep know."""
+    from tnrank.experiments import Table
+    from tnrank.experiments import recipes as known
+
+    rows = [(name, kind.title) for name, kind in sorted(known().items())]
+    _console.show_table(Table("recipes", ("name", "what it shows"), rows))
 
 
 def reproduce_run(
     name: str,
-    preset: str,
+    preset: str | None,
     backend: str | None,
     seed: int | None,
-    dtype: str,
+    dtype: str | None,
     steps: int | None,
-    overrides: dict[str, str],
+    overrides: dict[str, Any],
     out: Path,
     resume: Path | None = None,
 ) -> Run:
     """Make the recipe and run it under a progress line."""
-    from tnrank.experiments import make_recipe, run
+    _check_seeds(name, seed, None)
+    fields = {} if seed is None else {"seed": seed}
+    return _run(name, Settings(preset, backend, dtype, {**fields, **overrides}, {}), steps, out, resume)
 
-    if seed is not None:
-        if seed < 0:
-            raise ValueError(f"a seed is a whole number from 0 on, got {seed}")
-        overrides = {"seed": str(seed), **overrides}
+
+def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Path | None) -> Run:
+    from tnrank.experiments import run
+
     if resume is not None:
-        preset, backend, dtype, overrides = _settings(resume, name, preset, backend, dtype, overrides)
-    recipe = make_recipe(name, preset, **overrides)
-    from dataclasses import replace
-
-    recipe = replace(recipe, backend=_console.ready_backend(overrides.get("backend", backend), dtype), dtype=dtype)
+        settings = _resumed(resume, name, settings)
+    recipe = settings.recipe(name)
     if steps is not None:
         recipe = recipe.limited(steps)
     with _console.progress_line() as progress:
         return run(recipe, out, progress=progress, resume=resume)
 
 
-def _preset_of(folder: Path) -> str:
-    """The preset of a run, found before NumPy is imported and with it the number of threads settled."""
-    for path in (folder, folder.parent / f".{folder.name}.partial"):
-        try:
-            return str(json.loads((path / "config.json").read_bytes())["fields"]["preset"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return "quick"
+def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
+    if seed is not None and seed < 0:
+        raise ValueError(f"a seed is a whole number from 0 on, got {seed}")
+    if seeds is None:
+        return
+    if seeds < 1:
+        raise ValueError(f"--seeds is a whole number from 1 on, got {seeds}")
+    from dataclasses import fields
+
+    from tnrank.experiments import recipes as known
+
+    kind = known().get(name)
+    if kind is not None and all(field.name != "seeds" for field in fields(kind)):
+        raise ValueError(
+            f"the recipe {name!r} runs once, with one seed; for several: tnrank sweep {name} --seeds {seeds}"
+        )
 
 
-def _settings(
-    folder: Path, name: str, preset: str, backend: str | None, dtype: str, overrides: dict[str, Any]
-) -> tuple[str, str | None, str, dict[str, Any]]:
+def _resumed(folder: Path, name: str, settings: Settings) -> Settings:
     """The settings of a run that did not end, under those that were typed besides."""
     from tnrank.experiments import read_config
 
     config = read_config(folder)
-    fields = {key: _tuples(value) for key, value in config.get("fields", {}).items()}
     if config.get("recipe") != name:
         raise ValueError(f"the run in {folder} is of the recipe {config.get('recipe')!r}, not {name!r}")
-    known = fields.pop("preset", preset), fields.pop("backend", backend), fields.pop("dtype", dtype)
-    return (
-        known[0] if preset == "quick" else preset,
-        backend or known[1],
-        known[2] if dtype == "float32" else dtype,
-        {**fields, **overrides},
+    fields = {key: tuples(value) for key, value in config.get("fields", {}).items()}
+    preset, backend, dtype = (fields.pop(key, None) for key in ("preset", "backend", "dtype"))
+    return Settings(
+        settings.preset or preset,
+        settings.backend or backend,
+        settings.dtype or dtype,
+        {**fields, **settings.fields},
+        {},
     )
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def show_run(done: Run) -> None:
@@ -125,13 +139,3 @@ def show_run(done: Run) -> None:
     files = ", ".join(sorted(path.name for path in done.folder.iterdir()))
     console.print(f"\n{done.seconds:.0f} s; written to [bold]{done.folder}[/]", soft_wrap=True)
     console.print(f"[dim]{files}[/]")
-
-
-def _overrides(given: list[str]) -> dict[str, Any]:
-    found = {}
-    for text in given:
-        field, equals, value = text.partition("=")
-        if not equals or not field:
-            raise typer.BadParameter(f"--set takes FIELD=VALUE, such as --set htf_std=5e-2, got {text!r}")
-        found[field.strip().replace("-", "_")] = value.strip()
-    return found

@@ -52,7 +52,8 @@ def separated(found: Sequence[int], gap: float = 0.05) -> list[int]:
         [300, 11000, 17000]
     """
     kept: list[int] = []
-    for onset in sorted(found):
-        if not kept or onset - kept[-1] >= gap * max(found):
+    found = sorted(found)
+    for onset in found:
+        if not kept or onset - kept[-1] >= max(gap * found[-1], 1):
             kept.append(onset)
     return kept

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_type_hints
+from types import MappingProxyType, UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from tnrank.experiments._outcome import Outcome
@@ -36,6 +36,11 @@ class Recipe:
     def execute(self, journal: Journal) -> Outcome:
         """Do the work; ``journal`` trains, records and saves on the way."""
         raise NotImplementedError
+
+    @property
+    def command(self) -> str:
+        """Of the command line, what a run that did not end goes on with; nothing for recipes it does not know."""
+        return f"reproduce {self.name}" if _KNOWN.get(self.name) is type(self) else ""
 
     @property
     def folder_name(self) -> str:
@@ -83,7 +88,7 @@ def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
     Args:
         name: one of :func:`recipes`.
         preset: ``"quick"`` or ``"paper"``.
-        overrides: field -> value; text is read as the field's type.
+        overrides: field -> value; text is read as the field's type, ``"1e-1,1e-2"`` as a tuple.
 
     Raises:
         ValueError: for an unknown recipe, preset or field (nearest names are given), or a wrong value.
@@ -98,13 +103,9 @@ def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
         raise ValueError(f"unknown recipe {name!r}{nearest(name, _KNOWN)}")
     if preset not in kind.presets:
         raise ValueError(f"the recipe {name!r} has no preset {preset!r}{nearest(preset, kind.presets)}")
-    types = get_type_hints(kind)
-    allowed = [f.name for f in fields(kind) if f.name != "preset"]
     values = dict(kind.presets[preset])
     for field, value in overrides.items():
-        if field not in allowed:
-            raise ValueError(f"the recipe {name!r} has no field {field!r}{nearest(field, allowed)}")
-        values[field] = _read(field, value, types[field])
+        values[field] = read_field(kind, field, value)
     return kind(preset=preset, **values)
 
 
@@ -114,19 +115,86 @@ def nearest(name: str, known: Any) -> str:
     return f"; did you mean {' or '.join(map(repr, similar))}?" if similar else f"; known: {', '.join(known)}"
 
 
+def read_field(kind: type[Recipe], field: str, value: Any) -> Any:
+    """``value``, which may be text, as a field of a recipe.
+
+    Raises:
+        ValueError: for an unknown field (nearest names are given), or a value of the wrong type.
+    """
+    allowed = [f.name for f in fields(kind) if f.name != "preset"]
+    if field not in allowed:
+        raise ValueError(f"the recipe {kind.name!r} has no field {field!r}{nearest(field, allowed)}")
+    return _read(field, value, get_type_hints(kind)[field])
+
+
+def is_sequence(kind: type[Recipe], field: str) -> bool:
+    """Whether values of a field are tuples."""
+    return get_origin(get_type_hints(kind).get(field)) is tuple
+
+
+_WORDS: dict[Any, tuple[str, str]] = {
+    bool: ("true or false", "true-or-false values"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "words"),
+}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
 def _read(field: str, value: Any, kind: Any) -> Any:
-    """``value`` as a field's type; numbers and booleans may come as text."""
+    """``value`` as a field's type; numbers, booleans and tuples may come as text."""
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    if type(None) in options:
+        rest = [option for option in options if option is not type(None)]
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return _read(field, value, rest[0]) if len(rest) == 1 else value
+    if get_origin(kind) is tuple:
+        return _read_tuple(field, value, get_args(kind))
+    if kind not in _WORDS:
+        return value
     try:
-        if kind is bool and isinstance(value, str):
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
-        if kind is int:
-            number = float(value)
-            if isinstance(value, bool) or number != int(number):
-                raise ValueError
-            return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(number)
-        if kind is float:
-            return float(value)
+        return _read_one(value, kind)
     except (ValueError, TypeError, KeyError, OverflowError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise ValueError(f"the field {field} is {wanted}, got {value!r}") from None
-    return value
+        raise ValueError(f"the field {field} is {_WORDS[kind][0]}, got {value!r}") from None
+
+
+def _read_tuple(field: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    repeated = len(kinds) == 2 and kinds[1] is Ellipsis
+    items: list[Any] | None = None
+    if isinstance(value, str):
+        bare = value.strip().removeprefix("(").removesuffix(")").removesuffix(",")
+        items = [part.strip() for part in bare.split(",")] if bare.strip() else []
+    elif isinstance(value, Iterable) and not isinstance(value, Mapping):
+        items = list(value)
+    if items is not None and (repeated or len(items) == len(kinds)):
+        wanted = [kinds[0]] * len(items) if repeated else kinds
+        try:
+            return tuple(_read_one(item, k) if k in _WORDS else item for item, k in zip(items, wanted, strict=True))
+        except (ValueError, TypeError, KeyError, OverflowError):
+            pass
+    what = _WORDS.get(kinds[0] if kinds else str, ("", "values"))[1]
+    count = "" if repeated else f"{len(kinds)} "
+    example = "a,b" if not kinds or kinds[0] is str else "1,2" if kinds[0] is int else "1e-1,1e-2"
+    raise ValueError(f"the field {field} is {count}{what}, such as {example}, got {value!r}")
+
+
+def _read_one(value: Any, kind: Any) -> Any:
+    if kind is str:
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    if kind is bool:
+        if isinstance(value, str):
+            return _BOOLEANS[value.lower()]
+        if value not in (True, False):
+            raise ValueError
+        return bool(value)
+    if isinstance(value, bool):
+        raise ValueError
+    if kind is float:
+        return float(value)
+    number = float(value)
+    if number != int(number):
+        raise ValueError
+    return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(number)

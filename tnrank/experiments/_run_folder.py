@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,31 @@ class RunFolder:
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
             self.final, self.partial = self._reserve(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            self._open_new()
         except OSError as error:
             reason = error.strerror or str(error)
             raise type(error)(f"cannot write a run folder into {self.parent}: {reason}") from error
-        self._open()
+
+    @classmethod
+    def at(cls, parent: str | os.PathLike[str], name: str) -> RunFolder:
+        """The folder ``NAME`` without a time stamp; one that did not end is reopened if it has a configuration.
+
+        Raises:
+            FileExistsError: if it is complete.
+            OSError: if ``parent`` cannot be written to.
+        """
+        self = object.__new__(cls)
+        self.parent, self.resumed = Path(parent), False
+        self.final, self.partial = self.parent / name, self.parent / f".{name}{_PARTIAL}"
+        if self.final.exists():
+            raise FileExistsError(f"the run in {self.final} is complete")
+        if (self.partial / "config.json").is_file():
+            return cls.reopen(self.partial)
+        # Killed before its configuration was written, a run has nothing that is worth keeping.
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir()
+        self._open_new()
+        return self
 
     @classmethod
     def reopen(cls, partial: str | os.PathLike[str]) -> RunFolder:
@@ -58,8 +80,17 @@ class RunFolder:
         self._open()
         return self
 
+    def _open_new(self) -> None:
+        try:
+            self._open()
+        except OSError:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            raise
+
     def _open(self) -> None:
         self.rows = 0
+        # Another file, not the same one cut short: a process that was left behind may hold that open.
+        (self.partial / "metrics.csv").unlink(missing_ok=True)
         self._stream = (self.partial / "metrics.csv").open("w", newline="", encoding="utf-8")
         self._stream.write(",".join(COLUMNS) + "\n")
         self._stream.flush()
@@ -73,6 +104,10 @@ class RunFolder:
     def worth_keeping(self) -> bool:
         """Whether there is something that a run which did not end leaves behind."""
         return bool(self.rows) or self.resumed or any(self.checkpoints.glob("**/*.json"))
+
+    def owns(self, path: Any) -> bool:
+        """Whether ``path`` is this folder or a file in it."""
+        return isinstance(path, (str, os.PathLike)) and Path(path).is_relative_to(self.partial)
 
     def _reserve(self, stem: str) -> tuple[Path, Path]:
         number = 1
@@ -121,11 +156,20 @@ class RunFolder:
 
     def abandon(self) -> Path | None:
         """Close a run that did not end; its partial folder stays if anything was recorded."""
-        self._stream.close()
+        try:
+            self._stream.close()
+        except OSError:
+            self._drop_torn_line()
         if self.worth_keeping:
             return self.partial
         shutil.rmtree(self.partial, ignore_errors=True)
         return None
+
+    def _drop_torn_line(self) -> None:
+        """What a full disk left of a line is no measurement."""
+        path = self.partial / "metrics.csv"
+        with suppress(OSError):
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
 
 def partial_of(folder: str | os.PathLike[str]) -> Path:

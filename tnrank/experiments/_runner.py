@@ -35,8 +35,8 @@ class Interrupted(KeyboardInterrupt):
         kept: the folder with what it had recorded, or ``None``.
     """
 
-    def __init__(self, kept: Path | None, command: str = "") -> None:
-        told = f"what was recorded is in {kept}" if kept else "nothing was recorded yet"
+    def __init__(self, kept: Path | None, command: str = "", told: str = "") -> None:
+        told += f"what was recorded is in {kept}" if kept else "nothing was recorded yet"
         super().__init__(f"interrupted; {told}{_to_go_on(kept, command)}")
         self.kept = kept
 
@@ -135,7 +135,7 @@ class Journal:
             self._trained[title] += 1
             name = f"{title.replace('/', '-').replace(' ', '-')}-{self._trained[title]}"
             options |= {"checkpoint": Checkpoint(self.folder.checkpoints / name, every=checkpoint), "resume": True}
-        found: Any = complete(
+        found: Any = self.complete(
             x,
             indices,
             values,
@@ -241,7 +241,7 @@ def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -
         raise Interrupted(folder.abandon(), again) from None
     except OSError as error:
         kept = folder.abandon()
-        if error.errno not in _NO_PLACE:
+        if error.errno is None or not (error.errno in _NO_PLACE or folder.owns(error.filename)):
             raise
         told = f"what was recorded until then is in {kept}" if kept else "nothing was recorded yet"
         text = f"cannot write to {folder.parent}: {os.strerror(error.errno)}; {told}{_to_go_on(kept, again)}"

@@ -8,6 +8,7 @@ from tnrank.factorizations._hierarchical import HierarchicalFactorization
 from tnrank.factorizations._hierarchical_tucker import HierarchicalTucker
 from tnrank.factorizations._io import load
 from tnrank.factorizations._matrix import MatrixFactorization
+from tnrank.factorizations._network_factorization import NetworkFactorization, deepen
 from tnrank.factorizations._streaming._compress import compress
 from tnrank.factorizations._sum import FactorizationSum, sum_of
 from tnrank.factorizations._tensor_train import TensorTrain
@@ -23,6 +24,7 @@ __all__ = [
     "HierarchicalFactorization",
     "HierarchicalTucker",
     "MatrixFactorization",
+    "NetworkFactorization",
     "TensorTrain",
     "TreeFormat",
     "Truncation",
@@ -30,6 +32,7 @@ __all__ = [
     "compress",
     "cross_approximation",
     "data_tensor",
+    "deepen",
     "load",
     "sum_of",
 ]

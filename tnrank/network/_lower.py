@@ -92,10 +92,12 @@ def _multiply(
         natural: Labels = b
     elif not right:
         natural = a
-    elif batch and a[: len(batch)] == tuple(batch) and b[: len(batch)] == tuple(batch):
-        natural = (*batch, *left, *right)
     else:
-        natural = (*left, *right, *batch)
+        # Shared labels that lead in both operands go on leading: neither operand is turned.
+        count = 0
+        while count < len(batch) and a[count] == b[count]:
+            count += 1
+        natural = (*batch[:count], *left, *right, *batch[count:])
     groups = _groups(natural, a, b, frozenset())
     shape = tuple(sizes[x] for x in natural) if len(groups) < len(natural) else None
     return (MULTIPLY, _align(a, groups, sizes), _align(b, groups, sizes), None, shape, None), natural

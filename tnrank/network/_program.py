@@ -42,10 +42,12 @@ class Program:
         users = {position: step for step in steps for position in (step.first, step.second)}
         for number, step in enumerate(steps):
             a, b = step.first, step.second
-            # The operand with the first output label goes left, so that results need no permutation later.
-            if min((place.get(x, far) for x in have[b]), default=far) < min(
-                (place.get(x, far) for x in have[a]), default=far
-            ):
+            # The operand with the first output label of its own goes left, so that results need no permutation later.
+            first_a, first_b = (
+                min((place.get(x, far) for x in have[this] if x not in have[other]), default=far)
+                for this, other in ((a, b), (b, a))
+            )
+            if first_b < first_a:
                 a, b = b, a
             op, natural = _lower.lower_pair(have[a], have[b], step.out, sizes)
             if number == len(steps) - 1:
@@ -118,9 +120,10 @@ class Program:
             out = self.count + number
             for target, other in ((a, b), (b, a)):
                 if not fixed[target]:
-                    # The operand with the first of the target's labels goes left: no transpose at the end.
+                    # The operand with the first of the target's labels to itself goes left: no transpose at the end.
                     first, second, wanted = out, other, self.have[target]
-                    if wanted and wanted[0] not in self.have[out]:
+                    leading = next((x for x in wanted if (x in self.have[out]) != (x in self.have[other])), None)
+                    if leading is not None and leading not in self.have[out]:
                         first, second = other, out
                     op, natural = _lower.lower_pair(self.have[first], self.have[second], wanted, self.sizes)
                     back.append((out, target, first, second, _lower.with_final(op, natural, wanted)))

@@ -14,10 +14,15 @@ from tnrank.theory._components import inner_indices as inner_indices
 from tnrank.theory._components import local_components as local_components
 from tnrank.theory._conserved import conserved_quantities as conserved_quantities
 from tnrank.theory._conserved import unbalancedness as unbalancedness
+from tnrank.theory._exponent import ExponentFit as ExponentFit
+from tnrank.theory._exponent import fit_exponent as fit_exponent
 from tnrank.theory._growth import escape_time as escape_time
 from tnrank.theory._growth import integrated_law as integrated_law
 from tnrank.theory._least_squares import minimum_l2 as minimum_l2
 from tnrank.theory._least_squares import ridge_path as ridge_path
+from tnrank.theory._near_low_rank import NearLowRank as NearLowRank
+from tnrank.theory._near_low_rank import near_low_rank_bound as near_low_rank_bound
+from tnrank.theory._near_low_rank import prune_components as prune_components
 from tnrank.theory._nuclear_norm import NuclearNormResult as NuclearNormResult
 from tnrank.theory._rates import Rates as Rates
 from tnrank.theory._rates import predicted_rate as predicted_rate

@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import backend_of
 from tnrank._typing import Array
+from tnrank.factorizations._observed import checked_entries
 from tnrank.linalg._tolerance import check_rtol
 from tnrank.theory._convex_solver import by_cvxpy
 from tnrank.theory._nuclear_norm import NuclearNormResult, douglas_rachford
@@ -18,7 +19,6 @@ from tnrank.theory._observed import (
     Constraints,
     GivenEntries,
     GivenMeasurements,
-    checked_entries,
     checked_measurements,
     checked_shape,
 )
@@ -49,7 +49,7 @@ def zero_fill(shape: Sequence[int], indices: Any, values: Array) -> Array:
                [2., 0.]])
     """
     sizes = checked_shape(shape)
-    found, numbers = checked_entries(sizes, indices, values)
+    found, numbers = checked_entries(indices, values, sizes)
     if not hasattr(values, "shape"):
         values = numbers
     backend = backend_of(values)
@@ -100,7 +100,7 @@ def minimum_nuclear_norm(
     sizes = checked_shape(shape, order=2)
     if psd:
         _check_square(sizes)
-    given = GivenEntries(sizes, *checked_entries(sizes, indices, values), psd=psd)
+    given = GivenEntries(sizes, *checked_entries(indices, values, sizes), psd=psd)
     return _minimized(given, psd, rtol, max_iterations, solver)
 
 
@@ -178,7 +178,7 @@ def minimum_schatten(
     if not 0 < p <= 2:
         raise ValueError(f"p lies in (0, 2], got {p}: the weights of the method grow without bound outside")
     sizes = checked_shape(shape, order=2)
-    given = GivenEntries(sizes, *checked_entries(sizes, indices, values))
+    given = GivenEntries(sizes, *checked_entries(indices, values, sizes))
     if rtol is None:
         rtol = 1e-5 if p >= 1 else 1e-8
     return reweighted(given, float(p), _checked_rtol(rtol), _checked_budget(max_iterations))

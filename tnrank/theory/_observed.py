@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tnrank._backend import backend_of
 from tnrank._typing import Shape
-from tnrank.factorizations._entries import checked_indices
+from tnrank.factorizations._observed import check_repeated, checked_numbers
 
 HostArray = np.ndarray[Any, Any]
 
@@ -83,7 +82,7 @@ class GivenMeasurements:
 def _mirrored(shape: Shape, indices: HostArray, values: HostArray) -> tuple[HostArray, HostArray]:
     count = len(indices)
     indices, values = np.concatenate([indices, indices[:, ::-1]]), np.concatenate([values, values])
-    _check_repeated(shape, indices, values, count)
+    check_repeated(shape, indices, values, count)
     return indices, values
 
 
@@ -103,60 +102,6 @@ def checked_shape(shape: Sequence[int], order: int | None = None) -> Shape:
         fix = "; for tensors there is zero_fill, and complete for their factorizations" if len(sizes) > order else ""
         raise ValueError(f"got the shape {sizes}, needed a matrix's (m, n){fix}")
     return tuple(int(d) for d in sizes)
-
-
-def checked_numbers(values: Any, what: str) -> HostArray:
-    """``values`` as finite float64 numbers on the host.
-
-    Raises:
-        TypeError: if they are not real numbers.
-        ValueError: if some are NaN or infinite.
-    """
-    if hasattr(values, "shape") and not isinstance(values, np.ndarray):
-        values = backend_of(values).to_numpy(values)
-    found = np.asarray(values)
-    if found.dtype.kind not in "fiub" and str(found.dtype) != "bfloat16":
-        raise TypeError(f"{what} are real numbers, got dtype {found.dtype}")
-    found = found.astype(np.float64)
-    bad = ~np.isfinite(found)
-    if bad.any():
-        raise ValueError(
-            f"{int(bad.sum())} of {found.size} {what} are NaN or infinite, the first at position "
-            f"{int(np.argmax(bad))}: leave unobserved entries out, indices[numpy.isfinite(values)]"
-        )
-    return found
-
-
-def checked_entries(shape: Shape, indices: Any, values: Any) -> tuple[HostArray, HostArray]:
-    """Indices ``(M, N)`` and values ``(M,)`` of observed entries.
-
-    Raises:
-        ValueError: for entries out of range, none at all, NaN, or an entry observed twice with different values.
-    """
-    found = checked_indices(indices, shape)
-    numbers = checked_numbers(values, "values")
-    if not len(found):
-        raise ValueError("got no observations, needed at least one index and value")
-    if numbers.shape != (len(found),):
-        raise ValueError(
-            f"got values of shape {numbers.shape} for {len(found)} observations: needed shape ({len(found)},)"
-        )
-    _check_repeated(shape, found, numbers, len(found))
-    return found, numbers
-
-
-def _check_repeated(shape: Shape, indices: HostArray, values: HostArray, count: int) -> None:
-    """Entries from ``count`` on are mirror images."""
-    linear = np.ravel_multi_index(tuple(indices.T), shape)
-    order = np.argsort(linear, kind="stable")
-    again = np.flatnonzero((np.diff(linear[order]) == 0) & (np.diff(values[order]) != 0))
-    if len(again):
-        first, second = int(order[again[0]]), int(order[again[0] + 1])
-        mirrored = " (with its mirror image, as the matrix is to be symmetric)" if len(indices) > count else ""
-        raise ValueError(
-            f"the entry {tuple(int(k) for k in indices[second])} is observed twice with different values{mirrored}: "
-            f"{values[first]:g} at position {first % count}, {values[second]:g} at {second % count}"
-        )
 
 
 def checked_measurements(matrices: Any, values: Any) -> tuple[HostArray, HostArray]:

@@ -8,6 +8,7 @@ from tnrank.training._loop import Stop
 from tnrank.training._losses import HuberLoss, L1Loss, Loss, SmoothL1Loss, SquaredLoss
 from tnrank.training._observations import RankOneMeasurements
 from tnrank.training._optimizers import Adam, GradientDescent, GroupRMSProp, Optimizer
+from tnrank.training._rates_of import MeasuredRates, rates_of
 from tnrank.training._result import CompletionResult, Trace
 from tnrank.training._stability import stability_limit
 
@@ -23,6 +24,7 @@ __all__ = [
     "HuberLoss",
     "L1Loss",
     "Loss",
+    "MeasuredRates",
     "Optimizer",
     "RankOneMeasurements",
     "SmoothL1Loss",
@@ -31,6 +33,7 @@ __all__ = [
     "Trace",
     "complete",
     "gradient_flow",
+    "rates_of",
     "recorders",
     "stability_limit",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 from tnrank._backend import Backend, get_backend
 from tnrank.factorizations import Factorization
 from tnrank.training._objective import Objective
-from tnrank.training._optimizers import Context, batched_update, is_stateful, learning_rate
+from tnrank.training._optimizers import Context, Optimizer, batched_update, is_stateful, learning_rate
 
 State = dict[str, Any]
 
@@ -111,17 +111,22 @@ class Runner:
         finite = state["loss"] - state["loss"] == 0
         return (state["count"] < until) & (state["below"] <= self.problem.stop.patience) & finite
 
-    def _update(self, state: State, data: Any) -> State:
+    def _step(self, state: State) -> tuple[Any, Any]:
+        """The next values, and the optimizer's state after them."""
+        optimizer, context = self.problem.optimizer, self.context
         update: Callable[..., Any]
         if self.problem.batched:
-            update = batched_update(self.problem.optimizer, self.context)
+            update = batched_update(optimizer, context)
         else:
-            optimizer, context = self.problem.optimizer, self.context
 
             def update(gradients: Any, inner: Any, values: Any) -> Any:
                 return optimizer.update(gradients, inner, values, context)
 
-        values, inner = update(state["gradient"], state["inner"], state["values"])
+        made: tuple[Any, Any] = update(state["gradient"], state["inner"], state["values"])
+        return made
+
+    def _at(self, state: State, values: Any, inner: Any, data: Any) -> State:
+        """The state after a step to ``values``."""
         new: State = {**state, **self.measure(values, data), "inner": inner, "count": state["count"] + 1}
         new["below"] = self._count_below(new)
         new["time"] = state["time"] + learning_rate(self.problem.optimizer, inner)
@@ -134,14 +139,20 @@ class Runner:
         xp, loop = self.backend.xp, self.backend.while_loop
         end: State
         if not self.problem.batched:
-            end = loop(lambda s: self.running(s, until), lambda s: self._update(s, data), state)
+            end = loop(lambda s: self.running(s, until), lambda s: self._at(s, *self._step(s), data), state)
             return end
+
+        # A framework's optimizer may keep anything in its state; that of a finished run is never used again.
+        chosen = {"count", "below", "time", "previous"} | (
+            {"inner"} if isinstance(self.problem.optimizer, Optimizer) else set()
+        )
 
         def body(old: State) -> State:
             active = self.running(old, until)
-            new = self._update(old, data)
-            # The optimizer's state of a finished run is never used again, whatever it is made of.
-            return {name: new[name] if name == "inner" else self._pick(active, new[name], old[name]) for name in new}
+            values, inner = self._step(old)
+            # A finished run keeps its values, and with them what is measured there, without a choice of its own.
+            new = self._at(old, self._pick(active, values, old["values"]), inner, data)
+            return {name: self._pick(active, new[name], old[name]) if name in chosen else new[name] for name in new}
 
         end = loop(lambda s: xp.any(self.running(s, until)), body, state)
         return end

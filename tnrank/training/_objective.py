@@ -13,9 +13,10 @@ from tnrank._backend import Backend
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._entries import EntryPlan
+from tnrank.factorizations._observed import checked_entries, checked_values
 from tnrank.network import ContractionPlan, Network
 from tnrank.training._losses import Loss
-from tnrank.training._observations import RankOneMeasurements, checked_entries, checked_values
+from tnrank.training._observations import RankOneMeasurements
 
 _ENTRY = ("entry",)
 _RUN = ("run",)

@@ -9,7 +9,6 @@ import numpy as np
 
 from tnrank._backend import backend_of
 from tnrank._typing import Array
-from tnrank.factorizations._entries import checked_indices
 
 HostArray = np.ndarray[Any, Any]
 
@@ -56,48 +55,3 @@ class RankOneMeasurements:
 
     def __repr__(self) -> str:
         return f"RankOneMeasurements({len(self)} of a {' x '.join(map(str, self.shape))} tensor)"
-
-
-def checked_values(values: Any, count: int) -> HostArray:
-    """Observed values as ``(M,)`` real numbers on the host.
-
-    Raises:
-        ValueError: if there are none, their number is another, or some are NaN or infinite.
-        TypeError: if they are not real numbers.
-    """
-    if hasattr(values, "shape") and not isinstance(values, np.ndarray):
-        values = backend_of(values).to_numpy(values)
-    found = np.asarray(values)
-    if found.dtype.kind not in "fiub" and str(found.dtype) != "bfloat16":
-        raise TypeError(f"values are real numbers, got dtype {found.dtype}")
-    if not count:
-        raise ValueError("got no observations, needed at least one index and value")
-    if found.shape != (count,):
-        raise ValueError(f"got values of shape {found.shape} for {count} observations: needed shape ({count},)")
-    bad = ~np.isfinite(found.astype(np.float64))
-    if bad.any():
-        raise ValueError(
-            f"{int(bad.sum())} of {count} values are NaN or infinite, the first at position {int(np.argmax(bad))}: "
-            "leave unobserved entries out, indices[numpy.isfinite(values)]"
-        )
-    return found.astype(np.float64)
-
-
-def checked_entries(indices: Any, values: Any, shape: Sequence[int]) -> tuple[HostArray, HostArray]:
-    """Indices ``(M, N)`` and values ``(M,)`` of observed entries.
-
-    Raises:
-        ValueError: for entries out of range, none at all, NaN, or an entry observed twice with different values.
-    """
-    found = checked_indices(indices, shape)
-    numbers = checked_values(values, len(found))
-    linear = np.ravel_multi_index(tuple(found.T), tuple(shape))
-    order = np.argsort(linear, kind="stable")
-    again = np.flatnonzero((np.diff(linear[order]) == 0) & (np.diff(numbers[order]) != 0))
-    if len(again):
-        first, second = int(order[again[0]]), int(order[again[0] + 1])
-        raise ValueError(
-            f"the entry {tuple(int(k) for k in found[first])} is observed twice with "
-            f"different values: {numbers[first]:g} at position {first}, {numbers[second]:g} at {second}"
-        )
-    return found, numbers

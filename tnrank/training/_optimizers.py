@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from tnrank._backend import Backend
 from tnrank._typing import Array
@@ -55,30 +57,72 @@ def _check_rate(name: str, rate: float) -> None:
 class GradientDescent(Optimizer):
     """``v <- momentum v + gradient``, ``p <- p - learning_rate v``.
 
+    Several learning rates, one a run, are for runs that train together: ``complete`` with a sequence of factorizations.
+
     Example:
         >>> import tnrank
         >>> tnrank.GradientDescent(1e-2, momentum=0.9)
         GradientDescent(learning_rate=0.01, momentum=0.9)
+        >>> tnrank.GradientDescent((6e-3, 3e-3))
+        GradientDescent(learning_rate=(0.006, 0.003), momentum=0.0)
     """
 
-    learning_rate: float = 1e-2
+    learning_rate: float | Sequence[float] = 1e-2
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_rate("GradientDescent", self.learning_rate)
+        if np.ndim(self.learning_rate):
+            object.__setattr__(self, "learning_rate", tuple(np.asarray(self.learning_rate, np.float64).tolist()))
+            if not self.rates:
+                raise ValueError("GradientDescent has no learning rate: needed a positive number, or one a run")
+        for rate in np.atleast_1d(self.learning_rate).tolist():
+            _check_rate("GradientDescent", rate)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"GradientDescent has momentum={self.momentum}: needed a number in [0, 1)")
 
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates, one a run; empty if all runs share one."""
+        return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
+
     def init(self, values: Values, context: Context) -> Any:
-        return tuple(0 * v for v in values) if self.momentum else ()
+        velocity = tuple(0 * v for v in values) if self.momentum else ()
+        return (velocity, context.zero(values[0])) if self.rates else velocity
 
     def update(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
+        if self.rates:
+            raise ValueError(
+                f"GradientDescent has {len(self.rates)} learning rates for one factorization: needed one rate, or a "
+                f"sequence of {len(self.rates)} factorizations"
+            )
+        return self._step(gradients, state, values, context, self.learning_rate)
+
+    def update_runs(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
+        """One update of all runs, each with its own learning rate."""
+        backend, (_, before) = context.backend, state
+        if len(before) != len(self.rates):
+            raise ValueError(f"GradientDescent has {len(self.rates)} learning rates for {len(before)} runs")
+        device = backend.device_of(before)
+        rates = backend.asarray(
+            np.asarray(self.rates, np.float64 if backend.dtype_of(before) == "float64" else np.float32),
+            device=None if device == backend.devices()[0] else device,
+        )
+
+        def one(gradients: Values, velocity: Values, values: Values, rate: Any) -> tuple[Values, Any]:
+            return self._step(gradients, velocity, values, context, rate)
+
+        values, velocity = backend.vmap(one)(gradients, state[0], values, rates)
+        return values, (velocity, rates)
+
+    def _step(
+        self, gradients: Values, velocity: Values, values: Values, context: Context, rate: Any
+    ) -> tuple[Values, Values]:
         if self.momentum:
-            gradients = state = tuple(self.momentum * v + g for v, g in zip(state, gradients, strict=True))
-        return context.backend.descend(values, self.learning_rate, gradients), state
+            gradients = velocity = tuple(self.momentum * v + g for v, g in zip(velocity, gradients, strict=True))
+        return context.backend.descend(values, rate, gradients), velocity
 
     def rate(self, state: Any) -> Any:
-        return self.learning_rate
+        return state[1] if self.rates else self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -198,12 +242,22 @@ def is_stateful(optimizer: Any) -> bool:
     return bool(getattr(optimizer, "stateful", False))
 
 
+def of_run(optimizer: Any, run: int) -> Any:
+    """The optimizer of one of several runs that train one after the other."""
+    if isinstance(optimizer, GradientDescent) and optimizer.rates:
+        return replace(optimizer, learning_rate=optimizer.rates[run])
+    return optimizer
+
+
 def batched_update(optimizer: Any, context: Context) -> Callable[..., tuple[Values, Any]]:
     """``update`` over a leading axis of runs."""
+    together = isinstance(optimizer, GradientDescent) and optimizer.rates
 
     def update(gradients: Values, state: Any, values: Values) -> tuple[Values, Any]:
-        made: tuple[Values, Any] = optimizer.update(gradients, state, values, context)
+        function = optimizer.update_runs if together else optimizer.update
+        made: tuple[Values, Any] = function(gradients, state, values, context)
         return made
 
-    batched: Callable[..., tuple[Values, Any]] = update if is_stateful(optimizer) else context.backend.vmap(update)
+    whole = together or is_stateful(optimizer)
+    batched: Callable[..., tuple[Values, Any]] = update if whole else context.backend.vmap(update)
     return batched

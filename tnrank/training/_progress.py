@@ -28,7 +28,7 @@ class Progress:
             self.rate = fresh if not self.rate else 0.5 * self.rate + 0.5 * fresh
         self.last = (now, step)
         left = (self.total - step) / self.rate if self.rate else 0.0
-        left_text = f"{_clock(left)} left"
+        left_text = f"{clock(left)} left"
         line = f"{self.title}step {step:,} of {self.total:,}  {self.rate:,.0f} steps/s  loss {loss:.3e}  {left_text}"
         if callable(self.shown):
             self.shown(line)
@@ -41,7 +41,8 @@ class Progress:
             print(file=sys.stderr)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, with hours if there are any."""
     whole = int(seconds + 0.5)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

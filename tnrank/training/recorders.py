@@ -17,62 +17,25 @@ from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import EntryPlan
-from tnrank.training._observations import checked_entries
+from tnrank.factorizations._observed import checked_entries
+from tnrank.training._rate_recorders import ConservedQuantities, Rates, SingularValueRates, Unbalancedness
+from tnrank.training._recorder import Recorder
 
-
-class Recorder:
-    """Base of all recorders.
-
-    Args:
-        every: the distance of the recorded steps; step 0 and the last are recorded too.
-        at: explicit steps instead.
-    """
-
-    name = "recorder"
-
-    def __init__(self, every: int = 25, at: Sequence[int] | None = None) -> None:
-        if at is None and every < 1:
-            raise ValueError(f"{type(self).__name__} has every={every}: needed a whole number from 1 on")
-        self.every, self.at = every, None if at is None else tuple(sorted({int(k) for k in at}))
-
-    def due(self, step: int, last: int) -> bool:
-        """Whether ``step`` is recorded in a run that ends at ``last``."""
-        return step == last or (step % self.every == 0 if self.at is None else step in self.at)
-
-    def between(self, first: int, end: int, last: int) -> Sequence[int]:
-        """The recorded steps from ``first`` to ``end``."""
-        if self.at is None:
-            found: Sequence[int] = range(-(-first // self.every) * self.every, end + 1, self.every)
-        else:
-            found = [k for k in self.at if first <= k <= end]
-        return [*found, last] if end == last else found
-
-    @property
-    def key(self) -> Any:
-        """What ``measure`` depends on besides ``data``: recorders of one key share a compiled program."""
-        return ()
-
-    def data(self, x: Factorization) -> Any:
-        """Arrays that ``measure`` needs, on the backend of ``x``."""
-        return ()
-
-    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
-        """The recorded array of ``x``.
-
-        ``facts`` has the ``loss`` at ``x``, the ``rate`` of the last update and, where the loop formed it to get the
-        loss, the ``end`` tensor.
-        """
-        raise NotImplementedError
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Recorder) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.key))
-
-    def __repr__(self) -> str:
-        when = f"every={self.every}" if self.at is None else f"at={self.at}"
-        return f"{type(self).__name__}({when})"
+__all__ = [
+    "ComponentNorms",
+    "ConservedQuantities",
+    "EffectiveTime",
+    "Error",
+    "Function",
+    "HeldOutError",
+    "LearningRate",
+    "Loss",
+    "Rates",
+    "Recorder",
+    "SingularValueRates",
+    "SingularValues",
+    "Unbalancedness",
+]
 
 
 class Loss(Recorder):
@@ -91,6 +54,15 @@ class LearningRate(Recorder):
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return facts["rate"]
+
+
+class EffectiveTime(Recorder):
+    """The effective time, ``()``: the sum of the rates of all updates so far; of a gradient flow, its time."""
+
+    name = "effective_time"
+
+    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
+        return facts["time"]
 
 
 class Error(Recorder):

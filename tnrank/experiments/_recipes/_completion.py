@@ -87,6 +87,10 @@ class Completion(Recipe):
             raise ValueError(f"hold_out is a share of the observed entries in [0, 1), got {self.hold_out}")
 
     @property
+    def command(self) -> str:
+        return "complete"
+
+    @property
     def folder_name(self) -> str:
         return f"complete-{Path(self.source).stem}-{self.backend}"
 

@@ -13,6 +13,7 @@ from tnrank.data import low_rank_matrix, low_rank_tensor, observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _dynamics_report as report
+from tnrank.experiments._recipes._dynamics_root import TOP, largest_at_root
 from tnrank.factorizations import CPFactorization, HierarchicalFactorization, MatrixFactorization
 from tnrank.training import GroupRMSProp, Stop, recorders
 
@@ -44,7 +45,7 @@ class Dynamics(Recipe):
         stop_patience: see above; a check is due every 25 steps.
         onset_share: a value sets in when it exceeds this share of the final largest one.
 
-    The targets' sizes, the stop rule, and the scales and widths of the paper preset are the published ones. A
+    The targets' sizes, the stop rule, and the scales, widths and budgets of the paper preset are the published ones. A
     hierarchical factorization of width 64 needs larger initial weights than one of width 512: its end tensor
     grows like std^7 width^1.5, and with the published 1e-2 it would not leave the origin.
 
@@ -56,7 +57,13 @@ class Dynamics(Recipe):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "quick": {"htf_std": 3e-2, "htf_width": 64, "htf_steps": 50_000},
-            "paper": {"htf_std": 1e-2, "htf_width": 512, "htf_steps": 32_000},
+            "paper": {
+                "htf_std": 1e-2,
+                "htf_width": 512,
+                "mf_steps": 500_000,
+                "cp_steps": 500_000,
+                "htf_steps": 500_000,
+            },
         }
     )
 
@@ -84,10 +91,11 @@ class Dynamics(Recipe):
         indices, values = observe(target, self.observed, seed=self.seed)
         every = self.record_every
         record: list[Any] = [recorders.Loss(every), recorders.Error(target, every=every)]
-        record.append(recorders.ComponentNorms(top=15, every=every))
+        record.append(recorders.ComponentNorms(top=TOP, every=every))
         if model == "htf":
+            record.append(recorders.Function("root_components", largest_at_root, every=every))
             # One node on the tree and one off it: the bias is towards the rank of the tree's matricizations.
-            record.append(recorders.SingularValues(top=15, modes=((0, 2),), every=every))
+            record.append(recorders.SingularValues(top=TOP, modes=((0, 2),), every=every))
         result = journal.train(
             model,
             start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments._outcome import Check, Outcome, Table
+from tnrank.experiments._recipes._dynamics_root import ORIGIN, RISEN, Rises
 from tnrank.linalg import matricize
 from tnrank.plots import Panel, dynamics
 from tnrank.ranks import effective_rank
@@ -27,7 +28,6 @@ _PUBLISHED = {
     "cp": ((150, 1200, 2300, 4750, 6100), (37.2, 36.3, 24.2, 21.6, 17.5)),
     "htf": ((10100, 13100, 15300, 19900, 30000), (9.5, 5.5, 2.6, 1.5, 0.9)),
 }
-_RISEN = 0.01
 _ON_TREE = ((0,), (1,), (2,), (3,), (0, 1))
 _OFF_TREE = ((0, 2), (0, 3))
 _GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -36,11 +36,17 @@ _GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
     "htf": (*_ON_TREE, *_OFF_TREE),
 }
 _CLOSE = 0.1
+_RESTING = 1e-3
+_ROOT_SPLIT = (0, 1)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model at the end of its run; ``ranks``: modes -> effective ranks of the model and of the target."""
+    """One model at the end of its run.
+
+    ``ranks``: modes -> effective ranks of the model and of the target; ``rises``: of the local components at the root;
+    ``split``: the target's singular values at the root split.
+    """
 
     model: str
     result: CompletionResult
@@ -49,15 +55,20 @@ class Measured:
     onsets: list[int]
     error: float
     ranks: dict[tuple[int, ...], tuple[float, float]]
+    rises: Rises | None = None
+    split: Any = None
 
     @classmethod
     def of(cls, model: str, result: CompletionResult, target: Any, share: float) -> Measured:
         """Measure the end of a run."""
         trace = result.history["component_norms"]
-        values = trace.values
+        values, rises, split = trace.values, None, None
+        x: Any = result.factorization
         if isinstance(values, dict):
-            values = values[result.factorization.tree.root]
-        x = result.factorization
+            values = values[x.tree.root]
+            final = x.backend.to_numpy(x.component_norms()[x.tree.root])
+            rises = Rises.of(trace.steps, values, result.history["root_components"].values, final)
+            split = np.linalg.svd(matricize(target, _ROOT_SPLIT), compute_uv=False)
         dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
         ranks = {
             modes: (
@@ -67,7 +78,8 @@ class Measured:
             for modes in _GROUPS[model]
         }
         error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
-        return cls(model, result, trace.steps, values, onsets(trace.steps, values, share), error, ranks)
+        found = onsets(trace.steps, values, share)
+        return cls(model, result, trace.steps, values, found, error, ranks, rises, split)
 
     @property
     def final(self) -> Any:
@@ -77,11 +89,11 @@ class Measured:
     @property
     def risen(self) -> int:
         """How many values end above 1 % of the largest."""
-        return int((self.final > _RISEN * self.final.max(initial=0.0)).sum())
+        return int((self.final > RISEN * self.final.max(initial=0.0)).sum())
 
     def summary(self) -> dict[str, Any]:
         """For ``summary.json``."""
-        return {
+        found = {
             "status": self.result.status,
             "steps": self.result.steps,
             "seconds": round(self.result.seconds, 2),
@@ -92,6 +104,9 @@ class Measured:
             "above_one_percent": self.risen,
             "effective_ranks": {modes: {"model": a, "target": b} for modes, (a, b) in self.ranks.items()},
         }
+        if self.rises is not None:
+            found["root"] = {**asdict(self.rises), "target_singular_values": self.split[: _shown(self)]}
+        return found
 
 
 def outcome(found: Sequence[Measured], preset: str, share: float) -> Outcome:
@@ -105,9 +120,12 @@ def outcome(found: Sequence[Measured], preset: str, share: float) -> Outcome:
         note += " The published HTF has width 512 and std 1e-2: its steps do not compare at all."
     tables = [
         Table("Onsets and final values", ("model", "quantity", "measured", "published"), _rows(found), note),
+        _root_table(found[-1]),
         _rank_table(found[-1]),
     ]
     checks = [check for m in found for check in (_hierarchical(m) if m.model == "htf" else _incremental(m))]
+    if preset == "paper":
+        checks += _one_at_a_time(found[-1])
     return Outcome({m.model: m.summary() for m in found}, tables, checks, dynamics(panels))
 
 
@@ -130,6 +148,50 @@ def _rank_table(m: Measured) -> Table:
     ]
     title = "Effective ranks of the hierarchical factorization"
     return Table(title, ("matricization", "tree", "measured", "target"), rows)
+
+
+def _shown(m: Measured) -> int:
+    """Rows of the root's table: all that rose, and all of the target's singular values that are not zero."""
+    assert m.rises is not None
+    return max(len(m.rises.finals), int((m.split > 1e-10 * m.split[0]).sum()))
+
+
+def _root_table(m: Measured) -> Table:
+    assert m.rises is not None
+    cells = [("", "")] * _shown(m)
+    cells[: len(m.rises.finals)] = [
+        (f"{onset:,}", _short([norm])) for onset, norm in zip(m.rises.onsets, m.rises.finals, strict=True)
+    ]
+    rows = [(f"{k + 1}", *cell, _short([m.split[k]])) for k, cell in enumerate(cells)]
+    note = (
+        f"Rose: passed {100 * RISEN:g} % of the largest, and {ORIGIN:g} times the largest initial norm; {m.rises.left} "
+        f"passed the latter. The others end at {m.rises.resting:.1e} of the largest or less."
+    )
+    title = "Local components at the root, beside the target's matricization {0,1}"
+    return Table(title, ("", "rises at", "final norm", "singular value of the target"), rows, note)
+
+
+def _one_at_a_time(m: Measured) -> list[Check]:
+    """What the hierarchical factorization shows at the published width and scale, where its steps are far apart."""
+    assert m.rises is not None
+    rises = m.rises
+    return [
+        Check(
+            "HTF: the run ends by the published stop rule",
+            f"{m.result.status} after {m.result.steps:,} steps, loss {m.result.loss:.1e}",
+            m.result.status == "converged",
+        ),
+        Check(
+            "HTF: 4 or more components at the root rise strictly one at a time, in order of final size",
+            f"at {_whole(rises.onsets) or 'no step'}, to {_short(rises.finals) or 'nothing'}",
+            len(rises.onsets) >= 4 and rises.in_turn,
+        ),
+        Check(
+            "HTF: components at the root that never left the initial scale end under 1e-3 of the largest",
+            f"{rises.resting:.1e}; {rises.left} left it",
+            rises.left > 0 and rises.resting < _RESTING,
+        ),
+    ]
 
 
 def _incremental(m: Measured) -> list[Check]:

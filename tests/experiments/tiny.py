@@ -1,0 +1,63 @@
+"""A recipe that takes milliseconds, for sweeps; in a module of its own, so that other processes can import it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import tnrank
+from tnrank.data import low_rank_tensor, observe
+from tnrank.experiments import Check, Outcome, Recipe
+from tnrank.training import GroupRMSProp, recorders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny(Recipe):
+    name: ClassVar[str] = "tiny"
+    title: ClassVar[str] = "a tensor of rank 1"
+
+    backend: str = "numpy"
+    dtype: str = "float64"
+    std: float = 0.3
+    rank: int = 3
+    sides: tuple[int, ...] = (3, 3, 3)
+    observed: int = 20
+    steps: int = 60
+    inits: int = 1
+    fails: int = -1
+    waits: float = 0.0
+    calls_back: bool = False
+    closes_over: float = 0.0
+    holds_out: bool = False
+    dies: bool = False
+
+    def execute(self, journal: Any) -> Outcome:
+        target = low_rank_tensor(self.sides, rank=1, seed=self.seed)
+        indices, values = observe(target, self.observed, seed=self.seed)
+        if self.seed == self.fails:
+            raise ValueError("this seed fails")
+        time.sleep(self.waits)
+        if self.dies:
+            os._exit(1)
+        options: dict[str, Any] = {"seed": self.seed, "backend": self.backend, "dtype": self.dtype}
+        xs = [
+            tnrank.CPFactorization.random(self.sides, self.rank, std=self.std / 2**k, **options)
+            for k in range(self.inits)
+        ]
+        record: list[Any] = [recorders.Loss(10), recorders.Error(target, every=10)]
+        if self.holds_out:
+            record.append(recorders.HeldOutError(indices[:5], values[:5] + 1, every=10))
+        if self.closes_over:
+            record.append(recorders.Function("own", lambda x: x.backend.xp.asarray(self.closes_over), every=10))
+        training: dict[str, Any] = {"record": record, "optimizer": GroupRMSProp(1e-2), "steps": self.steps}
+        if self.calls_back:
+            training["callback"] = lambda step, loss: step >= 30
+        if self.inits == 1:
+            results = [journal.train("cp", xs[0], indices, values, **training)]
+        else:
+            results = journal.train([f"cp-{k}" for k in range(self.inits)], xs, indices, values, **training)
+        errors = [float(result.history["error"].values[-1]) for result in results]
+        facts = {"error": errors[0], "loss": {"last": results[0].loss}, "errors": errors, "steps": results[0].steps}
+        return Outcome(facts, checks=[Check("the loss is finite", "", results[0].loss < 1e9)])
