@@ -125,6 +125,15 @@ def test_a_rate_past_the_limit_raises_and_says_the_limit() -> None:
     make_recipe("linear-regression", seed=2, learning_rate=0.999 * limit)
 
 
+def test_the_limit_is_that_of_the_training_loss() -> None:
+    recipe: Any = make_recipe("linear-regression", measurements=6, dimension=10)
+    problem = recipe.problem()
+    x = tnrank.MatrixFactorization([np.zeros((10, 1))])
+    measured = tnrank.RankOneMeasurements([problem.A, np.ones((6, 1))])
+    found = tnrank.training.stability_limit(x, measured, problem.y, tnrank.SquaredLoss("half_sum"))
+    assert found == pytest.approx(recipe.stability_limit, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [

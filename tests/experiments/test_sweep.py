@@ -146,7 +146,7 @@ def test_trainings_that_disagree_train_in_calls_of_their_own(tmp_path: Path, cal
     assert calls == [3, 3, 1]
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_an_error_ends_its_own_cell(tmp_path: Path, calls: list[int], backend: str) -> None:
     """One fails before it trains, one when it begins to train: its loss is infinite."""
     pytest.importorskip(backend)
@@ -181,7 +181,10 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(Trainer, "answer", answer)
 
 
-@pytest.mark.parametrize(("backend", "count"), [("numpy", 2), ("numpy", 20), ("torch", 2), ("torch", 5), ("jax", 6)])
+@pytest.mark.parametrize(
+    ("backend", "count"),
+    [("numpy", 2), ("numpy", 20), ("torch", 2), ("torch", 5), pytest.param("jax", 6, marks=pytest.mark.slow)],
+)
 def test_interrupted_it_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, count: int
 ) -> None:
@@ -278,8 +281,8 @@ def test_executors_give_what_this_process_gives(tmp_path: Path, kind: str) -> No
     assert lines[-1].startswith("6 of 6 cells")
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes", "dask processes"])
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["threads", "processes", pytest.param("dask processes", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of a cluster that is closed
 def test_workers_save_and_stop_when_the_sweep_does(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import ExitStack
 

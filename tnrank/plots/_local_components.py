@@ -20,6 +20,8 @@ _LINES = {
     "pruned": ("pruned: the largest kept", 2, "-"),
     "lower": ("at least, by singular values", 3, "--"),
 }
+_RISEN = 0.01
+"""The share of the largest final norm above which a line is colored."""
 _TRUNCATED = ("truncated hierarchical SVD", _style.INK)
 
 
@@ -36,7 +38,7 @@ class NearLowRankPanel:
         truncated: ``(S,)``, distances of the hierarchical SVD.
         stds: ``(K,)``, initial standard deviations.
         by_std: the names of ``during`` and ``"truncated"`` -> ``(K,)``, at the end.
-        rank: how many components are kept, the rank of the target.
+        rank: how many components are kept.
         std: initial standard deviation of the run of the first two panels.
     """
 
@@ -78,8 +80,9 @@ def local_components(found: NearLowRankPanel) -> Figure:
 
 def _norms(axes: Axes, found: NearLowRankPanel) -> None:
     steps, norms = np.asarray(found.steps), np.asarray(found.norms, np.float64)
+    final = norms[-1]
     for k in reversed(range(norms.shape[1])):
-        risen = k < found.rank
+        risen = final[k] > _RISEN * final.max(initial=0.0)
         # The first colors belong to the lines of the legend.
         color = _style.COLORS[(k + len(_LINES)) % len(_style.COLORS)] if risen else _style.QUIET
         axes.plot(steps, norms[:, k], color=color, linewidth=1.7 if risen else 0.9, zorder=3 if risen else 2)

@@ -38,7 +38,7 @@ def fewest_components(tensor: Any, tolerance: float = 1e-6, seed: int = 0) -> in
         return 0
     unit, target = dense / norm, float(allowed / norm)
     rng = np.random.default_rng(seed)
-    most = dense.size // max(dense.shape)
+    most = int(dense.size // max(dense.shape))
     rank = min(most, max(1, int(np.argmax(_starts.error_floors(unit) <= target))))
     factors = _starts.singular_vectors(rng, unit, rank)
     # Any tensor is a sum of that many of its fibers.

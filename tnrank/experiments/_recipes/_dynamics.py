@@ -40,7 +40,7 @@ class Dynamics(Recipe):
         htf_steps: see above.
         observed: observed entries.
         learning_rate: of GroupRMSProp.
-        record_every: distance of the recorded steps.
+        record_every: distance of the recorded steps; spectra of matricizations are recorded every four of them.
         stop_loss: a model is done when its loss is below this at more than ``stop_patience`` checks in a row.
         stop_patience: see above; a check is due every 25 steps.
         onset_share: a value sets in when it exceeds this share of the final largest one.
@@ -94,8 +94,9 @@ class Dynamics(Recipe):
         record.append(recorders.ComponentNorms(top=TOP, every=every))
         if model == "htf":
             record.append(recorders.Function("root_components", largest_at_root, every=every))
-            # One node on the tree and one off it: the bias is towards the rank of the tree's matricizations.
-            record.append(recorders.SingularValues(top=TOP, modes=((0, 2),), every=every))
+            # Nodes on the tree and one off it: the bias is towards the rank of the tree's matricizations. Six
+            # decompositions at every record would cost a third of a narrow factorization's run.
+            record.append(recorders.SingularValues(top=TOP, modes=((0, 2),), every=4 * every))
         result = journal.train(
             model,
             start,

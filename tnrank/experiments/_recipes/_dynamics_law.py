@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tnrank.experiments._runner import Journal
     from tnrank.factorizations import Factorization
 
+_FLOW_TIMES = 401
+
 
 @register
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +180,9 @@ class DynamicsLaw(Recipe):
             )
             trace = next(iter(result.history.values()))
             found.append([rates_of(trace, index) for index in case.orders])
-        flow = gradient_flow(x, indices, values, until=self.descent_rate * self.descent_steps, record=[record()])
+        # Close times, for a rate is the derivative of a spline through them.
+        times = np.linspace(0.0, self.descent_rate * self.descent_steps, _FLOW_TIMES)
+        flow = gradient_flow(x, indices, values, times=times, record=[record()])
         seen = next(iter(flow.history.values()))
         return Descent(case, self.descent_rate, found[0], found[1], [rates_of(seen, index) for index in case.orders])
 

@@ -16,7 +16,7 @@ from tnrank.theory import ExponentFit
 Host = np.ndarray[Any, Any]
 _HALF_WIDTH = 0.02
 _DEVIATION = 0.01
-_PREFACTOR = 0.02
+_PREFACTOR = 0.05
 _FLOW = 1e-4
 
 

@@ -57,9 +57,10 @@ class LocalComponentsRecipe(Recipe):
             "paper": {
                 "dim": 8,
                 "width": 32,
-                "stds": (0.1, 0.05, 0.025, 0.0125, 0.00625),
+                "stds": (0.1, 0.05, 0.025, 0.0125),
                 "seeds": 5,
-                "steps": 4000,
+                "steps": 10_000,
+                "record_every": 50,
             },
         }
     )

@@ -15,7 +15,7 @@ from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _tensor_completion_report as report
 from tnrank.experiments._recipes._cp_rank import fewest_components
-from tnrank.experiments._recipes._tensor_completion_report import Baseline, Continued, Fitted
+from tnrank.experiments._recipes._tensor_completion_runs import Baseline, Continued, Fitted
 from tnrank.factorizations import CPFactorization
 from tnrank.training import Checkpoint, GroupRMSProp, Stop, complete, recorders
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tnrank.experiments._outcome import Check, Outcome, Table
+from tnrank.experiments._outcome import Outcome, Table
+from tnrank.experiments._recipes._tensor_completion_checks import checks_of
+from tnrank.experiments._recipes._tensor_completion_runs import Baseline, Continued, Fitted, quartiles
 from tnrank.plots import Rebound, Recovery, recovery
 
 if TYPE_CHECKING:
     from tnrank.experiments._recipes._tensor_completion import TensorCompletion
 
 ZEROS = "zeros"
-_REPETITIONS = 10
-_ACCURATE, _ACCURATE_4 = 1e-5, 5e-5
-_REBOUND = 100.0
-_FEW_3, _FEW_4 = 100, 1000
-"""From how many observations on the claims about smaller initial weights and about order 4 are made."""
 
 # (order, std or zeros) -> count -> (error, CP rank), read off the published figure
 _PUBLISHED: dict[tuple[int, Any], dict[int, tuple[float | None, int | None]]] = {
@@ -52,56 +49,6 @@ _PUBLISHED: dict[tuple[int, Any], dict[int, tuple[float | None, int | None]]] = 
 }
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """One trained factorization: the lowest loss and the error there, and the CP rank of the end tensor."""
-
-    order: int
-    count: int
-    std: float
-    seed: int
-    reached: bool
-    steps: int
-    lowest_step: int
-    loss: float
-    error: float
-    cp_rank: int
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The observed entries and zeros elsewhere; the CP rank where it was measured."""
-
-    order: int
-    count: int
-    seed: int
-    error: float
-    cp_rank: int | None
-
-
-@dataclass(frozen=True)
-class Continued:
-    """Losses and errors ``(runs, K)`` of runs without a stop rule."""
-
-    steps: Any
-    losses: Any
-    errors: Any
-
-    @property
-    def at_lowest(self) -> Any:
-        """The error of each run at its lowest loss."""
-        return self.errors[np.arange(len(self.errors)), np.argmin(self.losses, axis=1)]
-
-
-def quartiles(numbers: Iterable[float | None]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile; NaN of nothing."""
-    found = [float(n) for n in numbers if n is not None]
-    if not found:
-        return (np.nan,) * 3
-    low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))
-    return float(low), float(middle), float(high)
-
-
 def outcome(
     recipe: TensorCompletion, fitted: Sequence[Fitted], baselines: Sequence[Baseline], continued: Continued | None
 ) -> Outcome:
@@ -112,7 +59,7 @@ def outcome(
         tables += [cells.table("error"), cells.table("cp_rank")]
         rows.append(cells.row(recipe.target_rank))
         summary[f"order_{order}"] = cells.summary()
-    checks = _checks(recipe, fitted, baselines, continued)
+    checks = checks_of(recipe, fitted, baselines, continued)
     if continued is not None:
         summary["continued"] = {
             "median_error_at_lowest_loss": float(np.median(continued.at_lowest)),
@@ -179,103 +126,6 @@ class _Cells:
             }
             for label in self.labels
         }
-
-
-def _checks(
-    recipe: TensorCompletion, fitted: Sequence[Fitted], baselines: Sequence[Baseline], continued: Continued | None
-) -> list[Check]:
-    small, large, count = min(recipe.stds), max(recipe.stds), recipe.claim_count
-    checks = []
-    if 3 in recipe.orders:
-        where = f"order 3, {count} observations, std {small:g}"
-        chosen = [f for f in fitted if (f.order, f.count, f.std) == (3, count, small)]
-        median = quartiles(f.error for f in chosen)[1]
-        ranks = sorted({f.cp_rank for f in chosen})
-        reached = sum(f.reached for f in chosen)
-        checks += [
-            Check(
-                f"{where}: the median error of {_REPETITIONS} repetitions or more is under {_ACCURATE:g}",
-                f"{median:.1e} of {len(chosen)}; {reached} reached a loss of {recipe.stop_loss:g}",
-                len(chosen) >= _REPETITIONS and median < _ACCURATE,
-            ),
-            Check(
-                f"{where}: all have the CP rank of the target",
-                f"CP rank {', '.join(map(str, ranks)) or 'not measured'}",
-                ranks == [recipe.target_rank],
-            ),
-            _rebounds(where, continued),
-        ]
-        several = small < large
-        if several:
-            checks.append(_smaller_is_better(recipe, fitted))
-    for order in recipe.orders:
-        checks.append(_beats_zeros(recipe, order, fitted, baselines))
-    if 4 in recipe.orders:
-        checks.append(_order_4(recipe, fitted))
-    return checks
-
-
-def _rebounds(where: str, continued: Continued | None) -> Check:
-    claim = f"{where}: training on past the lowest loss makes the median error {_REBOUND:g} times larger or more"
-    if continued is None:
-        return Check(claim, "not measured", False)
-    lowest, end = float(np.median(continued.at_lowest)), float(np.median(continued.errors[:, -1]))
-    told = f"{lowest:.1e} at the lowest loss, {end:.1e} at step {int(continued.steps[-1]):,}"
-    return Check(claim, told, lowest < _ACCURATE and end >= _REBOUND * lowest)
-
-
-def _medians(fitted: Sequence[Fitted], order: int, std: float, least: int) -> dict[int, float]:
-    chosen = [f for f in fitted if (f.order, f.std) == (order, std) and f.count >= least]
-    return {
-        count: quartiles(f.error for f in chosen if f.count == count)[1] for count in sorted({f.count for f in chosen})
-    }
-
-
-def _smaller_is_better(recipe: TensorCompletion, fitted: Sequence[Fitted]) -> Check:
-    small, large = min(recipe.stds), max(recipe.stds)
-    a, b = _medians(fitted, 3, small, _FEW_3), _medians(fitted, 3, large, _FEW_3)
-    factors = [b[count] / a[count] for count in a]
-    return Check(
-        f"order 3, from {_FEW_3} observations on: std {small:g} has a lower median error than std {large:g}",
-        f"by factors of {min(factors):.1f} to {max(factors):.0f}" if factors else "not measured",
-        bool(factors) and min(factors) > 1,
-    )
-
-
-def _beats_zeros(
-    recipe: TensorCompletion, order: int, fitted: Sequence[Fitted], baselines: Sequence[Baseline]
-) -> Check:
-    """Between few entries, from which nothing can be told, and all of them."""
-    least, most = (_FEW_3 if order == 3 else _FEW_4), 0.9 * recipe.dimension**order
-    small = min(recipe.stds)
-    counts = sorted({b.count for b in baselines if b.order == order and least <= b.count <= most})
-    told, holds = [], bool(counts)
-    for count in counts:
-        ours = [f for f in fitted if (f.order, f.count, f.std) == (order, count, small)]
-        zeros = [b for b in baselines if (b.order, b.count) == (order, count)]
-        errors = quartiles(f.error for f in ours)[1], quartiles(b.error for b in zeros)[1]
-        ranks = quartiles(f.cp_rank for f in ours)[1], quartiles(b.cp_rank for b in zeros)[1]
-        told.append((errors[1] / errors[0], ranks))
-        holds = holds and errors[0] < 0.1 * errors[1] and ranks[0] < ranks[1]
-    measured = "not measured"
-    if told:
-        factor, (own, other) = min(told, key=lambda one: one[0])
-        measured = f"at least {factor:.0f} times lower; CP rank {own:g} against {other:g} there"
-    claim = f"order {order}, from {least:,} observations on: error below a tenth of zero-filling's, and a lower CP rank"
-    return Check(claim, measured, holds)
-
-
-def _order_4(recipe: TensorCompletion, fitted: Sequence[Fitted]) -> Check:
-    small = min(recipe.stds)
-    medians = _medians(fitted, 4, small, _FEW_4)
-    ranks = [f.cp_rank for f in fitted if (f.order, f.std) == (4, small) and f.count >= _FEW_4]
-    worst = max(medians.values(), default=np.nan)
-    return Check(
-        f"order 4, from {_FEW_4:,} observations on, std {small:g}: median errors under {_ACCURATE_4:g} and the CP rank "
-        "of the target",
-        f"at most {worst:.1e}; CP ranks {', '.join(map(str, sorted(set(ranks)))) or 'not measured'}",
-        worst < _ACCURATE_4 and set(ranks) == {recipe.target_rank},
-    )
 
 
 def _rebound(recipe: TensorCompletion, continued: Continued | None) -> Rebound | None:
