@@ -71,7 +71,7 @@ def test_a_run_past_it_says_so(momentum: float, backend_name: str) -> None:
     assert run(0.98 * limit).status == "steps"
     past = run(1.05 * limit)
     assert past.status == "nan"
-    assert f"past the stability limit, which was {limit:.3g} at step" in past.message
+    assert f"past the stability limit, which was {limit:.3g} at the start" in past.message
 
 
 def test_of_several_runs_each_is_told(backend_name: str) -> None:

@@ -107,7 +107,7 @@ def complete(
     first = given[0]
     stop = Stop(loss=stop) if isinstance(stop, (int, float)) else stop or Stop()
     per_run = _recorders_of(record, len(given), several)
-    options = dict(loss=loss, optimizer=optimizer, steps=steps, stop=stop, progress=progress)
+    options: dict[str, Any] = dict(loss=loss, optimizer=optimizer, steps=steps, stop=stop, progress=progress)
     if several and "vmap" not in first.backend.capabilities:
         done: list[CompletionResult] = []
         ended: CompletionResult | None = None
@@ -116,8 +116,8 @@ def complete(
             seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
             options["record"] = per_run[run % len(per_run)]
             if ended is None:
-                kept = _of_run(checkpoint, resume, run)
-                result = complete(one, *seen, callback=callback, on_record=told, **kept, **options)
+                kept = {"callback": callback, **_of_run(checkpoint, resume, run)}
+                result = complete(one, seen[0], seen[1], on_record=told, **kept, **options)
                 ended = result if result.status in ("stopped", "interrupted") else None
             else:
                 # What ends one run ends the sequence: the rest stays as it was given.
@@ -144,9 +144,9 @@ def complete(
     # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
     with np.errstate(over="ignore", invalid="ignore"):
         results = driver.go()
-        for run, (step, sane) in driver.sane.items():
+        for run in driver.failed:
             seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
-            told = unstable(problem.optimizer, run, step, sane, *seen, objective.loss)
+            told = unstable(problem.optimizer, run, given[run], *seen, objective.loss)
             results[run] = replace(results[run], message=results[run].message + told)
     return results if several else results[0]
 

@@ -143,7 +143,8 @@ class Runner:
             return end
 
         # A framework's optimizer may keep anything in its state; that of a finished run is never used again.
-        chosen = {"count", "below", "time", "previous"} | (
+        # The loss says that a run diverged, also after its values were put back to the last good ones.
+        chosen = {"count", "below", "time", "previous", "loss"} | (
             {"inner"} if isinstance(self.problem.optimizer, Optimizer) else set()
         )
 

@@ -49,8 +49,6 @@ class Run:
         self.compiled = "scan" in self.backend.capabilities
         self.failed: dict[int, int] = {}
         """Run -> the step at which its loss was not finite."""
-        self.sane: dict[int, tuple[int, Factorization]] = {}
-        """Run -> an earlier step of a run whose loss became not finite, and its factorization there."""
         self.rows: list[list[list[tuple[int, Any]]]] = [[[] for _ in self.recorders] for _ in given]
 
     def _recorded(self, recorders: Sequence[tuple[Recorder, ...]]) -> Any:
@@ -203,7 +201,6 @@ class Run:
             return state
         for run in np.flatnonzero(bad):
             self.failed[int(run)] = int(counts[run])
-            self.sane[int(run)] = int(self._host(before["count"])[run]), self._factorization(before, int(run))
             for rows in self.rows[run]:
                 while rows and rows[-1][0] >= counts[run]:
                     rows.pop()

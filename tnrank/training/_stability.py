@@ -58,8 +58,8 @@ def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | No
     return 2.0 / top if top > 0 else float("inf")
 
 
-def unstable(optimizer: Any, run: int, step: int, x: Factorization, indices: Any, values: Any, loss: Loss) -> str:
-    """What to add to the message of a run that diverged: its learning rate beside the limit at an earlier step."""
+def unstable(optimizer: Any, run: int, x: Factorization, indices: Any, values: Any, loss: Loss) -> str:
+    """What to add to the message of a run that diverged: its learning rate beside the limit at its start ``x``."""
     if not isinstance(optimizer, GradientDescent) or x.dtype not in ("float32", "float64"):
         return "; try a smaller learning rate"
     rates = np.atleast_1d(optimizer.learning_rate)
@@ -67,8 +67,11 @@ def unstable(optimizer: Any, run: int, step: int, x: Factorization, indices: Any
     # Momentum damps the oscillation that a single step would start.
     limit = (1 + optimizer.momentum) * stability_limit(x, indices, values, loss)
     if not rate > limit:
-        return f"; the learning rate was {rate:g}, stable below {limit:.3g} at step {step}: try a smaller one"
-    return f"; the learning rate is {rate:g}, past the stability limit, which was {limit:.3g} at step {step}"
+        return (
+            f"; the learning rate is {rate:g}; the stability limit was {limit:.3g} at the start and falls as weights "
+            "grow: try a smaller one"
+        )
+    return f"; the learning rate is {rate:g}, past the stability limit, which was {limit:.3g} at the start"
 
 
 def largest_curvature(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from tnrank.factorizations import HierarchicalFactorization
 
 RISEN = 0.01
 """A component has risen when it left the initial scale, and passed this share of the largest final norm."""
@@ -18,8 +15,8 @@ ORIGIN = 10.0
 TOP = 15
 
 
-def largest_at_root(x: HierarchicalFactorization) -> Any:
-    """The numbers of the ``TOP`` largest local components at the root, in order of their norms."""
+def largest_at_root(x: Any) -> Any:
+    """The numbers of the ``TOP`` largest local components at the root of ``x``, in order of their norms."""
     return x.backend.xp.argsort(-x.component_norms()[x.tree.root])[:TOP]
 
 
