@@ -28,6 +28,10 @@ class ExponentFit:
     prefactor: float
     count: int
 
+    def __str__(self) -> str:
+        fitted = f"exponent {self.exponent:.4f} (interval {self.low:.4f} to {self.high:.4f})"
+        return f"{fitted}, factor {self.prefactor:.3f}, from {self.count} points"
+
     @property
     def half_width(self) -> float:
         """Of the confidence interval."""

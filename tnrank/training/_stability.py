@@ -86,12 +86,12 @@ def largest_curvature(
     # The step of a central difference: the error of rounding and that of the third derivative are alike.
     width = float(exact) ** (1 / 3) * max(float(np.abs(point).max(initial=0.0)), 1e-3)
 
-    def at(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def at(flat: Any) -> Any:
         parts = np.split(flat, sizes[:-1])
         found = gradient([p.reshape(a.shape) for p, a in zip(parts, arrays, strict=True)])
         return np.concatenate([np.ravel(g) for g in found]).astype(np.float64)
 
-    def product(direction: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def product(direction: Any) -> Any:
         direction = np.ravel(direction)
         length = float(np.linalg.norm(direction)) or 1.0
         # A width of the largest weight in every direction, however many weights share it.

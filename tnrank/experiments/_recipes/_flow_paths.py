@@ -14,8 +14,10 @@ from tnrank.training import FlowFailed, Loss, gradient_flow, recorders
 Host = np.ndarray[Any, Any]
 TIMES = 128
 """Recorded times of one integration: always as many, so that a problem is compiled once."""
-_PASSES = 2
+_PASSES = 6
 _TIME_SHARE = 0.25
+_RESOLVED = 0.06
+"""A recorded flow jumps by at most this share of the norm of what is observed."""
 _PROMINENCE = 0.5
 
 
@@ -79,13 +81,12 @@ class Observed:
 
     def flow(self, x: Factorization, until: float) -> Path:
         """From ``x`` for a time, recorded densely where the end tensor moves."""
-        times, path = np.linspace(0.0, until, TIMES), None
-        for _ in range(_PASSES):
-            path = self.at(x, times)
-            if path.cut:
+        path = self.at(x, np.linspace(0.0, until, TIMES))
+        for _ in range(_PASSES - 1):
+            jumps = np.linalg.norm(np.diff(path.points, axis=0), axis=1)
+            if path.cut or jumps.max(initial=0.0) <= _RESOLVED * np.linalg.norm(self.values):
                 break
-            times = _where_it_moves(path)
-        assert path is not None
+            path = self.at(x, _where_it_moves(path))
         return path
 
     def gradient(self, tensor: Host) -> Host:

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from tnrank.experiments._runner import Journal
 
 Host = np.ndarray[Any, Any]
-_CHUNKS = 16
-_LONGER = 1.5
+_CHUNKS = 40
+_LONGER = 2.0
+_ONWARD = 0.3
+"""A flow that is not over goes on for this share of the time that it took so far."""
 _STILL = 1e-5
 """A flow has reached a saddle when its gradient is below this share of what it was on the way."""
-_DONE = 1e-6
+_DONE = 1e-5
 """A flow is over when its loss is below this share of the loss of zero."""
 
 
@@ -51,7 +53,8 @@ class GreedyLowRank(Recipe):
         htf_values: root weights of the hierarchical target, whose other matrices have orthonormal columns.
         scales: descending initial scales alpha: balanced random weights, of component vectors of norm about 1, times
             alpha.
-        shallow_scales: those of depth 2.
+        shallow_scales: those of depth 2, which needs smaller ones.
+        htf_scales: those of the hierarchical factorization, which waits as long as 1 / alpha^3.
         large: the scale of the control.
         step_size: the norm of the vectors with which greedy learning leaves a saddle.
         observed_share: of the entries.
@@ -69,6 +72,7 @@ class GreedyLowRank(Recipe):
             "quick": {},
             "paper": {
                 "scales": (0.3, 0.1, 0.03, 0.01),
+                "htf_scales": (0.3, 0.1, 0.05, 0.03),
                 "shallow_scales": (1e-1, 1e-2, 1e-4, 1e-6, 1e-8),
                 "whole": True,
             },
@@ -77,24 +81,25 @@ class GreedyLowRank(Recipe):
 
     dtype: str = "float64"
     depths: tuple[int, ...] = (2, 3)
-    matrix_size: int = 8
+    matrix_size: int = 10
     tensor_size: int = 5
     cp_rank: int = 25
     htf_width: int = 16
     matrix_values: tuple[float, ...] = (4.0, 2.0, 1.0)
-    cp_values: tuple[float, ...] = (2.0, 1.5, 1.0)
+    cp_values: tuple[float, ...] = (3.0, 2.0, 1.0)
     htf_values: tuple[float, ...] = (2.0, 1.0)
     scales: tuple[float, ...] = (0.3, 0.1, 0.03)
+    htf_scales: tuple[float, ...] = (0.3, 0.1, 0.05)
     shallow_scales: tuple[float, ...] = (1e-1, 1e-3, 1e-6)
     large: float = 1.0
     step_size: float = 1e-2
-    observed_share: float = 0.75
+    observed_share: float = 0.9
     most_saddles: int = 8
     whole: bool = False
     steps: int = 300_000
 
     def __post_init__(self) -> None:
-        for field in ("scales", "shallow_scales"):
+        for field in ("scales", "shallow_scales", "htf_scales"):
             scales = getattr(self, field)
             if len(scales) < 2 or min(scales) <= 0 or any(np.diff(scales) >= 0):
                 raise ValueError(f"{field} are two or more positive numbers, falling, got {scales}")
@@ -164,7 +169,10 @@ class GreedyLowRank(Recipe):
         greedy = self._greedy(problem, start, whole=False)
         hierarchical = isinstance(start, HierarchicalFactorization)
         whole = self._greedy(problem, start, whole=True) if self.whole and hierarchical else None
-        scales = self.shallow_scales if name == "mf depth 2" else self.scales
+        if hierarchical:
+            scales = self.htf_scales
+        else:
+            scales = self.shallow_scales if len(start.arrays) == 2 else self.scales
         descents = []
         for scale in (*scales, self.large):
             journal.say(f"{name}: initial scale {scale:g}")
@@ -192,6 +200,8 @@ class GreedyLowRank(Recipe):
             x = path.end.to("numpy")
             tensor = path.points[-1].reshape(x.shape)
             saddles.append(report.Saddle(best.what, best.gamma, tensor, float(path.losses[-1]), path.end_slope))
+            if path.cut:
+                break
         points = np.concatenate([np.zeros((1, start.to_dense().size)), *(p.points for p in paths)])
         return report.Greedy(tuple(saddles), points)
 
@@ -212,13 +222,14 @@ class GreedyLowRank(Recipe):
         degree = len(start.arrays)
         gamma = greedy.saddles[1].gamma
         until = max(0.5 * escape_time(min(scale, 0.5) ** degree, 1.0, degree, gamma), 1.0 / gamma)
+        shortest = 2.0 / min(saddle.gamma for saddle in greedy.saddles[1:])
         parts: list[Path] = []
         for _ in range(_CHUNKS):
             parts.append(problem.flow(parts[-1].end if parts else x, until))
             last = parts[-1]
             if last.losses[-1] < _DONE * greedy.saddles[0].loss or last.cut:
                 break
-            until *= _LONGER
+            until = max(shortest, _ONWARD * sum(part.times[-1] for part in parts))
         return Path.joined(parts)
 
     def _on_backend(self, x: Factorization) -> Factorization:
