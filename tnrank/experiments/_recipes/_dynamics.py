@@ -96,7 +96,7 @@ class Dynamics(Recipe):
             record.append(recorders.Function("root_components", largest_at_root, every=every))
             # Nodes on the tree and one off it: the bias is towards the rank of the tree's matricizations. Six
             # decompositions at every record would cost a third of a narrow factorization's run.
-            record.append(recorders.SingularValues(top=TOP, modes=((0, 2),), every=4 * every))
+            record.append(recorders.SingularValues(top=TOP, modes=((0, 2),), every=8 * every))
         result = journal.train(
             model,
             start,
