@@ -9,7 +9,7 @@ import typer
 
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", help="numpy, jax or torch; else the first of jax, torch, numpy installed."),
+    typer.Option("--backend", help="numpy, jax or torch; else what suits, of those installed."),
 ]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64 (on JAX this turns x64 on).")]
 OwnDtype = Annotated[

@@ -28,14 +28,16 @@ class Settings:
     grid: dict[str, Any]
 
     def recipe(self, name: str) -> Recipe:
-        """The recipe on a usable backend, in its own dtype if no other was said."""
+        """The recipe in its own dtype and, where it is installed, on its own backend if no other was said."""
         from dataclasses import replace
 
+        from tnrank import available_backends
         from tnrank.experiments import make_recipe
 
         recipe = make_recipe(name, self.preset or "quick", **self.fields)
         dtype = self.dtype or recipe.dtype
-        return replace(recipe, backend=_console.ready_backend(self.backend, dtype), dtype=dtype)
+        backend = self.backend or (recipe.backend if recipe.backend in available_backends() else None)
+        return replace(recipe, backend=_console.ready_backend(backend, dtype), dtype=dtype)
 
 
 def read_settings(
