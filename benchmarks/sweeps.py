@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -37,17 +40,24 @@ class CP(Recipe):
 
 
 def run(report: Any) -> None:
-    """Whole sweeps, run folders and tables included; compilation is done before."""
+    """Whole sweeps, run folders and tables included; compilation is done before, and counted."""
     for backend in ("jax", "torch"):
         if backend not in tnrank.available_backends():
             continue
         steps = 10_000 if backend == "jax" else 1_000
         times: dict[int, list[float]] = {_SEEDS: [], 1: []}
         for batch in times:
-            _seconds(backend, batch, 10)
+            with _compiled(backend) as names:
+                _seconds(backend, batch, 10)
+            if backend == "jax":
+                assert names.count("jit(_advance)") == 1, names
+                count = float(names.count("jit(_advance)"))
+                report.limit("compilations of the training loop", f"{_SEEDS} seeds, batches of {batch}", count, 1, str)
         for turn in range(_ROUNDS):
             for batch in (_SEEDS, 1) if turn % 2 else (1, _SEEDS):
-                times[batch].append(_seconds(backend, batch, steps))
+                with _compiled(backend) as names:
+                    times[batch].append(_seconds(backend, batch, steps, seed=100 * (turn + 1)))
+                assert not names, names
         what = f"{_SEEDS} seeds, {steps:,} steps, {backend}"
         report.compare(
             "sweep of cp 8^3 R 64",
@@ -58,13 +68,43 @@ def run(report: Any) -> None:
         )
 
 
-def _seconds(backend: str, batch: int, steps: int) -> float:
+@contextmanager
+def _compiled(backend: str) -> Iterator[list[str]]:
+    """What JAX compiles meanwhile."""
+    names: list[str] = []
+    if backend != "jax":
+        yield names
+        return
+    import jax
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _, told, rest = record.getMessage().partition("Finished XLA compilation of ")
+            if told:
+                names.append(rest.split(" in ")[0])
+
+    handler = Handler()
+    loggers = [logging.getLogger(name) for name in ("jax._src.dispatch", "jax._src.interpreters.pxla")]
+    kept = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        with jax.log_compiles():
+            yield names
+    finally:
+        for logger, propagate in zip(loggers, kept, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate
+
+
+def _seconds(backend: str, batch: int, steps: int, seed: int = 0) -> float:
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
         done = sweep(
             "benchmark-cp",
             seeds=_SEEDS,
-            overrides={"backend": backend, "steps": steps},
+            overrides={"backend": backend, "steps": steps, "seed": seed},
             batch=batch,
             out=Path(out),
         )

@@ -171,6 +171,13 @@ class Backend:
             state = body(state)
         return state
 
+    def compiled_loop(self, condition: Function, body: Function) -> Any:
+        """A :meth:`while_loop`, called as ``loop(state, *given)``, that takes time to compile; ``None`` for none.
+
+        ``condition`` and ``body`` take ``(state, *given)``; ``loop.pays(state)`` is false where a step costs arithmetic.
+        """
+        return None
+
     def scan(self, fn: Function, state: Any, xs: Sequence[Any]) -> tuple[Any, list[Any]]:
         """``state, y = fn(state, x)`` for each row ``x`` of ``xs``; the last state and the rows ``y``."""
         ys = []

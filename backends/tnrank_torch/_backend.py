@@ -123,6 +123,11 @@ class TorchBackend(Backend):
     def vmap(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         return torch.func.vmap(fn)
 
+    def compiled_loop(self, condition: Callable[..., Any], body: Callable[..., Any]) -> Any:
+        from tnrank_torch._loops import CompiledLoop
+
+        return CompiledLoop(condition, body)
+
     def stop_gradient(self, x: torch.Tensor) -> torch.Tensor:
         return x.detach()
 

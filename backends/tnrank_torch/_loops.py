@@ -28,6 +28,13 @@ class CompiledLoop:
         self.programs: dict[Any, Callable[..., Any]] = {}
         self.failed = False
 
+    def pays(self, state: Any) -> bool:
+        """Whether a state is a few tensors on the host, so that steps cost calls and not arithmetic."""
+        found: Sequence[Any] = _pytree.tree_leaves(state)
+        if self.failed or not all(isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu" for leaf in found):
+            return False
+        return sum(leaf.numel() for leaf in found) <= _SMALL
+
     def __call__(self, state: Any, *given: Any) -> Any:
         """The state at the end; ``given`` are further arguments of both functions, numbers or trees of tensors."""
         while not self.failed:
@@ -85,15 +92,5 @@ def _small_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 _WRITTEN_OUT = 32
+_SMALL = 1000
 _DECOMPOSED: dict[Any, Callable[..., Any]] = {torch.ops.aten.bmm.default: _small_products}
-
-
-def elements(state: Any) -> int:
-    """How many numbers a state holds."""
-    return sum(leaf.numel() for leaf in _pytree.tree_leaves(state) if isinstance(leaf, torch.Tensor))
-
-
-def on_cpu(state: Any) -> bool:
-    """Whether all of a state is tensors on the host."""
-    found: Sequence[Any] = _pytree.tree_leaves(state)
-    return all(isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu" for leaf in found)

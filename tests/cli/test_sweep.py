@@ -60,6 +60,16 @@ def test_in_processes_of_this_machine(shell: Call, tmp_path: Path) -> None:
     assert parquet.read_table(table)["status"].to_pylist() == ["complete"] * 3
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of a cluster that is closed
+def test_on_a_dask_cluster(call: Call, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
+        done = call("sweep", "dynamics", "--seeds", 3, "--dask", cluster.scheduler_address, *_SMALL)
+    assert done.exit_code == 0, done.stderr
+    assert [row["status"] for row in rows(tmp_path)] == ["complete"] * 3
+
+
 def test_failed_cells_are_told(call: Call, tmp_path: Path) -> None:
     done = call("sweep", "dynamics", "--grid", "observed=2048,5000", *_SMALL)
     assert done.exit_code == 1
@@ -98,6 +108,14 @@ def test_errors_are_one_line(call: Call, tmp_path: Path, args: tuple[str, ...], 
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_place_that_is_taken(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    done = call("sweep", "dynamics", "--out", "taken", *_SMALL)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: cannot write a sweep into ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_wrong_usage_exits_with_2(call: Call) -> None:
@@ -234,26 +252,60 @@ def test_an_unregistered_recipe_says_no_command() -> None:
     assert "to go on: tnrank complete --resume runs/x" in str(Interrupted(Path("runs/x"), "tnrank complete"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
-def test_ctrl_c_saves_and_exits_with_130(shell: Call, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "COLUMNS": "120"}
-    command = [sys.executable, "-m", "tnrank.cli", "sweep", "dynamics", "--backend", "numpy", "--seeds", "3", *workers]
-    # A terminal sends it to all processes.
-    process = subprocess.Popen(
-        command,
-        env=environment,
+def start(tmp_path: Path, *args: str) -> subprocess.Popen[str]:
+    """A sweep in a process group of its own, which is what a terminal gives it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tnrank.cli", "sweep", "dynamics", "--backend", "numpy", *args],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "COLUMNS": "120"},
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if any(path.stat().st_size > 2000 for path in tmp_path.glob("runs/sweep-*/.0*.partial/metrics.csv")):
-            break
-        time.sleep(0.05)
+
+
+def wait_until(ready: Callable[[], Any], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_workers_end_with_the_process_that_is_killed(call: Call, tmp_path: Path) -> None:
+    args = ("--seeds", "6", "--batch", "1", "--steps", "200", "--set", "htf_width=4", "--workers", "2")
+    with start(tmp_path, *args) as process:
+        wait_until(lambda: list(tmp_path.glob("runs/sweep-*/0*")))
+        process.kill()
+        process.communicate(timeout=30)
+
+    def gone() -> bool:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    wait_until(gone, 20)
+    (folder,) = (tmp_path / "runs").iterdir()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("0*/summary.json")}
+    assert 1 <= len(stamps) < 6
+    done = call("sweep", "dynamics", "--backend", "numpy", *args[:-2])
+    assert done.exit_code == 0, done.stderr
+    assert f"{len(stamps)} cell" in done.stdout
+    assert " complete before" in done.stdout
+    assert [row["status"] for row in rows(tmp_path)] == ["complete"] * 6
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_ctrl_c_saves_and_exits_with_130(shell: Call, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    process = start(tmp_path, "--seeds", "3", *workers)
+    partial = "runs/sweep-*/.0*.partial/metrics.csv"
+    wait_until(lambda: any(path.stat().st_size > 2000 for path in tmp_path.glob(partial)))
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said

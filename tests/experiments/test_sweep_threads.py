@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tnrank.experiments._sweep_threads import Asked, Together
+from tnrank.experiments._sweeps._threads import Asked, Together
 
 
 def test_they_take_turns_and_are_answered_together() -> None:

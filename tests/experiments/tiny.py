@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import tnrank
@@ -32,6 +35,7 @@ class Tiny(Recipe):
     closes_over: float = 0.0
     holds_out: bool = False
     dies: bool = False
+    saves: float = 60.0
 
     def execute(self, journal: Any) -> Outcome:
         target = low_rank_tensor(self.sides, rank=1, seed=self.seed)
@@ -52,6 +56,7 @@ class Tiny(Recipe):
         if self.closes_over:
             record.append(recorders.Function("own", lambda x: x.backend.xp.asarray(self.closes_over), every=10))
         training: dict[str, Any] = {"record": record, "optimizer": GroupRMSProp(1e-2), "steps": self.steps}
+        training["checkpoint"] = self.saves
         if self.calls_back:
             training["callback"] = lambda step, loss: step >= 30
         if self.inits == 1:
@@ -61,3 +66,15 @@ class Tiny(Recipe):
         errors = [float(result.history["error"].values[-1]) for result in results]
         facts = {"error": errors[0], "loss": {"last": results[0].loss}, "errors": errors, "steps": results[0].steps}
         return Outcome(facts, checks=[Check("the loss is finite", "", results[0].loss < 1e9)])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV table."""
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def environment() -> dict[str, str]:
+    """In which another Python finds this module."""
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(p for p in sys.path if p)])}

@@ -132,7 +132,7 @@ def _ready(name: str, settings: Settings, grid: dict[str, Any]) -> dict[str, Any
 
 
 def _make_ready(folder: Path) -> None:
-    from tnrank.experiments._sweep_plan import read_manifest
+    from tnrank.experiments._sweeps._plan import read_manifest
 
     for backend, dtype in {(cell.recipe.backend, cell.recipe.dtype) for cell in read_manifest(folder).cells}:
         _console.ready_backend(backend, dtype)
@@ -140,12 +140,12 @@ def _make_ready(folder: Path) -> None:
 
 @contextmanager
 def _executor(workers: int | None, address: str | None) -> Iterator[Executor | None]:
-    from tnrank.experiments import _sweep_workers
+    from tnrank.experiments._sweeps import _workers
 
     if workers is None and address is None:
         yield None
         return
-    with _sweep_workers.processes(workers) if workers is not None else _sweep_workers.dask(str(address)) as found:
+    with _workers.processes(workers) if workers is not None else _workers.dask(str(address)) as found:
         yield found
 
 
@@ -155,7 +155,7 @@ def _show(done: Sweep) -> None:
     console.print()
     _console.show_table(_by_point(done), console)
     again = len(done.rows) - done.computed
-    told = f"; {again:,} cells were complete before" if again else ""
+    told = f"; {again:,} cell{'s were' if again != 1 else ' was'} complete before" if again else ""
     console.print(f"{done.seconds:.0f} s; written to [bold]{done.folder}[/]{told}", soft_wrap=True)
     console.print(f"table: [bold]{done.table}[/]", soft_wrap=True)
 

@@ -9,18 +9,19 @@ from tnrank.experiments._recipes._deep_tensor import DeepTensor
 from tnrank.experiments._recipes._depth_efficiency import DepthEfficiency
 from tnrank.experiments._recipes._dynamics import Dynamics
 from tnrank.experiments._recipes._dynamics_law import DynamicsLaw
+from tnrank.experiments._recipes._greedy import GreedyLowRank
 from tnrank.experiments._recipes._linear_regression import LinearRegression
-from tnrank.experiments._recipes._matrix_completion import MatrixCompletion
 from tnrank.experiments._recipes._local_components import LocalComponentsRecipe
+from tnrank.experiments._recipes._matrix_completion import MatrixCompletion
 from tnrank.experiments._recipes._norms_to_infinity import NormsToInfinity
 from tnrank.experiments._recipes._rank_of_architecture import RankOfArchitecture
-from tnrank.experiments._recipes._tree_bias import TreeBias
 from tnrank.experiments._recipes._tensor_completion import TensorCompletion
 from tnrank.experiments._recipes._tensor_dynamics import TensorDynamics
+from tnrank.experiments._recipes._tree_bias import TreeBias
 from tnrank.experiments._run_folder import read_config, read_metrics
 from tnrank.experiments._runner import Interrupted, Journal, Run, run
-from tnrank.experiments._sweep import sweep
-from tnrank.experiments._sweep_driver import Sweep
+from tnrank.experiments._sweeps._driver import Sweep
+from tnrank.experiments._sweeps._sweep import sweep
 
 __all__ = [
     "Recipe",
@@ -42,6 +43,7 @@ __all__ = [
     "Completion",
     "DeepTensor",
     "DepthEfficiency",
+    "GreedyLowRank",
     "LinearRegression",
     "MatrixCompletion",
     "LocalComponentsRecipe",

@@ -19,6 +19,9 @@ from tnrank.training._optimizers import Context, Optimizer, batched_update, is_s
 
 State = dict[str, Any]
 
+_EAGER = 50_000
+"""Steps of small runs before a backend without compiled programs compiles their loop, which takes half a minute."""
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -69,6 +72,8 @@ class Runner:
         self.context = Context(self.backend, _number if on_host else _same)
         self.on_host = on_host
         self.keeps_previous = not compiled
+        own = isinstance(problem.optimizer, Optimizer)
+        self.compiled_loop = self.backend.compiled_loop(self._alive, self._body) if problem.batched and own else None
         self.start = self.backend.jit(self._start)
         self.advance = self.backend.jit(self._advance)
         self.forward = self.backend.jit(self._forward)
@@ -136,27 +141,42 @@ class Runner:
 
     def _forward(self, state: State, until: Any, data: Any) -> State:
         """Update until ``until`` steps are done, or the run stops."""
-        xp, loop = self.backend.xp, self.backend.while_loop
-        end: State
-        if not self.problem.batched:
-            end = loop(lambda s: self.running(s, until), lambda s: self._at(s, *self._step(s), data), state)
-            return end
+        def alive(current: State) -> Any:
+            return self._alive(current, until, data)
 
+        def body(current: State) -> State:
+            return self._body(current, until, data)
+
+        end: State
+        if self.compiled_loop is None or not self.compiled_loop.pays(state):
+            end = self.backend.while_loop(alive, body, state)
+            return end
+        # Which arithmetic a step has depends on its number alone, so that a run that is resumed rounds as it would have.
+        early = min(int(until), _EAGER)
+        end = self.backend.while_loop(
+            lambda s: self._alive(s, early, data), lambda s: self._body(s, early, data), state
+        )
+        return self.compiled_loop(end, until, data) if int(until) > _EAGER else end
+
+    def _alive(self, state: State, until: Any, data: Any) -> Any:
+        """Whether any run shall be updated."""
+        running = self.running(state, until)
+        return self.backend.xp.any(running) if self.problem.batched else running
+
+    def _body(self, old: State, until: Any, data: Any) -> State:
+        """The state after one step of all runs that are not finished."""
+        if not self.problem.batched:
+            return self._at(old, *self._step(old), data)
         # A framework's optimizer may keep anything in its state; that of a finished run is never used again.
         # The loss says that a run diverged, also after its values were put back to the last good ones.
         chosen = {"count", "below", "time", "previous", "loss"} | (
             {"inner"} if isinstance(self.problem.optimizer, Optimizer) else set()
         )
-
-        def body(old: State) -> State:
-            active = self.running(old, until)
-            values, inner = self._step(old)
-            # A finished run keeps its values, and with them what is measured there, without a choice of its own.
-            new = self._at(old, self._pick(active, values, old["values"]), inner, data)
-            return {name: self._pick(active, new[name], old[name]) if name in chosen else new[name] for name in new}
-
-        end = loop(lambda s: xp.any(self.running(s, until)), body, state)
-        return end
+        active = self.running(old, until)
+        values, inner = self._step(old)
+        # A finished run keeps its values, and with them what is measured there, without a choice of its own.
+        new = self._at(old, self._pick(active, values, old["values"]), inner, data)
+        return {name: self._pick(active, new[name], old[name]) if name in chosen else new[name] for name in new}
 
     def _pick(self, active: Any, new: Any, old: Any) -> Any:
         """Arrays of ``new`` for the active runs, of ``old`` for the finished ones."""

@@ -12,12 +12,12 @@ from tnrank.factorizations import Factorization
 from tnrank.training import FlowFailed, Loss, gradient_flow, recorders
 
 Host = np.ndarray[Any, Any]
-TIMES = 128
-"""Recorded times of one integration: always as many, so that a problem is compiled once."""
+TIMES = 64
+"""Recorded times of one integration: always as many in one recipe, so that a problem is compiled once."""
 _PASSES = 6
 _TIME_SHARE = 0.25
-_RESOLVED = 0.06
-"""A recorded flow jumps by at most this share of the norm of what is observed."""
+_RESOLVED = 2.5
+"""Over the number of recorded times: the largest jump of a flow, as a share of the norm of what is observed."""
 _PROMINENCE = 0.5
 
 
@@ -55,6 +55,11 @@ class Path:
         return np.sqrt(np.maximum(fall, 0.0) / np.where(lasted > 0, lasted, np.inf))
 
     @property
+    def travelled(self) -> Host:
+        """``(K,)`` lengths of the path up to each time."""
+        return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(self.points, axis=0), axis=1))])
+
+    @property
     def end_slope(self) -> float:
         """The last one, 0 for a path of one point."""
         return float(self.slopes[-1]) if len(self.times) > 1 else 0.0
@@ -71,20 +76,21 @@ class Path:
 
 @dataclass(frozen=True)
 class Observed:
-    """A problem: which entries, with which loss, by at most how many solver steps a flow."""
+    """A problem: which entries, with which loss, by at most how many solver steps a flow, recorded how often."""
 
     indices: Host
     values: Host
     loss: Loss
     steps: int
     rtol: float = 1e-8
+    points: int = TIMES
 
     def flow(self, x: Factorization, until: float) -> Path:
         """From ``x`` for a time, recorded densely where the end tensor moves."""
-        path = self.at(x, np.linspace(0.0, until, TIMES))
+        path = self.at(x, np.linspace(0.0, until, self.points))
         for _ in range(_PASSES - 1):
             jumps = np.linalg.norm(np.diff(path.points, axis=0), axis=1)
-            if path.cut or jumps.max(initial=0.0) <= _RESOLVED * np.linalg.norm(self.values):
+            if path.cut or jumps.max(initial=0.0) <= _RESOLVED / self.points * np.linalg.norm(self.values):
                 break
             path = self.at(x, _where_it_moves(path))
         return path
@@ -163,11 +169,24 @@ def plateaus(path: Path) -> list[int]:
     A minimum counts if the norm rises by a factor of 3 or more on either side before it falls below it again. The start
     and the end are none.
     """
-    from scipy.signal import find_peaks
-
     # What the loss cannot resolve is no fall; joined flows repeat a time.
     kept = np.flatnonzero(-np.diff(path.losses) > 1e-13 * path.losses[0])
     if len(kept) < 3:
         return []
-    found, _ = find_peaks(-np.log10(path.slopes[kept]), prominence=_PROMINENCE)
-    return [int(kept[k]) for k in found]
+    return [int(kept[k]) for k in dips(np.log10(path.slopes[kept]), _PROMINENCE)]
+
+
+def dips(values: Host, depth: float) -> list[int]:
+    """Inner local minima of a sequence that rises by ``depth`` on both sides of them before it falls below them."""
+    found = []
+    for k in range(1, len(values) - 1):
+        here = values[k]
+        if not values[k - 1] > here <= values[k + 1]:
+            continue
+        walls = []
+        for side in (values[k - 1 :: -1], values[k + 1 :]):
+            lower = np.flatnonzero(side < here)
+            walls.append(side[: lower[0] if len(lower) else len(side)].max(initial=here) - here)
+        if min(walls) >= depth:
+            found.append(k)
+    return found

@@ -13,7 +13,7 @@ from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _greedy_report as report
-from tnrank.experiments._recipes._flow_paths import Observed, Path
+from tnrank.experiments._recipes._flow_paths import TIMES, Observed, Path
 from tnrank.experiments._recipes._greedy_steps import directions
 from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization, MatrixFactorization
 from tnrank.theory import escape_time
@@ -60,6 +60,7 @@ class GreedyLowRank(Recipe):
         observed_share: of the entries.
         most_saddles: greedy learning ends there.
         whole: also measure the greedy path of whole rank-one tensors for the hierarchical factorization.
+        points: recorded times of one piece of a flow.
         steps: the most solver steps of one flow.
 
     Source: Li, Luo & Lyu 2021 (matrices); Razin, Maman & Cohen 2021 and 2022 for what a component is.
@@ -75,6 +76,7 @@ class GreedyLowRank(Recipe):
                 "htf_scales": (0.3, 0.1, 0.05, 0.03),
                 "shallow_scales": (1e-1, 1e-2, 1e-4, 1e-6, 1e-8),
                 "whole": True,
+                "points": 160,
             },
         }
     )
@@ -96,6 +98,7 @@ class GreedyLowRank(Recipe):
     observed_share: float = 0.9
     most_saddles: int = 8
     whole: bool = False
+    points: int = TIMES
     steps: int = 300_000
 
     def __post_init__(self) -> None:
@@ -121,13 +124,15 @@ class GreedyLowRank(Recipe):
             raise ValueError(f"observed_share lies in (0, 1], got {self.observed_share}")
         if not 0 < self.step_size < 1:
             raise ValueError(f"step_size lies between 0 and 1, got {self.step_size}")
+        if self.points < 16:
+            raise ValueError(f"points is at least 16, got {self.points}")
         for field in ("cp_rank", "htf_width", "most_saddles", "steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} is at least 1, got {getattr(self, field)}")
 
     def execute(self, journal: Journal) -> Outcome:
-        models = [(f"mf depth {depth}", self.matrix(depth)) for depth in self.depths]
-        models += [("cp", self.cp()), ("htf", self.htf())]
+        models = [(f"MF depth {depth}", self.matrix(depth)) for depth in self.depths]
+        models += [("CP", self.cp()), ("HTF", self.htf())]
         found = [self._compare(journal, name, *problem) for name, problem in models]
         return report.outcome(found)
 
@@ -154,7 +159,9 @@ class GreedyLowRank(Recipe):
         d, count = self.tensor_size, len(self.htf_values)
 
         def draw(matrix: Host) -> Host:
-            return np.asarray(self.htf_values)[:, None] if matrix.shape[1] == 1 else _orthonormal(generator, *matrix.shape)
+            return (
+                np.asarray(self.htf_values)[:, None] if matrix.shape[1] == 1 else _orthonormal(generator, *matrix.shape)
+            )
 
         shape = (d,) * 3
         target = HierarchicalFactorization.random(shape, width=count, seed=self.seed).map(draw).to_dense()
@@ -164,15 +171,16 @@ class GreedyLowRank(Recipe):
     def _compare(self, journal: Journal, name: str, target: Host, start: Factorization) -> report.Compared:
         count = max(1, round(self.observed_share * target.size))
         indices, values = observe(target, count, seed=self.seed)
-        problem = Observed(indices, np.asarray(values), SquaredLoss(reduction="half_sum"), self.steps)
+        problem = Observed(
+            indices, np.asarray(values), SquaredLoss(reduction="half_sum"), self.steps, points=self.points
+        )
         journal.say(f"{name}: greedy")
         greedy = self._greedy(problem, start, whole=False)
         hierarchical = isinstance(start, HierarchicalFactorization)
         whole = self._greedy(problem, start, whole=True) if self.whole and hierarchical else None
-        if hierarchical:
-            scales = self.htf_scales
-        else:
-            scales = self.shallow_scales if len(start.arrays) == 2 else self.scales
+        scales = self.htf_scales if hierarchical else self.scales
+        if len(start.arrays) == 2:
+            scales = self.shallow_scales
         descents = []
         for scale in (*scales, self.large):
             journal.say(f"{name}: initial scale {scale:g}")
@@ -183,8 +191,8 @@ class GreedyLowRank(Recipe):
                 journal.folder.record(label, k, "effective_time", path.times[k])
                 journal.folder.record(label, k, "loss", path.losses[k])
             journal.folder.flush()
-        path.end.save(journal.folder.partial / f"{name.replace(' ', '-')}.safetensors")
-        return report.Compared(name, target.shape, greedy, whole, descents[:-1], descents[-1])
+        path.end.save(journal.folder.partial / f"{name.lower().replace(' ', '-')}.safetensors")
+        return report.Compared(name, self._components(start), greedy, whole, descents[:-1], descents[-1])
 
     def _greedy(self, problem: Observed, start: Factorization, whole: bool) -> report.Greedy:
         x = start.map(np.zeros_like)
@@ -231,6 +239,12 @@ class GreedyLowRank(Recipe):
                 break
             until = max(shortest, _ONWARD * sum(part.times[-1] for part in parts))
         return Path.joined(parts)
+
+    def _components(self, x: Factorization) -> int:
+        """Of the target: the first of a hierarchical one is at every node, each of the others at one node."""
+        if isinstance(x, HierarchicalFactorization):
+            return 1 + (len(self.htf_values) - 1) * len(x.tree.interior)
+        return len(self.matrix_values if isinstance(x, MatrixFactorization) else self.cp_values)
 
     def _on_backend(self, x: Factorization) -> Factorization:
         return x.to(self.backend, dtype=self.dtype)

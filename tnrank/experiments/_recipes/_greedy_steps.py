@@ -41,19 +41,23 @@ def best_rank_one(tensor: Host, starts: int = 8) -> tuple[float, list[Host]]:
     core = np.squeeze(tensor)
     if not core.size or not np.any(core):
         return 0.0, [np.eye(d)[0] for d in shape]
-    if core.ndim < 2:
-        size = float(np.linalg.norm(core))
-        vectors = [np.ravel(core) / size] if core.ndim else []
-        size, vectors = (size, vectors) if core.ndim else (float(core), [])
+    if core.ndim == 0:
+        vectors: list[Host] = []
+    elif core.ndim == 1:
+        vectors = [core / np.linalg.norm(core)]
     elif core.ndim == 2:
-        u, s, vh = np.linalg.svd(core)
-        size, vectors = float(s[0]), [u[:, 0], vh[0]]
+        u, _, vh = np.linalg.svd(core)
+        vectors = [u[:, 0], vh[0]]
     else:
         x = CPFactorization.from_dense(core, rank=1, starts=starts)
-        size = float(x.norm())
         vectors = [np.asarray(f)[:, 0] / np.linalg.norm(f) for f in x.factors]
+    found = core
+    for vector in reversed(vectors):
+        found = found @ vector
+    size = float(found)
     rest = iter(vectors)
-    return size, [next(rest) if d > 1 else np.ones(1) for d in shape]
+    full = [next(rest) if d > 1 else np.ones(1) for d in shape]
+    return abs(size), [full[0] * (1.0 if size > 0 else -1.0), *full[1:]]
 
 
 def directions(x: Factorization, gradient: Host, whole: bool = False) -> list[Direction]:

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tnrank.experiments._sweep_driver import Driver, Sweep
-from tnrank.experiments._sweep_plan import MANIFEST, Plan, check_same_plan, make_plan, read_manifest
-from tnrank.experiments._sweep_table import check_kind
+from tnrank.experiments._sweeps._driver import Driver, Sweep
+from tnrank.experiments._sweeps._plan import MANIFEST, Plan, check_same_plan, make_plan, read_manifest
+from tnrank.experiments._sweeps._table import check_kind
 
 
 def sweep(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tnrank.experiments._runner import Journal
-from tnrank.experiments._sweep_threads import Asked
+from tnrank.experiments._sweeps._threads import Asked
 from tnrank.factorizations import Factorization
 from tnrank.training import Checkpoint, complete, recorders
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tnrank._files import write_atomically
-from tnrank.experiments._sweep_plan import Cell, told_value
+from tnrank.experiments._sweeps._plan import Cell, told_value
 
 KINDS = ("csv", "parquet")
 _LONGEST = 16

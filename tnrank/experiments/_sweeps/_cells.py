@@ -15,10 +15,10 @@ from typing import Any
 from tnrank._backend import get_backend
 from tnrank.experiments._run_folder import RunFolder, read_config
 from tnrank.experiments._runner import Interrupted, carry_out, check_same
-from tnrank.experiments._sweep_batch import BatchJournal, Trainer, Training
-from tnrank.experiments._sweep_plan import MANIFEST, Cell
-from tnrank.experiments._sweep_table import summary_of
-from tnrank.experiments._sweep_threads import Together
+from tnrank.experiments._sweeps._batch import BatchJournal, Trainer, Training
+from tnrank.experiments._sweeps._plan import MANIFEST, Cell
+from tnrank.experiments._sweeps._table import summary_of
+from tnrank.experiments._sweeps._threads import Together
 
 OWNER = ".owner"
 BATCHES = ".batches"
@@ -101,7 +101,10 @@ def _run_cell(group: Group, cell: Cell, watch: Callable[[], None], ask: Callable
     except Exception as error:
         # A recipe may read files of its own; only what is written belongs to all.
         fatal = isinstance(error, OSError) and str(group.folder) in str(error)
-        return ended("failed", f"{type(error).__name__}: {error}", fatal)
+        if fatal:
+            # It goes on with the sweep, not as a run of its own.
+            return ended("failed", str(error).partition("; to go on: ")[0], fatal)
+        return ended("failed", f"{type(error).__name__}: {error}")
     return ended("complete")
 
 

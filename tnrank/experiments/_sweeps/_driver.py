@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tnrank._files import write_atomically
-from tnrank.experiments import _sweep_table as table_of
 from tnrank.experiments._runner import Interrupted
-from tnrank.experiments._sweep_cells import (
+from tnrank.experiments._sweeps import _table as table_of
+from tnrank.experiments._sweeps._cells import (
     OWNER,
     Ended,
     Group,
@@ -25,8 +25,8 @@ from tnrank.experiments._sweep_cells import (
     run_group,
     this_process,
 )
-from tnrank.experiments._sweep_plan import MANIFEST, Plan, write_manifest
-from tnrank.experiments._sweep_workers import count_workers
+from tnrank.experiments._sweeps._plan import MANIFEST, Plan, write_manifest
+from tnrank.experiments._sweeps._workers import count_workers
 from tnrank.training._progress import clock
 
 _LOOK_SECONDS = 0.5
