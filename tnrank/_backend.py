@@ -174,7 +174,7 @@ class Backend:
     def compiled_loop(self, condition: Function, body: Function) -> Any:
         """A :meth:`while_loop`, called as ``loop(state, *given)``, that takes time to compile; ``None`` for none.
 
-        ``condition`` and ``body`` take ``(state, *given)``; ``loop.pays(state)`` is false where a step costs arithmetic.
+        ``condition`` and ``body`` take ``(state, *given)``; ``loop.pays(state)`` says whether steps are tiny.
         """
         return None
 

@@ -144,7 +144,8 @@ class JaxBackend(Backend):
         # In the state's dtype, or the solver would widen the state.
         given = [jnp.asarray(number, state[0].dtype) for number in (times, rtol, atol)]
         found, reached, steps, failed = _odeint(fn, max_steps, tuple(state), data, *given)
-        states = [tuple(a[k] for a in found) for k in range(int(reached))]
+        # One call an array: slices one by one cost more than a short solve.
+        states = list(zip(*(jnp.unstack(a) for a in found), strict=True))[: int(reached)]
         steps = int(steps)
         why = f"{steps:,} steps were not enough" if steps >= max_steps else "the steps became too small"
         return states, steps, why if bool(failed) else ""

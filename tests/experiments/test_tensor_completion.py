@@ -22,7 +22,8 @@ SMALL = {"dimension": 4, "counts": (10, 40), "seeds": 2, "claim_count": 40, "std
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = make_recipe("tensor-completion", backend="numpy", orders=(3, 4), order4_counts=(60,), order4_seeds=2, **SMALL)
+    both = {"orders": (3, 4), "order4_counts": (60,), "order4_seeds": 2}
+    recipe = make_recipe("tensor-completion", backend="numpy", **both, **SMALL)
     return run(recipe.limited(30), out=tmp_path_factory.mktemp("runs")).folder
 
 

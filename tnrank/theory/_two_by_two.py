@@ -130,7 +130,7 @@ class TwoByTwo:
 
         Raises:
             ValueError: if depth, start or losses do not fit.
-            RuntimeError: if the solver gives up; its message is passed on.
+            RuntimeError: if the solver gives up, or the flow goes nowhere.
 
         Source: Arora et al. 2018, Theorem 1 (the flow of the end matrix); Razin & Cohen 2020, Sec. 3.
 

@@ -39,6 +39,10 @@ class BalancedFlow:
     effective_rank: HostArray
 
 
+_MOST_CALLS = 100_000
+"""Evaluations of one phase; flows that arrive take some thousand."""
+
+
 def rates(problem: TwoByTwo, depth: int, w: Vector, log_det: float) -> tuple[float, float, float, float, float]:
     """d/dt of W11, W12, W21, W22 and log |det W| at the end matrix ``w = (W11, W12, W21, W22)`` of balanced layers.
 
@@ -144,12 +148,24 @@ def integrate(
 def _solve(fn: Any, start: Any, rtol: float, atol: Any, span: tuple[float, float], events: list[Any]) -> Any:
     from scipy.integrate import solve_ivp
 
+    calls = 0
+
+    def counted(time: float, y: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > _MOST_CALLS:
+            raise RuntimeError(
+                f"the flow has not reached its losses by time {time:.3g}, and goes nowhere: W22 may have the wrong "
+                "sign from the start, which it then keeps; give max_time= for those that it reaches"
+            )
+        return fn(time, y)
+
     # The last two: the last loss, and the end of the first phase where there is one.
     for event in events[-2:] if len(start) == 5 else events[-1:]:
         event.terminal = True
     # LSODA takes no infinite interval.
     end = span[1] if math.isfinite(span[1]) else 1e15
-    run = solve_ivp(fn, (span[0], end), start, method="LSODA", rtol=rtol, atol=atol, events=events)
+    run = solve_ivp(counted, (span[0], end), start, method="LSODA", rtol=rtol, atol=atol, events=events)
     if run.status < 0:
         raise RuntimeError(f"the ODE solver stopped at time {run.t[-1]:.6g}: {run.message}; try a larger rtol")
     return run

@@ -141,6 +141,7 @@ class Runner:
 
     def _forward(self, state: State, until: Any, data: Any) -> State:
         """Update until ``until`` steps are done, or the run stops."""
+
         def alive(current: State) -> Any:
             return self._alive(current, until, data)
 
@@ -151,7 +152,7 @@ class Runner:
         if self.compiled_loop is None or not self.compiled_loop.pays(state):
             end = self.backend.while_loop(alive, body, state)
             return end
-        # Which arithmetic a step has depends on its number alone, so that a run that is resumed rounds as it would have.
+        # Whether a step is compiled depends on its number alone, so that resumed runs round as they would have.
         early = min(int(until), _EAGER)
         end = self.backend.while_loop(
             lambda s: self._alive(s, early, data), lambda s: self._body(s, early, data), state

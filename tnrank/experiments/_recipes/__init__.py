@@ -1,1 +1,1 @@
-"""The recipes, one or two files each: what is run (``_name``), and its numbers, table and verdict (``_name_report``)."""
+"""The recipes, a few files each: what is run (``_name``), and its numbers, tables and verdict (``_name_report``)."""

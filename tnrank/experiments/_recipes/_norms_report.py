@@ -107,7 +107,7 @@ def _bounded_table(
     bounded: Sequence[Measured], flows: Sequence[Flow], control: Measured, convex: NuclearNormResult
 ) -> Table:
     trained = {run.plan.problem.w22: f"{run.entry[-1]:.3f}" for run in bounded}
-    exact = {flow.problem.w22: f"{flow.entry[-1]:.3f}" for flow in flows}
+    exact = {flow.problem.w22: f"{flow.entry[-1]:.3f}" for flow in flows if len(flow.entry)}
     rows = [
         (f"W12 = -2, W21 = 0.5, W22 = {e:g}", trained.get(e, ""), exact.get(e, ""), f"{1 / e:g}")
         for e in sorted({*trained, *exact})
