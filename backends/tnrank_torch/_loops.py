@@ -33,7 +33,7 @@ class CompiledLoop:
         found: Sequence[Any] = _pytree.tree_leaves(state)
         if self.failed or not all(isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu" for leaf in found):
             return False
-        return sum(leaf.numel() for leaf in found) <= _SMALL
+        return bool(sum(leaf.numel() for leaf in found) <= _SMALL)
 
     def __call__(self, state: Any, *given: Any) -> Any:
         """The state at the end; ``given`` are further arguments of both functions, numbers or trees of tensors."""

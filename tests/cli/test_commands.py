@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import tnrank
+from tnrank.cli import _console
 
 Call = Callable[..., Any]
 
@@ -165,3 +167,13 @@ def test_small_arrays_get_one_thread() -> None:
     environment.pop("OMP_NUM_THREADS", None)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        warnings.warn("the disk is full; training goes on", RuntimeWarning, stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _console.guarded(command)()
+    assert capsys.readouterr().err == "warning: the disk is full; training goes on\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                if not settings["debug"]:
+                    warnings.showwarning = _show_warning
+                command(*args, **kwargs)
         except KeyboardInterrupt as stop:
             errors().print(escape(str(stop) or "interrupted"))
             raise typer.Exit(130) from None
@@ -57,6 +61,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """The words of a warning, without the source line that raised it."""
+    errors().print(f"[yellow]warning:[/] {escape(str(message))}")
 
 
 def _in_words(error: BaseException) -> str:

@@ -133,7 +133,7 @@ def read_manifest(folder: Path) -> Plan:
         raise FileNotFoundError(f"there is no sweep folder {folder} to resume")
     path = folder / MANIFEST
     if not path.is_file():
-        run = " but a run folder: tnrank reproduce NAME --resume goes on with it" if _is_run(folder) else ""
+        run = " but the folder of one run, which tnrank reproduce NAME --resume takes" if _is_run(folder) else ""
         raise ValueError(f"{folder} is not a sweep folder{run or f': it has no {MANIFEST}'}")
     try:
         content = json.loads(path.read_bytes())
