@@ -24,4 +24,14 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     namespace = {"__name__": "__main__"}
     for block in re.finditer(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         above = "\n" * (text[: block.start()].count("\n") + 1)  # tracebacks then give the line of the page
-        exec(compile(above + block.group(1), page, "exec"), namespace)
+        exec(compile(above + block.group(1), page, "exec", dont_inherit=True), namespace)
+
+
+def test_every_recipe_has_a_page_and_a_line() -> None:
+    from tnrank.experiments import recipes
+
+    docs = ROOT / "docs"
+    lines = dict(re.findall(r"^\| \[`([\w-]+)`\]\(([\w/.-]+)\)", (docs / "experiments.md").read_text(), re.MULTILINE))
+    assert set(lines) == {name for name, kind in recipes().items() if kind.__module__.startswith("tnrank.")}
+    for name, page in lines.items():
+        assert f"tnrank reproduce {name}" in (docs / page).read_text()

@@ -15,6 +15,7 @@ from tnrank.experiments._recipes._local_components import LocalComponentsRecipe
 from tnrank.experiments._recipes._matrix_completion import MatrixCompletion
 from tnrank.experiments._recipes._norms_to_infinity import NormsToInfinity
 from tnrank.experiments._recipes._rank_of_architecture import RankOfArchitecture
+from tnrank.experiments._recipes._rank_one import RankOne
 from tnrank.experiments._recipes._tensor_completion import TensorCompletion
 from tnrank.experiments._recipes._tensor_dynamics import TensorDynamics
 from tnrank.experiments._recipes._tree_bias import TreeBias
@@ -49,6 +50,7 @@ __all__ = [
     "LocalComponentsRecipe",
     "NormsToInfinity",
     "RankOfArchitecture",
+    "RankOne",
     "TensorCompletion",
     "TensorDynamics",
     "TreeBias",
