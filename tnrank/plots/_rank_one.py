@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _MARKS = "osD^vP"
 _SHADES = ("#9CC9E8", "#6AAEDB", "#3E8EC4", "#1B5E9E", "#08306B")
 _FLOOR = 1e-12
+_EMPTY = (1e-6, 1.0)
+"""Limits of a panel in which no flow got anywhere."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def _along(axes: Axes, shown: RankOnePanel, controls: Sequence[RankOnePanel]) ->
             drawn = axes.plot(*_visible(line), color=_style.COLORS[1], linewidth=1.1, linestyle="--", label="control")
             handles += drawn if not k else []
     _style.dress(axes, f"Along the flow: {shown.title}", "time after leaving the sphere", "distance / norm of target")
+    if not any(len(drawn.get_ydata()) for drawn in axes.lines):  # type: ignore[arg-type]
+        axes.set_ylim(_EMPTY)
     axes.set_yscale("log")
     axes.minorticks_off()
     low, high = axes.get_ylim()
@@ -103,8 +107,8 @@ def _along(axes: Axes, shown: RankOnePanel, controls: Sequence[RankOnePanel]) ->
         fontsize=7.5,
         frameon=False,
         loc="upper center",
-        ncols=min(len(handles), 5) or 1,
-        columnspacing=1.2,
+        ncols=min(len(handles), 6) or 1,
+        columnspacing=1.0,
         handlelength=1.5,
         labelcolor=_style.INK,
     )
@@ -128,10 +132,14 @@ def _against(axes: Axes, panels: Sequence[RankOnePanel]) -> None:
         axes.plot(
             scales, found, style, color=color, markerfacecolor=face, linewidth=1.3, markersize=5, label=panel.title
         )
+    shown = sorted({line.scale for panel in panels for line in panel.lines})
+    axes.set_xlim(shown[0] / 1.15, shown[-1] * 1.15)
+    if not any(len(drawn.get_ydata()) for drawn in axes.lines):  # type: ignore[arg-type]
+        axes.set_ylim(_EMPTY)
     axes.set_xscale("log")
     axes.set_yscale("log")
     _style.dress(axes, "Largest distance from the rank-one path", "initial scale", "share of the target's norm")
-    shown = sorted({line.scale for panel in panels for line in panel.lines})
     axes.set_xticks(shown, labels=[f"{value:g}" for value in shown])
     axes.minorticks_off()
-    axes.legend(fontsize=8, frameon=False, loc="lower right", labelcolor=_style.INK)
+    # The lines rise to the right, below the controls.
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.92), labelcolor=_style.INK)

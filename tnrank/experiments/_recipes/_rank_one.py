@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 Host = np.ndarray[Any, Any]
 _LATER = 1.1
 """A flow crosses the sphere before the time at which its leading component alone, not turning, would be infinite."""
+_PIECES = 24
+_ACCURACY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class RankOne(Recipe):
         margin: how far the leading norm is above its bound, as a factor.
         tilt: of the leading direction, away from the signs of the target; the part orthogonal to them.
         span: prescribed time after the crossing, over the number of observations (the loss is their mean).
-        points: recorded times of one piece of a flow.
+        points: recorded times after the crossing.
         steps: the most solver steps of one flow.
 
     Source: Razin, Maman & Cohen 2021 (trajectories of rank one under the Huber loss).
@@ -88,7 +89,7 @@ class RankOne(Recipe):
     margin: float = 1.25
     tilt: float = 0.3
     span: float = 8.0
-    points: int = 64
+    points: int = 96
     steps: int = 100_000
 
     def __post_init__(self) -> None:
@@ -152,7 +153,7 @@ class RankOne(Recipe):
         values = target[tuple(indices.T)]
         smallest = float(np.abs(values).min())
         threshold = self.threshold_share * smallest
-        observed = Observed(indices, values, HuberLoss(delta=threshold), self.steps, rtol=1e-10, points=self.points)
+        observed = Observed(indices, values, HuberLoss(delta=threshold), self.steps, rtol=_ACCURACY, points=self.points)
         gradient = observed.gradient(np.zeros(target.shape))
         leading = [_tilted(generator, sign, self.tilt) for sign in signs]
         projection = float(np.sum(-gradient * _outer(leading)))
@@ -203,7 +204,8 @@ class RankOne(Recipe):
         vectors = [a[:, leading : leading + 1] for a in factors]
         length = problem.radius ** (1.0 / target.ndim)
         alone = self._on_backend([length * v / np.linalg.norm(v) for v in vectors])
-        times = np.linspace(0.0, self.span * len(observed.values), self.points)
+        # Most of the way is gone early, where the distance has its peak.
+        times = self.span * len(observed.values) * np.linspace(0.0, 1.0, self.points) ** 2
         paths = [observed.at(each, times) for each in (x, alone)]
         return _followed(empty, paths, target), paths[0].end
 
@@ -218,32 +220,33 @@ class RankOne(Recipe):
         projection = float(np.sum(-gradient * _outer([v / norm for v in vectors])))
         if projection <= 0:
             return float("nan"), x, False
-        until = _LATER / ((order - 2) * projection * norm ** (order - 2))
-        path = observed.at(x, np.linspace(0.0, until, self.points))
-        outside = np.flatnonzero(np.linalg.norm(path.points, axis=1) > problem.radius)
-        if not len(outside) or outside[0] == 0:
-            return float("nan"), path.end, False
-        before, after = path.times[outside[0] - 1], path.times[outside[0]]
-        inside = observed.at(x, np.array([before])).end if before > 0 else x
+        piece = _LATER / ((order - 2) * projection * norm ** (order - 2)) / _PIECES
 
         def beyond(later: float) -> float:
-            return float(np.linalg.norm(_later(observed, inside, later).points[-1])) - problem.radius
+            return float(np.linalg.norm(_later(observed, x, later).points[-1])) - problem.radius
 
-        later = float(brentq(beyond, 0.0, after - before, xtol=1e-14 * after, rtol=1e-14))
-        return before + later, _later(observed, inside, later).end, True
+        if beyond(0.0) >= 0:
+            return float("nan"), x, False
+        for k in range(_PIECES):
+            path = _later(observed, x, piece)
+            if path.cut:
+                break
+            if np.linalg.norm(path.points[-1]) > problem.radius:
+                later = float(brentq(beyond, 0.0, piece, xtol=1e-13 * piece, rtol=1e-13))
+                return k * piece + later, _later(observed, x, later).end, True
+            x = path.end
+        return float("nan"), x, False
 
     def _on_backend(self, factors: list[Host]) -> CPFactorization:
         return CPFactorization(factors).to(self.backend, dtype=self.dtype)
 
 
 def _later(observed: Observed, x: CPFactorization, later: float) -> Path:
-    return observed.at(x, np.array([max(later, 0.0)]))
+    return observed.at(x, np.array([later]))
 
 
 def _followed(found: report.Followed, paths: list[Path], target: Host) -> report.Followed:
     """What two paths, of the whole and of one component, have to do with each other."""
-    from dataclasses import replace
-
     count = min(len(path.times) for path in paths)
     whole, alone = (path.points[:count] for path in paths)
     size = float(np.linalg.norm(target))

@@ -188,7 +188,7 @@ def _control(one: Followings) -> list[Check]:
             failed == [_NEEDED],
         ),
         Check(
-            f"{one.name}: it does not follow a rank-one path, at no scale within {_APART:g}, nor closer at smaller ones",
+            f"{one.name}: it does not follow a rank-one path, never within {_APART:g}, nor closer from smaller scales",
             f"{', '.join(f'{value:.2g}' for value in largest)}; exponent {one.exponent:.2f}",
             bool(np.isfinite(largest).all()) and min(largest) > _APART and largest[-1] > _STAYS * largest[0],
         ),
