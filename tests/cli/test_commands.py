@@ -169,7 +169,9 @@ def test_small_arrays_get_one_thread() -> None:
     assert done.stdout == "1\n"
 
 
-def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_console.settings, "debug", False)
+
     def command() -> None:
         warnings.warn("the disk is full; training goes on", RuntimeWarning, stacklevel=1)
 

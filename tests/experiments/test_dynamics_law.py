@@ -35,7 +35,8 @@ def test_a_short_run_does_not_pass(short: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_backends_agree(short: Path, tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)
     recipe = make_recipe("dynamics-law", backend=backend, seed=3, **SMALL).limited(20)

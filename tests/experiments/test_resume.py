@@ -138,6 +138,7 @@ def test_a_second_interruption_keeps_the_folder(stopped: Path, monkeypatch: pyte
     assert run(recipe(), resume=stopped).folder.is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_the_command(tmp_path: Path, whole: Path) -> None:
     pytest.importorskip("typer")

@@ -56,7 +56,7 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="its steps is 60, here 7"):
         sweep("tiny", steps=7, resume=done.folder)
     assert sweep("tiny", {"rank": [2, 3]}, seeds=1, overrides={"std": 0.3}, resume=done.folder).computed == 0
-    with pytest.raises(ValueError, match="not a sweep folder but a run folder"):
+    with pytest.raises(ValueError, match="not a sweep folder but the folder of one run"):
         sweep("tiny", resume=done.folder / done.rows[0]["folder"])
     with pytest.raises(FileNotFoundError, match="no sweep folder"):
         sweep("tiny", resume=tmp_path / "nowhere")

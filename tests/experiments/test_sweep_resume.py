@@ -111,7 +111,9 @@ def test_killed_it_goes_on(tmp_path: Path, calls: list[int]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-@pytest.mark.parametrize("moment", ["manifest", "metrics", "checkpoint", "complete"])
+@pytest.mark.parametrize(
+    "moment", ["checkpoint", *(pytest.param(m, marks=pytest.mark.slow) for m in ("manifest", "metrics", "complete"))]
+)
 def test_killed_at_any_moment_a_batch_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

@@ -133,7 +133,7 @@ def test_each_node_may_have_its_own_tolerance_and_rank() -> None:
         x.truncate(rtol={(0, 2): 1e-2})
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("complex128", marks=pytest.mark.slow)])
 def test_arithmetic(backend_name: str, dtype: str) -> None:
     # JAX compiles each shape anew, a second at a time: the third and the fourth example there.
     some = slice(2, 4) if backend_name == "jax" else slice(None)
