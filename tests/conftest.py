@@ -41,3 +41,22 @@ def data_dir() -> Path:
     if "TNRANK_DATA" not in os.environ:
         pytest.skip("TNRANK_DATA does not name the folder with mnist/, fashion-mnist/ and cifar10/")
     return Path(os.environ["TNRANK_DATA"])
+
+
+# Modules in which compiling for JAX takes longer than all tests of the other backends together.
+LONG_TO_COMPILE = (
+    "test_gradient_flow",
+    "test_hierarchical_tucker",
+    "test_hsvd_accuracy",
+    "test_plain_loops",
+    "test_rate_recorders",
+    "test_tree_formats",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark their tests on JAX as slow, so that ``make test`` stays short."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        if item.path.stem in LONG_TO_COMPILE and given and "jax" in given.params.values():
+            item.add_marker(pytest.mark.slow)
