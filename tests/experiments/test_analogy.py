@@ -53,6 +53,20 @@ def test_a_short_run_renders_the_page_and_does_not_pass(tmp_path: Path, backend_
     assert (done.folder / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("steps", [1, 20])
+def test_a_run_in_which_nothing_grows_has_no_exponent_and_says_so(tmp_path: Path, steps: int) -> None:
+    recipe = make_recipe("analogy", backend="numpy", matrix_size=6, tensor_size=4, tree_size=3, width=4)
+    done = run(recipe.limited(steps), out=tmp_path)
+    claims = [check for check in done.outcome.checks if "exponent" in check.claim]
+    assert len(claims) == 3
+    for check in claims:
+        assert not check.holds
+        assert check.measured.endswith("(points: 0): give more steps")
+    page = (done.folder / "analogy.html").read_text("utf-8")
+    assert "no exponent" in page
+    assert ("10 or more of 40 components" in page) == (steps == 1)
+
+
 def test_what_grows_is_on_its_way_up_once() -> None:
     norms = np.array([[0.0, 0.5], [0.05, 1.0], [0.5, 0.8], [1.0, 0.2], [0.5, 0.1]])
     expected = np.array([[False, True], [True, False], [True, False], [False, False], [False, False]])

@@ -221,6 +221,11 @@ def test_every_check_can_fail(failing, changes) -> None:
     assert failing is None or not holds[failing]
 
 
+def test_no_saddle_is_not_a_stop_at_each() -> None:
+    found = compared(greedy={"saddles": compared().greedy.saddles[:2]}, descents={"stops": ()})
+    assert not outcome([found]).checks[3].holds
+
+
 def test_exponent() -> None:
     assert compared().exponent == pytest.approx(np.log(0.3 / 0.1) / np.log(10))
 

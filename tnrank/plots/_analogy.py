@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HEADERS = ("quantity", "dynamics", "experiment", "minimized rank")
 _MOST_POINTS = 400
 _LAW = r"$d\sigma/d\tau = K\,\sigma^{\,2-2/K}\,\gamma$"
+_NONE = "no exponent: nothing grew"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class AnalogyRow:
         values: ``(T, top)``, descending in each row.
         norms: ``(P,)``, measured values while they grow.
         ratios: ``(P,)``, their measured rates over the projection gamma.
-        exponent: fitted to those.
+        exponent: fitted to those; not a number if nothing grew to fit one to.
         interval: its confidence interval.
         rank: the rank that is minimized.
         measured: lines about it.
@@ -143,7 +144,10 @@ _CSS = (
 def _html_row(row: AnalogyRow) -> str:
     law = f"d&sigma;/d&tau; = {row.order} &sigma;<sup>2 &minus; 2/{row.order}</sup> &gamma;"
     low, high = row.interval
-    fitted = f"fitted exponent {row.exponent:.4f} ({low:.4f} to {high:.4f}), theory {2 - 2 / row.order:.4f}"
+    found = f"fitted exponent {row.exponent:.4f} ({low:.4f} to {high:.4f})"
+    if np.isnan(row.exponent):
+        found = _NONE
+    fitted = f"{found}, theory {2 - 2 / row.order:.4f}"
     told = "".join(f"<small>{html.escape(line)}</small>" for line in row.measured)
     cells = (
         f"<b>{html.escape(row.title)}</b>",
@@ -173,12 +177,13 @@ def _law(axes: Axes, row: AnalogyRow) -> None:
     norms, ratios = np.asarray(row.norms, np.float64), np.asarray(row.ratios, np.float64)
     kept = np.unique(np.linspace(0, len(norms) - 1, min(_MOST_POINTS, len(norms))).astype(int))
     exponent = 2 - 2 / row.order
-    line = np.geomspace(norms.min(), norms.max(), 50)
+    line = np.geomspace(norms.min(), norms.max(), 50) if norms.size else np.geomspace(1e-3, 1, 50)
     axes.plot(line, row.order * line**exponent, color=_style.INK, linewidth=1.1, label="theory")
     axes.plot(norms[kept], ratios[kept], "o", markersize=3, color=_style.COLORS[0], alpha=0.55, label="measured")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _style.dress(axes, f"exponent {row.exponent:.3f}, theory {exponent:.3f}", r"$\sigma$", r"$\dot\sigma\,/\,\gamma$")
+    found = _NONE if np.isnan(row.exponent) else f"exponent {row.exponent:.3f}"
+    _style.dress(axes, f"{found}, theory {exponent:.3f}", r"$\sigma$", r"$\dot\sigma\,/\,\gamma$")
     axes.legend(fontsize=7.5, frameon=False, loc="upper left")
 
 

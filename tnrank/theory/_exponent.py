@@ -88,7 +88,8 @@ def fit_exponent(norms: Any, rates: Any, projections: Any, groups: Any = None, c
     x, y = np.log(sigma[told]), np.log(ratio[told])
     if len(x) < 3 or np.ptp(x) == 0:
         raise ValueError(
-            f"a slope needs 3 points or more with different norms, got {len(x)} where rate and projection have one sign"
+            f"a slope needs 3 points or more with different norms, got {len(x)} where rate and projection have one "
+            "sign: record more moments, or train until components grow"
         )
     line = linregress(x, y)
     error, freedom = float(line.stderr), len(x) - 2

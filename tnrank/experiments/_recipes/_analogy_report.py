@@ -52,8 +52,7 @@ class Measured:
 def measure(model: str, result: CompletionResult, rates_name: str, target: Any) -> Measured:
     """A run's curves, the exponent of its growing components, and its ranks at the end.
 
-    Raises:
-        ValueError: if nothing grew to fit an exponent to.
+    A run too short for anything to grow has no exponent: its fit is not a number, and its claim fails.
     """
     trace = result.history["component_norms"]
     x = result.factorization
@@ -63,10 +62,15 @@ def measure(model: str, result: CompletionResult, rates_name: str, target: Any) 
     norms, found, gamma = rates.norms[growing], rates.measured[growing], rates.projection[growing]
     dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
     error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
-    fit = fit_exponent(norms, found, gamma)
+    known = len(norms) >= 3 and np.ptp(norms) > 0
+    fit = fit_exponent(norms, found, gamma) if known else ExponentFit(np.nan, np.nan, np.nan, np.nan, len(norms))
     return Measured(
         model, result, trace.steps, values, norms, found / gamma, fit, error, _ranks(model, x, dense, target)
     )
+
+
+def _known(m: Measured) -> bool:
+    return not np.isnan(m.fit.exponent)
 
 
 def _growing(norms: Any) -> Any:
@@ -101,9 +105,9 @@ def outcome(rows: Sequence[Measured]) -> Outcome:
 
 def _row(m: Measured) -> AnalogyRow:
     title, quantity, what, rank = _TEXTS[m.model]
-    told = [f"{m.risen} of {_components(m)} components end above 1 %"] if m.model != "mf" else []
-    if m.model == "mf":
-        told.append(f"{m.risen} of {_components(m)} singular values end above 1 %")
+    recorded, there = m.values.shape[1], _components(m)
+    count = f"{m.risen} or more of {there}" if m.risen == recorded < there else f"{m.risen} of {there}"
+    told = [f"{count} {'singular values' if m.model == 'mf' else 'components'} end above 1 %"]
     worst = max(m.ranks, key=lambda group: m.ranks[group][0])
     told.append(f"largest effective rank {m.ranks[worst][0]:.2f}, the target's {m.ranks[worst][1]:.2f}")
     told.append(f"relative error {m.error:.1e}")
@@ -151,7 +155,7 @@ def _table(rows: Sequence[Measured]) -> Table:
     cells = []
     for m in rows:
         title, quantity, _, rank = _TEXTS[m.model]
-        fitted = f"{m.fit.exponent:.4f} +- {m.fit.half_width:.4f}"
+        fitted = f"{m.fit.exponent:.4f} +- {m.fit.half_width:.4f}" if _known(m) else "nothing grew"
         cells.append((title, quantity, fitted, f"{m.fit.prefactor:.2f}", f"{_THEORY:.4f}", rank, f"{m.risen}"))
     columns = ("factorization", "quantity", "exponent", "factor K", "theory", "minimized rank", "risen")
     note = (
@@ -168,7 +172,9 @@ def _checks(rows: Sequence[Measured]) -> list[Check]:
         found.append(
             Check(
                 f"{name}: the exponent is {_THEORY:.4f}, and K is {_ORDER}",
-                f"{m.fit.exponent:.4f}, {m.fit.prefactor:.3f}",
+                f"{m.fit.exponent:.4f}, {m.fit.prefactor:.3f}"
+                if _known(m)
+                else f"nothing grew that an exponent could be fitted to (points: {m.fit.count}): give more steps",
                 abs(m.fit.exponent - _THEORY) < _CLOSE and abs(m.fit.prefactor / _ORDER - 1) < 0.05,
             )
         )

@@ -154,7 +154,7 @@ def _checks(one: Compared) -> list[Check]:
     visited = [d.visited for d in one.descents]
     apart = [d.apart for d in one.descents]
     smallest, control = one.descents[-1], one.control
-    inner = list(range(1, len(saddles) - 1))
+    inner = list(range(1, one.components))
     worst = max((distance for _, distance in smallest.stops), default=0.0)
     return [
         Check(
