@@ -146,6 +146,22 @@ def test_a_grid_in_a_file(call: Call, tmp_path: Path) -> None:
     assert "has a grid: tnrank sweep dynamics --config a.toml" in refused.stderr
 
 
+def test_the_singular_of_a_list_is_one_value_a_cell(call: Call, tmp_path: Path) -> None:
+    small = ("--backend", "numpy", "--steps", 2, "--set", "dimension=4", "--set", "observed=100")
+    done = call("sweep", "tensor-dynamics", "--grid", "std=1e-1,1e-2", "--seeds", 2, *small)
+    assert done.exit_code == 0, done.stderr
+    assert [row["stds"] for row in rows(tmp_path)] == ["0.1", "0.1", "0.01", "0.01"]
+    lists = call("sweep", "tensor-dynamics", "--grid", "stds=1e-1,1e-2;1e-3", *small, "--out", "lists")
+    assert lists.exit_code == 0, lists.stderr
+    with next((tmp_path / "lists").glob("*/table.csv")).open(newline="") as stream:
+        assert [row["stds"] for row in csv.DictReader(stream)] == ["0.1,0.01", "0.001"]
+    wrong = call("sweep", "tensor-dynamics", "--grid", "std=1e-1,abc")
+    assert "the field stds is numbers, such as 1e-1,1e-2, got 'abc'" in wrong.stderr
+    twice = call("sweep", "tensor-dynamics", "--grid", "std=1e-1", "--grid", "stds=1e-2")
+    assert "stds is in the grid twice" in twice.stderr
+    assert "no field 'sts'" in call("sweep", "tensor-dynamics", "--grid", "sts=1").stderr
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

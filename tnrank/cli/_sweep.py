@@ -102,7 +102,10 @@ def sweep(
 
 
 def _grid(name: str, given: list[str]) -> dict[str, list[str]]:
-    """``FIELD=V1,V2`` as a field and the text of its values."""
+    """``FIELD=V1,V2`` as a field and the text of its values.
+
+    ``std`` of a recipe with ``stds`` is one of them a cell.
+    """
     from tnrank.experiments._recipe import is_sequence, recipes
 
     kind = recipes().get(name)
@@ -112,9 +115,11 @@ def _grid(name: str, given: list[str]) -> dict[str, list[str]]:
         field = field.strip().replace("-", "_")
         if not equals or not field:
             raise typer.BadParameter(f"--grid takes FIELD=V1,V2, such as --grid cp_std=1e-1,1e-2, got {text!r}")
+        one_each = kind is not None and not hasattr(kind, field) and is_sequence(kind, f"{field}s")
+        field = f"{field}s" if one_each else field
         if field in found:
             raise ValueError(f"{field} is in the grid twice: give all its values at once, --grid {field}=V1,V2")
-        lists = ";" in values or (kind is not None and is_sequence(kind, field))
+        lists = ";" in values or (kind is not None and is_sequence(kind, field) and not one_each)
         found[field] = [v.strip() for v in values.split(";" if lists else ",")] if values.strip() else []
     return found
 
