@@ -125,7 +125,8 @@ def backend_of(array: Array) -> Backend:
     """The backend that ``array`` belongs to.
 
     Raises:
-        TypeError: if it is not an array of any known backend.
+        TypeError: if it is not an array of any known backend, or not stored densely.
+        ValueError: if entries are masked.
 
     Example:
         >>> import numpy, tnrank
@@ -136,7 +137,19 @@ def backend_of(array: Array) -> Backend:
     found = _BY_TYPE.get(kind)
     if found is None:
         found = _BY_TYPE[kind] = _LOADED[_load_backend(kind)]
+    found.check_array(array)
     return found
+
+
+def plain_array(array: Array) -> tuple[Array, Backend]:
+    """``array`` without a wrapper that changes arithmetic (a mask that hides nothing), and its backend.
+
+    Raises:
+        TypeError: as :func:`backend_of`.
+        ValueError: likewise.
+    """
+    backend = backend_of(array)
+    return backend.plain(array), backend
 
 
 def traced_as_constant(fn: Function) -> Function:
@@ -168,6 +181,8 @@ def _load_backend(kind: type) -> str:
     fix = "convert it, for example with numpy.asarray(x) or tnrank.get_backend('torch').asarray(x)"
     if issubclass(kind, (str, os.PathLike)):
         fix = "read it first, tnrank.data.read_array(path)"
+    elif hasattr(kind, "toarray") or hasattr(kind, "todense"):
+        fix = "a sparse array is made dense by x.toarray() or x.todense()"
     raise TypeError(
         f"got {kind.__module__}.{kind.__qualname__}, needed an array of a backend "
         f"({', '.join(available_backends())}): {fix}"

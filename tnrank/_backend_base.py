@@ -79,6 +79,22 @@ class Backend:
         """Wait until the arrays in ``x`` have been computed."""
         raise NotImplementedError
 
+    # arrays with a default
+
+    def check_array(self, x: Any) -> None:
+        """Refuse an array that is not one number at each position: masked, sparse, quantized.
+
+        :func:`tnrank.backend_of` calls it for every array, so that no function reads through a mask.
+
+        Raises:
+            ValueError: if entries are masked.
+            TypeError: if it is stored in another way than densely.
+        """
+
+    def plain(self, x: Array) -> Array:
+        """``x`` without a wrapper that changes arithmetic, such as a mask that hides nothing."""
+        return x
+
     # arithmetic with a default
 
     def reshape(self, x: Array, shape: Shape) -> Array:

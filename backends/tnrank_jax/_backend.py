@@ -74,6 +74,11 @@ class JaxBackend(Backend):
             return self.devices()[0]
         return _device_name(next(iter(x.devices())))
 
+    def check_array(self, x: Any) -> None:
+        # Sparse arrays of jax.experimental are not subclasses of jax.Array, and have a todense.
+        if hasattr(type(x), "todense"):
+            raise TypeError(f"got a {type(x).__name__}, which is sparse, needed a dense array: x.todense()")
+
     def einsum(self, equation: str, *operands: Any) -> Any:
         return jnp.einsum(equation, *operands)
 

@@ -38,6 +38,13 @@ class NumpyBackend(Backend):
     def device_of(self, x: Any) -> str:
         return "cpu"
 
+    def check_array(self, x: Any) -> None:
+        if type(x) is not np.ndarray:
+            _check_wrapped(x)
+
+    def plain(self, x: Any) -> NDArray:
+        return np.ma.getdata(x) if isinstance(x, np.ma.MaskedArray) else x
+
     def einsum(self, equation: str, *operands: Any) -> Any:
         return np.einsum(equation, *operands)
 
@@ -68,6 +75,21 @@ class NumpyBackend(Backend):
 
     def svdvals(self, x: Any) -> Any:
         return np.linalg.svd(x, compute_uv=False)
+
+
+def _check_wrapped(x: Any) -> None:
+    if isinstance(x, np.matrix):
+        raise TypeError("got a numpy.matrix, whose * is a matrix product, needed an array: numpy.asarray(x)")
+    if not isinstance(x, np.ma.MaskedArray):
+        return
+    masked = np.ma.getmaskarray(x)
+    if masked.any():
+        first = tuple(int(k[0]) for k in masked.nonzero())
+        raise ValueError(
+            f"{int(masked.sum())} of {masked.size} entries of the masked array are masked, the first at index {first}, "
+            "and every entry is needed here: fill in the masked ones first, by tnrank.complete with the positions "
+            "np.argwhere(~np.ma.getmaskarray(x)) and the values x.compressed(), or give x.data to have the mask ignored"
+        )
 
 
 backend = NumpyBackend()

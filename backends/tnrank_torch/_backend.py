@@ -50,6 +50,12 @@ class TorchBackend(Backend):
     def device_of(self, x: torch.Tensor) -> str:
         return str(x.device)
 
+    def check_array(self, x: torch.Tensor) -> None:
+        if x.layout is not torch.strided or x.is_quantized or x.is_nested:
+            kind = "quantized" if x.is_quantized else "nested" if x.is_nested else f"sparse ({x.layout})"
+            fix = "dequantize" if x.is_quantized else "to_padded_tensor(0.0)" if x.is_nested else "to_dense"
+            raise TypeError(f"got a tensor that is {kind}, needed a dense one: x.{fix}{'' if x.is_nested else '()'}")
+
     def einsum(self, equation: str, *operands: torch.Tensor) -> torch.Tensor:
         return torch.einsum(equation, *operands)
 
