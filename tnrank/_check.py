@@ -104,11 +104,10 @@ def shape(value: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]:
 
 def shown(value: Any) -> str:
     """A wrong value as an error message repeats it: short, with its type where that says more."""
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return f"an integer of about 10^{int(value.bit_length() * 0.30103)}"  # Python may refuse to print it
     if value is None or isinstance(value, (bool, int, float, complex, str)):
-        try:
-            text = repr(value)
-        except ValueError:  # Python refuses to print integers of thousands of digits
-            return f"an integer of about 10^{int(value.bit_length() * 0.30103)}"
+        text = repr(value)
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]}.."
     if isinstance(value, type):
         return f"the class {value.__qualname__}"
