@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._backend_base import CAPABILITIES as CAPABILITIES
 from tnrank._backend_base import Backend as Backend
+from tnrank._check import sequence
 
 if TYPE_CHECKING:
     from tnrank._typing import Array, Function
@@ -195,7 +196,7 @@ def common_backend(arrays: Iterable[Array], names: Callable[[], Iterable[str]] |
     Raises:
         TypeError: if they belong to two backends; the first array of each is named.
     """
-    given = list(arrays)
+    given = sequence(arrays, "arrays", "arrays")
     if not given:
         return get_backend("numpy")
     first = backend_of(given[0])

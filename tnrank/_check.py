@@ -55,6 +55,16 @@ def real_number(
     return number
 
 
+def seed(value: Any, name: str = "seed") -> int | None:
+    """``value`` as what NumPy's generator takes: a whole number from 0 on, or ``None`` for another draw each time.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if it is negative.
+    """
+    return None if value is None else whole_number(value, name)
+
+
 def one_of(value: Any, name: str, options: Iterable[T]) -> T:
     """``value`` if it is one of ``options``.
 
@@ -120,5 +130,5 @@ def shown(value: Any) -> str:
     except Exception:  # the repr of a stranger's object may do anything, and this is already an error
         text = ""
     if text and len(text) <= _SHOWN and "\n" not in text and " at 0x" not in text:
-        return f"{text} ({kind.__qualname__})"
+        return text if kind.__module__ == "builtins" else f"{text} ({kind.__qualname__})"
     return f"a {kind.__qualname__}"

@@ -25,7 +25,7 @@ class NumpyBackend(Backend):
         return ("cpu",)
 
     def asarray(self, x: Any, dtype: str | None = None, device: Any = None) -> NDArray:
-        if device not in (None, "cpu"):
+        if device is not None and not (isinstance(device, str) and device == "cpu"):
             raise ValueError(f"the numpy backend has the device 'cpu' alone, got {device!r}")
         return np.asarray(x, dtype=self.check_dtype(dtype))
 

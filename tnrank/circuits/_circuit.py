@@ -9,6 +9,7 @@ from math import prod
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from tnrank._explained import explained
 from tnrank._typing import Array, Shape
 from tnrank.circuits import _layout
 from tnrank.circuits._layout import Level
@@ -81,10 +82,12 @@ class Circuit:
     kind: Kind = "hierarchical"
     ragged: bool = False
 
+    @explained
     def __post_init__(self) -> None:
         _layout.complete(self)
 
     @classmethod
+    @explained
     def deep(
         cls,
         grid: int | Sequence[int],
@@ -138,6 +141,7 @@ class Circuit:
         )
 
     @classmethod
+    @explained
     def shallow(
         cls,
         grid: int | Sequence[int],
@@ -175,6 +179,7 @@ class Circuit:
         return cls(grid, count, (level,), classes, pooling, activation, dense, representation, "cp")
 
     @classmethod
+    @explained
     def from_factorization(
         cls,
         x: Factorization,
@@ -277,6 +282,7 @@ class Circuit:
         """
         return DimensionTree(_layout.nodes(self)[1])
 
+    @explained
     def forward(self, weights: Weights, features: Array, log: bool = False) -> Any:
         """The output of the circuit for a batch of inputs.
 
@@ -311,6 +317,7 @@ class Circuit:
 
         return forward(self, weights, features, log)
 
+    @explained
     def represent(self, arrays: Mapping[str, Array], inputs: Array) -> Array:
         """Inputs ``(batch, N, p)`` as features ``(batch, N, M)``, by the representation and its arrays.
 
@@ -324,6 +331,7 @@ class Circuit:
             )
         return inputs if self.representation is None else self.representation(arrays, inputs)
 
+    @explained
     def initial_weights(
         self,
         seed: int | None = 0,
@@ -359,6 +367,7 @@ class Circuit:
 
         return initial_weights(self, seed, backend, dtype, device, std, sample)
 
+    @explained
     def weights_of(self, x: Factorization) -> tuple[Array, ...]:
         """The arrays of a factorization as weights of this circuit.
 
@@ -369,6 +378,7 @@ class Circuit:
 
         return weights_of(self, x)
 
+    @explained
     def to_factorization(self, weights: Weights) -> Any:
         """The factorization of these weights; matrices of a shared level are one array.
 

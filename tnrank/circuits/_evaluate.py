@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tnrank._backend import backend_of
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.network import Network
 
 
+@explained
 def evaluate(x: Factorization, features: Array | Sequence[Array]) -> Array:
     """A factorization contracted with one vector per mode, for a batch of them: what its circuit computes.
 

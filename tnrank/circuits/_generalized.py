@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import Backend, backend_of, common_backend
+from tnrank._check import shown
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.circuits import _layout
 from tnrank.circuits._forward import check_weights
@@ -20,6 +22,7 @@ Operator = Callable[[Any, Any], Any]
 _NAMES = ("product", "max", "sum", "relu_product", "relu_max", "relu_sum")
 
 
+@explained
 def generalized_product(a: Array, b: Array, g: str | Operator = "product") -> Array:
     """The generalized tensor product: ``g(a[i_1, ..], b[j_1, ..])`` for all indices of both.
 
@@ -60,6 +63,7 @@ def generalized_product(a: Array, b: Array, g: str | Operator = "product") -> Ar
     return np.asarray(found) if isinstance(found, np.generic) else found
 
 
+@explained
 def generalized_tensor(
     circuit: Circuit,
     weights: Sequence[Array],
@@ -130,7 +134,7 @@ def _operator(g: str | Operator, backend: Backend) -> Operator:
     if callable(g):
         return g
     if g not in _NAMES:
-        raise ValueError(f"g is a function of two arrays or one of {', '.join(_NAMES)}, got {g!r}")
+        raise ValueError(f"g is a function of two arrays or one of {', '.join(_NAMES)}, got {shown(g)}")
     name = g.removeprefix("relu_")
     plain: Operator = {
         "product": lambda a, b: a * b,
@@ -158,6 +162,7 @@ def _features(circuit: Circuit, like: Array, given: Any, backend: Backend) -> li
     if len(found) != count:
         raise ValueError(f"got template features for {len(found)} locations: the circuit has {count}")
     for n, each in enumerate(found):
+        backend_of(each)
         shape = tuple(getattr(each, "shape", ()))
         if len(shape) != 2 or shape[1] != most or not shape[0]:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank._typing import Function
 from tnrank.circuits._memory import check_size
 from tnrank.circuits._templates import Host, Templates, Values
@@ -17,6 +18,7 @@ _FIX = (
 )
 
 
+@explained
 def grid_tensor(
     f: Function,
     templates: Any,

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._check import instance, shown
+from tnrank._explained import explained
 from tnrank.dimension_tree import Node
 
 if TYPE_CHECKING:
     from tnrank.circuits._circuit import Circuit
     from tnrank.circuits._representation import Representation
+
+MOST_LOCATIONS = 2**20
+"""Locations of a grid: each is a mode, and trees, grids and reports list all of them."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +45,18 @@ class Level:
     shared: bool = False
     locations: tuple[int, ...] | None = None
 
+    @explained
     def __post_init__(self) -> None:
         # One form for what is the same: circuits hash, and compare by value.
         if isinstance(self.channels, (int, Integral)):
             object.__setattr__(self, "channels", int(self.channels))
         else:
-            many = tuple(int(c) for c in self.channels)
+            many = whole_numbers("channels", self.channels)
             object.__setattr__(self, "channels", many[0] if len(set(many)) == 1 else many)
-        window = (self.window,) if isinstance(self.window, (int, Integral)) else self.window
-        object.__setattr__(self, "window", tuple(int(w) for w in window))
+        object.__setattr__(self, "window", whole_numbers("window", self.window))
         object.__setattr__(self, "shared", bool(self.shared))
         if self.locations is not None:
-            object.__setattr__(self, "locations", tuple(int(n) for n in self.locations))
+            object.__setattr__(self, "locations", whole_numbers("locations", self.locations))
 
 
 def complete(circuit: Circuit) -> None:
@@ -67,6 +72,8 @@ def complete(circuit: Circuit) -> None:
 
     keep("grid", sides_of(circuit.grid))
     keep("levels", tuple(circuit.levels))
+    for k, level in enumerate(circuit.levels):
+        instance(level, f"level {k}", Level, "a tnrank.circuits.Level")
     for name, known in (("pooling", POOLINGS), ("activation", ACTIVATIONS)):
         if getattr(circuit, name) not in known:
             raise ValueError(f"unknown {name}={getattr(circuit, name)!r}: {', '.join(map(repr, known))}")
@@ -225,7 +232,11 @@ def sides_of(grid: int | Sequence[int]) -> tuple[int, ...]:
     """
     sides = whole_numbers("the grid", grid)
     if len(sides) not in (1, 2) or any(side < 1 for side in sides):
-        raise ValueError(f"got the grid {grid!r}, needed (N,) or (H, W) with sides from 1 on")
+        raise ValueError(f"got the grid {shown(grid)}, needed (N,) or (H, W) with sides from 1 on")
+    if prod(sides) > MOST_LOCATIONS:
+        raise ValueError(
+            f"the grid {shown(sides)} has more than {MOST_LOCATIONS:,} locations, the most that a circuit has"
+        )
     return sides
 
 
@@ -244,7 +255,9 @@ def whole_numbers(name: str, given: Any) -> tuple[int, ...]:
             raise TypeError
         return tuple(operator.index(number) for number in given)
     except TypeError:
-        raise TypeError(f"{name}: got {given!r}, needed a whole number such as 8, or several such as (8, 8)") from None
+        raise TypeError(
+            f"{name}: got {shown(given)}, needed a whole number such as 8, or several such as (8, 8)"
+        ) from None
 
 
 def windows_to_one(grid: tuple[int, ...], window: Any) -> list[tuple[int, ...]]:
@@ -261,7 +274,8 @@ def windows_to_one(grid: tuple[int, ...], window: Any) -> list[tuple[int, ...]]:
                 f"after {len(given)} levels {crossed(grid)} locations are left: give more or larger windows"
             )
         now = window if given is None else given[len(found)]
-        sides = (int(now),) * len(grid) if isinstance(now, (int, Integral)) else tuple(int(w) for w in now)
+        sides = whole_numbers("window", now)
+        sides = sides * len(grid) if isinstance(now, Integral) else sides
         if len(sides) != len(grid) or any(w < 1 for w in sides):
             raise ValueError(f"got the window {now!r}, needed {_counted(grid)} from 1 on")
         if given is None and prod(grid) > 1 and all(w == 1 for w, s in zip(sides, grid, strict=True) if s > 1):

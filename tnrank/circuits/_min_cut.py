@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.linalg import check_modes
 from tnrank.network import Network
@@ -33,6 +34,7 @@ class MinCut:
         return f"rank at most {self.bound}, by a cut through {through or 'nothing'}"
 
 
+@explained
 def min_cut(x: Factorization | Network, modes: Iterable[int], sizes: Mapping[Any, int] | None = None) -> MinCut:
     """The cut of least size that separates some modes of a network from all others, a hyperindex being cut once.
 

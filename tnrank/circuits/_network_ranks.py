@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._check import whole_number
+from tnrank._explained import explained
 from tnrank._typing import Function
-from tnrank.circuits._templates import Host, Templates, Values, whole
+from tnrank.circuits._templates import Host, Templates, Values
 from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations import CrossApproximation, cross_approximation
 from tnrank.linalg import check_rtol, eps_of
@@ -103,6 +105,7 @@ class NetworkRanks:
         return lines
 
 
+@explained
 def network_ranks(
     model: Function,
     templates: Any,
@@ -156,12 +159,13 @@ def network_ranks(
         >>> found.status, found.ranks[0, 1], found.error < 1e-10
         ('converged', 2, True)
     """
+    whole_number(seed, "seed")
     if order is None and isinstance(tree, DimensionTree):
         order = tree.order
     read = Templates(templates, order)
     if read.order < 2:
         raise ValueError("got one location: ranks need 2 or more, give order=N or one array of templates a location")
-    budget = whole("budget, the most evaluations,", budget, _LEAST_BUDGET)
+    budget = whole_number(budget, "budget, the most evaluations,", _LEAST_BUDGET)
     values = Values(model, read, batch_size)
     probes = read.probes()
     first = values(probes)
@@ -220,7 +224,7 @@ def _measured(found: CrossApproximation, rtol: float, atol: float, values: Value
 
 
 def _column(classes: int | None, output: int | None) -> int | None:
-    output = output if output is None else whole("output", output, 0)
+    output = output if output is None else whole_number(output, "output")
     if classes is None:
         if output in (None, 0):
             return None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import backend_of, common_backend, get_backend
+from tnrank._check import seed as check_seed
+from tnrank._explained import explained
 from tnrank._typing import Array, Shape
 from tnrank.circuits._lookup import looked_up
 
@@ -25,6 +27,7 @@ class Representation:
     features: int
     """The number of functions M."""
 
+    @explained
     def __post_init__(self) -> None:
         if self.features < 1:
             raise ValueError(f"got {self.features} representation functions, needed at least 1")
@@ -37,6 +40,7 @@ class Representation:
         """Trainable arrays and their shapes; none by default."""
         return {}
 
+    @explained
     def initial(
         self, seed: int | None = 0, backend: str | Backend = "numpy", dtype: str | None = None, device: Any = None
     ) -> dict[str, Array]:
@@ -44,7 +48,7 @@ class Representation:
         target = get_backend(backend)
         dtype = dtype or target.default_dtype
         host = dtype if dtype in ("float32", "float64") else "float32"
-        drawn = self._drawn(np.random.default_rng(seed))
+        drawn = self._drawn(np.random.default_rng(check_seed(seed)))
         return {name: target.asarray(np.asarray(a, host), dtype, device) for name, a in drawn.items()}
 
     def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
@@ -145,6 +149,7 @@ class CosSin(Representation):
 
     features: int = 2
 
+    @explained
     def __post_init__(self) -> None:
         if self.features != 2:
             raise ValueError(f"got {self.features} functions, a cosine and a sine are 2")
@@ -275,6 +280,7 @@ def _check_patches(inputs: Array, patch: int) -> None:
         )
 
 
+@explained
 def patches(images: Array, size: int = 1) -> Array:
     """Square patches of images, row by row, ready for a circuit.
 

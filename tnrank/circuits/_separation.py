@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tnrank._check import sequence, shown
+from tnrank._explained import explained
 from tnrank.circuits._circuit import Circuit
 from tnrank.circuits._layout import crossed, sides_of
 from tnrank.circuits._measured import Source, source_of
@@ -97,6 +99,7 @@ class SeparationReport:
         return f"all sizes are powers of {self.base}: generic weights reach the bound if none are shared"
 
 
+@explained
 def partitions(grid: int | Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Named partitions of the locations of a grid: name -> the modes on one side.
 
@@ -133,6 +136,7 @@ def partitions(grid: int | Sequence[int]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+@explained
 def separation_report(
     x: Any,
     partitions: Partitions | None = None,
@@ -186,12 +190,15 @@ def _named(given: Partitions | None, x: Any, source: Source) -> list[tuple[str, 
     if given is None:
         return list(partitions(_grid(x, len(source.shape))).items())
     if isinstance(given, Mapping):
-        return [(str(name), tuple(modes)) for name, modes in given.items()]
-    if isinstance(given, str) or any(isinstance(modes, int) for modes in given):
-        raise TypeError(
-            f"got the partitions {given!r}, needed name -> modes such as {{'mine': (0, 1)}}, or a list such as [(0, 1)]"
-        )
-    listed = [tuple(modes) for modes in given]
+        return [(str(name), tuple(sequence(modes, f"partition {name!r}", "modes"))) for name, modes in given.items()]
+    needed = "name -> modes such as {'mine': (0, 1)}, or a list such as [(0, 1)]"
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"got the partitions {shown(given)}, needed {needed}")
+    listed = []
+    for modes in given:
+        if isinstance(modes, str) or not isinstance(modes, Iterable):
+            raise TypeError(f"got the modes {shown(modes)} of a partition, needed {needed}")
+        listed.append(tuple(modes))
     return [("{" + ",".join(map(str, modes)) + "}", modes) for modes in listed]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import backend_of, common_backend
+from tnrank._check import shown, whole_number
 from tnrank._typing import Array, Function
+from tnrank.circuits._layout import MOST_LOCATIONS
 from tnrank.factorizations._entries import checked_indices
 from tnrank.linalg import eps_of
 
@@ -68,7 +69,7 @@ class Templates:
     def batch_size(self, given: int | None) -> int:
         """Inputs in one call of the network."""
         if given is not None:
-            return whole("batch_size", given)
+            return whole_number(given, "batch_size", 1)
         return min(2**16, max(1, _ELEMENTS // (self.order * max(1, prod(self.patch)))))
 
     def probes(self) -> Host:
@@ -155,25 +156,11 @@ class Values:
         return eps_of(self.dtype)
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least ``least``.
-
-    Raises:
-        TypeError: if it is none.
-        ValueError: if it is smaller.
-    """
-    try:
-        found = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is a whole number from {least} on, got {value!r}") from None
-    if found < least:
-        raise ValueError(f"{name} is a whole number from {least} on, got {value!r}")
-    return found
-
-
 def _locations(templates: Any, order: int | None) -> list[Array]:
     if order is not None:
-        order = whole("order, the number of locations,", order)
+        order = whole_number(order, "order, the number of locations,", 1, MOST_LOCATIONS)
+    if not (_is_array(templates) or isinstance(templates, Sequence)) or isinstance(templates, (str, bytes)):
+        raise TypeError(f"templates are an array (M, p) or (M,) with order=N, or N arrays, got {shown(templates)}")
     if _is_array(templates) or (order is not None and not any(map(_is_array, templates))):
         shared = _numbers(templates, "templates")
         if order is None:
@@ -182,10 +169,6 @@ def _locations(templates: Any, order: int | None) -> list[Array]:
                 "a list of N arrays, one a location"
             )
         return [shared] * order
-    if not isinstance(templates, Sequence):
-        raise TypeError(
-            f"templates are an array (M, p) or (M,) with order=N, or N arrays, got {type(templates).__name__}"
-        )
     if not templates:
         raise ValueError("got no templates: needed an array (M, p) with order=N, or one array a location")
     if order not in (None, len(templates)):
