@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import Backend, backend_of, get_backend
-from tnrank._check import seed as check_seed
+from tnrank._check import generator
 from tnrank._typing import Array
 from tnrank.circuits import _layout
 from tnrank.circuits._representation import OneHot
@@ -28,10 +28,10 @@ def initial_weights(
     """See :meth:`tnrank.circuits.Circuit.initial_weights`."""
     if std is not None and not std >= 0:
         raise ValueError(f"std is a standard deviation and at least 0, got {std}")
-    generator = np.random.default_rng(check_seed(seed))
+    drawing = generator(seed)
     found = []
     for k, shape in enumerate(circuit.shapes):
-        noise = generator.standard_normal(shape)
+        noise = drawing.standard_normal(shape)
         present = _layout.present(circuit, k)
         rows = present.any(axis=-1, keepdims=True).sum(axis=-2, keepdims=True)
         if k == 0:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import backend_of, common_backend, get_backend
-from tnrank._check import seed as check_seed
+from tnrank._check import generator
 from tnrank._explained import explained
 from tnrank._typing import Array, Shape
 from tnrank.circuits._lookup import looked_up
@@ -48,7 +48,7 @@ class Representation:
         target = get_backend(backend)
         dtype = dtype or target.default_dtype
         host = dtype if dtype in ("float32", "float64") else "float32"
-        drawn = self._drawn(np.random.default_rng(check_seed(seed)))
+        drawn = self._drawn(generator(seed))
         return {name: target.asarray(np.asarray(a, host), dtype, device) for name, a in drawn.items()}
 
     def _drawn(self, generator: np.random.Generator) -> dict[str, Host]:
