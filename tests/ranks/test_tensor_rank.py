@@ -154,9 +154,9 @@ def test_without_a_search_the_fibers_are_a_witness():
         (np.ones(()), {}, "order 2 or more"),
         (np.ones((2, 0, 2)), {}, "mode 1"),
         (np.full((2, 2, 2), np.nan), {}, "NaN or infinite"),
-        (np.ones((2, 2)), {"field": "rational"}, "needed 'real' or 'complex'"),
+        (np.ones((2, 2)), {"field": "rational"}, "give 'real' or 'complex'"),
         (1j * np.ones((2, 2)), {}, "pass field='complex'"),
-        (np.ones((2, 2)), {"max_rank": 0}, "max_rank is 0"),
+        (np.ones((2, 2)), {"max_rank": 0}, "max_rank is a whole number from 1 on, got 0"),
         (1e-200 * np.ones((2, 2, 2)), {}, "rescale the tensor"),
     ],
 )

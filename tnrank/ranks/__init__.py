@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tnrank.ranks._by_node import ByNode as ByNode
-from tnrank.ranks._certified._border_bounds import Bound as Bound
 from tnrank.ranks._certified._certificate import Certificate as Certificate
+from tnrank.ranks._certified._target import Bound as Bound
 from tnrank.ranks._certified._tensor_rank import TensorRank as TensorRank
 from tnrank.ranks._certified._tensor_rank import tensor_rank as tensor_rank
 from tnrank.ranks._core_consistency import core_consistency as core_consistency

@@ -13,7 +13,8 @@ from tnrank.factorizations import CPFactorization
 from tnrank.factorizations._cp_fit._als import HostArray
 from tnrank.factorizations._cp_fit._dense import read_options, scan_dense
 from tnrank.linalg import eps_of
-from tnrank.ranks._certified._border_bounds import Bound, Target, matricization_bounds
+from tnrank.ranks._certified._border_bounds import matricization_bounds
+from tnrank.ranks._certified._target import Bound, Target
 from tnrank.ranks._core_consistency import core_consistency
 from tnrank.ranks._input import read_tensor
 

@@ -11,6 +11,7 @@ import numpy as np
 from tnrank.factorizations._cp_fit import _starts
 from tnrank.factorizations._cp_fit._als import HostArray, als, balanced, component_norms, relative_error
 from tnrank.factorizations._cp_fit._lm import descend, step_cost
+from tnrank.factorizations._cp_fit._long_modes import long_modes, with_short, without_short
 from tnrank.linalg import eps_of
 
 SOLVED = 1e-12
@@ -78,6 +79,11 @@ def fit_rank(
         given: factors of at most R components to begin with.
         target: the error that ends the search.
     """
+    modes = long_modes(tensor.shape)
+    if len(modes) < tensor.ndim:
+        short = tensor.reshape([tensor.shape[mode] for mode in modes])
+        inner = None if given is None else without_short(given)
+        return _restored(fit_rank(short, rank, options, inner, target), tensor.shape)
     if tensor.ndim == 2:
         return _matrix_fit(tensor, rank)
     rng = np.random.default_rng([options.seed, rank])
@@ -102,6 +108,12 @@ def fit_tolerance(
 
     Fits whose components grow without end as they come near do not count.
     """
+    modes = long_modes(tensor.shape)
+    if len(modes) < tensor.ndim:
+        short = tensor.reshape([tensor.shape[mode] for mode in modes])
+        inner = None if given is None else without_short(given)
+        fit, met = fit_tolerance(short, rtol, max_rank, options, inner)
+        return _restored(fit, tensor.shape), met
     floors = _starts.error_floors(tensor)
     least = max(1, int(np.argmax(floors <= rtol)))
     best: Fit | None = None
@@ -118,6 +130,10 @@ def fit_tolerance(
         warm = None if found.diverging else found.factors
     assert best is not None
     return best, False
+
+
+def _restored(fit: Fit, shape: tuple[int, ...]) -> Fit:
+    return replace(fit, factors=balanced(with_short(fit.factors, shape)))
 
 
 def _search(

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from tnrank.factorizations._cp_fit._als import HostArray, als, compose
+from tnrank.factorizations._cp_fit._long_modes import long_modes
 from tnrank.linalg import accuracy_floor
 
 _ALL_BIPARTITIONS = 6
@@ -80,10 +81,12 @@ def error_floors(tensor: HostArray) -> HostArray:
     A matricization of R components has rank R at most, and the theorem of Eckart and Young bounds its distance. All
     matricizations up to order 6, above it single modes and runs.
     """
+    tensor = tensor.reshape([tensor.shape[mode] for mode in long_modes(tensor.shape)])
     order = tensor.ndim
-    sides = [c for k in range(1, order // 2 + 1) for c in combinations(range(order), k)]
     if order > _ALL_BIPARTITIONS:
         sides = [(k,) for k in range(order)] + [tuple(range(k)) for k in range(2, order - 1)]
+    else:
+        sides = [c for k in range(1, order // 2 + 1) for c in combinations(range(order), k)]
     found = np.zeros(1)
     for modes in sides:
         rows = rows_of(tensor, modes)

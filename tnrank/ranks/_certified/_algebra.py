@@ -10,16 +10,21 @@ import numpy as np
 from tnrank.ranks._certified._exact import Matrix, inverse, null_space, to_fractions
 
 _TRIES = 4
+QUATERNIONS = (1, 3)
+"""The signature of their trace form. Of the algebras over the reals no other has it."""
 
 
 def algebra_bound(tensor: Matrix, field: str) -> int | None:
     """``2 dim A - (number of maximal two-sided ideals of A)``, or ``None`` if the tensor is no algebra's.
 
+    One more for the quaternions: a division algebra that is no field has no decomposition of that many components.
+
     The tensor ``(n, n, n)`` of integers maps two vectors to a third in the last mode. Two invertible slices turn it
     into a product with a unit. Isotopic unital algebras are isomorphic if one is associative (Albert), so any two
     invertible slices decide.
 
-    Source: Alder & Strassen 1981, *On the algorithmic complexity of associative algebras*.
+    Source: Alder & Strassen 1981, *On the algorithmic complexity of associative algebras*; de Groote 1983,
+        *Characterization of division algebras of minimal rank and the structure of their algorithm varieties*.
 
     Example:
         >>> import numpy as np
@@ -29,9 +34,12 @@ def algebra_bound(tensor: Matrix, field: str) -> int | None:
         3
     """
     product = _product(tensor)
-    if product is None or not _is_associative(product):
+    if product is None or np.any(associator(product)):
         return None
-    return int(2 * len(product) - _maximal_ideals(product, field))
+    form = trace_form(product)
+    if field == "real" and len(product) == sum(QUATERNIONS) and inertia(form) == QUATERNIONS:
+        return 2 * len(product)
+    return int(2 * len(product) - _maximal_ideals(product, form, field))
 
 
 def _product(tensor: Matrix) -> Matrix | None:
@@ -47,24 +55,31 @@ def _product(tensor: Matrix) -> Matrix | None:
     return None
 
 
-def _is_associative(product: Matrix) -> bool:
+def associator(product: Matrix) -> Matrix:
+    """``(ij)k - i(jk)``, shape ``(n, n, n, n)``."""
     left = np.tensordot(product, product, axes=(2, 0))  # shape: (i, j, k, :), (ij)k
     right = np.tensordot(product, product, axes=(2, 1)).transpose(2, 0, 1, 3)  # i(jk)
-    return bool(np.all(left == right))
+    return np.asarray(left - right)
 
 
-def _maximal_ideals(product: Matrix, field: str) -> int:
+def trace_form(product: Matrix) -> Matrix:
+    """The matrix of ``(x, y) -> trace of the multiplication by xy``."""
+    return np.asarray(np.tensordot(product, np.trace(product, axis1=1, axis2=2), axes=1))
+
+
+def central_conditions(product: Matrix, form: Matrix) -> Matrix:
+    """``(n, n^2)``, zero on the left of what is central modulo the radical."""
+    commutator = product - product.transpose(1, 0, 2)
+    return np.asarray(np.tensordot(commutator, form, axes=1).reshape(len(product), -1))
+
+
+def _maximal_ideals(product: Matrix, form: Matrix, field: str) -> int:
     """The number of simple factors of A modulo its radical.
 
     The radical is the null space of the trace form (Dickson). On the center of the quotient, a product of fields,
     the form has signature (1, 0) for each real field and (1, 1) for each complex one.
     """
-    n = len(product)
-    trace = np.array([sum((product[i, j, j] for j in range(n)), Fraction(0)) for i in range(n)], dtype=object)
-    form = np.tensordot(product, trace, axes=1)
-    commutator = product - product.transpose(1, 0, 2)
-    conditions = np.tensordot(commutator, form, axes=1)  # shape: (z, x, functional), zero for central z
-    central = null_space(conditions.reshape(n, -1).T)
+    central = null_space(central_conditions(product, form).T)
     positive, negative = inertia(central @ form @ central.T)
     return positive if field == "real" else positive + negative
 

@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import combinations
 from math import ceil, comb, prod
 from typing import Any
 
 import numpy as np
 
+from tnrank.factorizations._cp_fit._long_modes import long_modes
 from tnrank.ranks._certified._exact import Matrix, proven_rank, random_primes
+from tnrank.ranks._certified._target import (
+    Bound,
+    Target,
+    grouped,
+    groupings,
+    others_than,
+    show,
+    singular_margin,
+)
 
-GROUPED_ORDER = 6
-"""The largest order whose modes are grouped into three in every way."""
 _ALL_BIPARTITIONS = 10
 _KOSZUL_ENTRIES = 2**21
-
-Blocks = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The tensor whose rank is asked for."""
-
-    values: Matrix
-    """Floats or complex numbers."""
-    integers: Matrix | None
-    """Integers (objects) with ``values == integers / scale``, if there are."""
-    scale: int
-    field: str
-    eps: float
-    """The rounding of the dtype as given."""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A lower bound.
-
-    ``margin`` is the last kept minus the first dropped singular value, relative to the largest, where the bound
-    is a matrix rank; ``exact`` says that the value is a proof, ``data`` what a certificate rechecks it from.
-    """
-
-    name: str
-    value: int
-    kind: str
-    margin: float | None
-    reference: str
-    exact: bool
-    data: dict[str, Any] = field(repr=False, compare=False)
-
-
-def groupings(order: int) -> Iterator[Blocks]:
-    """Every way to put modes 0 .. order-1 into three blocks."""
-    if order > GROUPED_ORDER:
-        return
-    for code in range(3**order):
-        label = [code // 3**k % 3 for k in range(order)]
-        # One labeling of each grouping: the blocks in the order of their first modes.
-        first = [label.index(b) if b in label else -1 for b in range(3)]
-        if -1 < first[0] < first[1] < first[2]:
-            yield tuple(tuple(k for k in range(order) if label[k] == b) for b in range(3))
-
-
-def grouped(tensor: Matrix, blocks: Blocks) -> Matrix:
-    """The tensor with one mode for each block."""
-    modes = [mode for block in blocks for mode in block]
-    return tensor.transpose(modes).reshape([prod(tensor.shape[k] for k in block) for block in blocks])
-
-
-def show(blocks: Blocks) -> str:
-    """Blocks of modes in words: ``{0}|{1,2}``."""
-    return "|".join("{" + ",".join(map(str, block)) + "}" for block in blocks)
 
 
 def _rank(target: Target, matrix: Matrix, seed: int) -> int:
@@ -82,46 +32,39 @@ def _rank(target: Target, matrix: Matrix, seed: int) -> int:
     return max(1, int(np.sum(s > 10 * max(matrix.shape) * target.eps * s[0]))) if s[0] > 0 else 0
 
 
-def _margin(matrix: Matrix, rank: int) -> float:
-    s = np.linalg.svd(matrix, compute_uv=False)
-    dropped = s[rank] if rank < len(s) else 0.0
-    return float((s[rank - 1] - dropped) / s[0]) if rank else 0.0
-
-
 def _exact_or_values(target: Target) -> Matrix:
     return target.values if target.integers is None else target.integers
 
 
-def matricization_rank(target: Target, data: dict[str, Any], seed: int) -> int:
-    """Rank of the matricization with the modes ``data["rows"]`` as rows."""
+def _matricization_rank(target: Target, rows: tuple[int, ...], seed: int) -> int:
+    blocks = (rows, others_than(rows, target.values.shape))
+    return _rank(target, grouped(_exact_or_values(target), blocks), seed)
+
+
+def matricization_bound(target: Target, data: dict[str, Any], seed: int) -> Bound:
+    """The rank of the matricization with the modes ``data["rows"]`` as rows."""
     rows = tuple(data["rows"])
-    others = tuple(k for k in range(target.values.ndim) if k not in rows)
-    return _rank(target, grouped(_exact_or_values(target), (rows, others)), seed)
+    blocks = (rows, others_than(rows, target.values.shape))
+    rank = _matricization_rank(target, rows, seed)
+    margin = singular_margin(grouped(target.values, blocks), rank)
+    exact = target.integers is not None
+    return Bound(f"matricization {show(blocks)}", rank, "border", margin, "Hitchcock 1927", exact, data)
 
 
 def matricization_bounds(target: Target, seed: int) -> tuple[Bound, dict[tuple[int, ...], int]]:
     """The largest matricization rank, and the ranks of all that were looked at, by the modes of either side."""
-    order, ranks = target.values.ndim, dict[tuple[int, ...], int]()
-    everything = range(order)
-    sides = [c for k in range(1, order // 2 + 1) for c in combinations(everything, k)]
+    modes, ranks = long_modes(target.values.shape), dict[tuple[int, ...], int]()
+    order = len(modes)
     if order > _ALL_BIPARTITIONS:
-        sides = [(k,) for k in everything] + [tuple(range(k)) for k in range(2, order)]
+        sides = [(mode,) for mode in modes] + [modes[:k] for k in range(2, order)]
+    else:
+        sides = [c for k in range(1, order // 2 + 1) for c in combinations(modes, k)]
     for rows in sides:
-        others = tuple(k for k in everything if k not in rows)
+        others = others_than(rows, target.values.shape)
         if others not in ranks:
-            ranks[rows] = ranks[others] = matricization_rank(target, {"rows": rows}, seed)
+            ranks[rows] = ranks[others] = _matricization_rank(target, rows, seed)
     best = max(ranks, key=lambda rows: (ranks[rows], -len(rows)))
-    others = tuple(k for k in everything if k not in best)
-    bound = Bound(
-        name=f"matricization {show((best, others))}",
-        value=ranks[best],
-        kind="border",
-        margin=_margin(grouped(target.values, (best, others)), ranks[best]),
-        reference="Hitchcock 1927",
-        exact=target.integers is not None,
-        data={"method": "matricization", "rows": list(best)},
-    )
-    return bound, ranks
+    return matricization_bound(target, {"method": "matricization", "rows": list(best)}, seed), ranks
 
 
 def koszul_matrix(tensor: Matrix, p: int) -> Matrix:
@@ -144,28 +87,41 @@ def koszul_matrix(tensor: Matrix, p: int) -> Matrix:
     return found.reshape(len(rows) * b, len(columns) * c)
 
 
-def koszul_rank(target: Target, data: dict[str, Any], seed: int) -> int:
+def koszul_bound(target: Target, data: dict[str, Any], seed: int) -> Bound:
     """The bound of the Koszul flattening that ``data`` describes: blocks, p and the projection of the first."""
-    matrix = _koszul_of(_exact_or_values(target), data)
-    return ceil(_rank(target, matrix, seed) / comb(2 * data["p"], data["p"]))
+    p, blocks = data["p"], tuple(tuple(block) for block in data["blocks"])
+    rank = _koszul_rank(target, data, seed)
+    return Bound(
+        name=f"Koszul flattening {show(blocks)}, p = {p}",
+        value=ceil(rank / comb(2 * p, p)),
+        kind="border",
+        margin=singular_margin(_koszul_of(target.values, data), rank),
+        reference="Landsberg & Ottaviani 2015",
+        exact=target.integers is not None,
+        data=data,
+    )
+
+
+def _koszul_rank(target: Target, data: dict[str, Any], seed: int) -> int:
+    return _rank(target, _koszul_of(_exact_or_values(target), data), seed)
 
 
 def _koszul_of(tensor: Matrix, data: dict[str, Any]) -> Matrix:
-    whole = grouped(tensor, tuple(tuple(block) for block in data["blocks"]))
+    whole, p = grouped(tensor, tuple(tuple(block) for block in data["blocks"])), data["p"]
     if data["projection"] is not None:
         whole = np.tensordot(np.array(data["projection"], dtype=whole.dtype), whole, axes=1)
-    if whole.shape[0] != 2 * data["p"] + 1:
-        raise ValueError(
-            f"a Koszul flattening with p = {data['p']} needs a mode of {2 * data['p'] + 1}, got {whole.shape}"
-        )
-    return koszul_matrix(whole, data["p"])
+    if whole.shape[0] != 2 * p + 1:
+        raise ValueError(f"a Koszul flattening with p = {p} needs a mode of {2 * p + 1}, got {whole.shape}")
+    if comb(2 * p + 1, p) ** 2 * whole.shape[1] * whole.shape[2] > _KOSZUL_ENTRIES:
+        raise ValueError(f"a Koszul flattening with p = {p} of a {whole.shape} tensor has more entries than are tried")
+    return koszul_matrix(whole, p)
 
 
-def koszul_bound(target: Target, ranks: dict[tuple[int, ...], int], best: int, seed: int) -> Bound | None:
+def koszul_search(target: Target, ranks: dict[tuple[int, ...], int], best: int, seed: int) -> Bound | None:
     """The best Koszul flattening over all groupings, where one can exceed ``best``."""
     rng = np.random.default_rng(seed)
     found: dict[str, Any] | None = None
-    for three in groupings(target.values.ndim):
+    for three in groupings(long_modes(target.values.shape)):
         for turn in range(3):
             blocks = (three[turn], three[(turn + 1) % 3], three[(turn + 2) % 3])
             a, b, c = (prod(target.values.shape[k] for k in block) for block in blocks)
@@ -182,18 +138,7 @@ def koszul_bound(target: Target, ranks: dict[tuple[int, ...], int], best: int, s
                     "p": p,
                     "projection": projection,
                 }
-                value = koszul_rank(target, data, seed)
+                value = ceil(_koszul_rank(target, data, seed) / comb(2 * p, p))
                 if value > best:
                     best, found = value, data
-    if found is None:
-        return None
-    matrix = _koszul_of(target.values, found)
-    return Bound(
-        name=f"Koszul flattening {show(tuple(tuple(k) for k in found['blocks']))}, p = {found['p']}",
-        value=best,
-        kind="border",
-        margin=_margin(matrix, int(np.linalg.matrix_rank(matrix))),
-        reference="Landsberg & Ottaviani 2015",
-        exact=target.integers is not None,
-        data=found,
-    )
+    return None if found is None else koszul_bound(target, found, seed)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tnrank._check import instance
 from tnrank._files import write_atomically
-from tnrank.ranks._certified._border_bounds import Bound, Target
 from tnrank.ranks._certified._check import Check, CheckedBound, check
+from tnrank.ranks._certified._claims import FORMAT, VERSION, checksum, read_claims
 from tnrank.ranks._certified._exact import Matrix
 from tnrank.ranks._certified._show import bound_lines, headline
-
-_FORMAT, _VERSION = "tnrank tensor rank certificate", 1
+from tnrank.ranks._certified._target import Bound, Target
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +38,10 @@ class Certificate:
     content: dict[str, Any]
     """Numbers, strings, lists and dictionaries."""
 
+    def __post_init__(self) -> None:
+        needed = "what a saved certificate holds, as a dictionary: Certificate.load(path) reads one"
+        instance(self.content, "content", dict, needed)
+
     @classmethod
     def of(cls, target: Target, bounds: tuple[Bound, ...], factors: list[Matrix], residual: float) -> Certificate:
         """Write down a tensor, its lower bounds and a witness; factors of type ``Fraction`` are exact."""
@@ -47,18 +50,17 @@ class Certificate:
             tensor |= {"integers": target.integers.ravel().tolist(), "denominator": target.scale}
         else:
             tensor |= {"values": _to_json(target.values)}
-        return cls(
-            {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "tensor": tensor,
-                "lower": max(bound.value for bound in bounds),
-                "border_lower": max(bound.value for bound in bounds if bound.kind == "border"),
-                "upper": int(factors[0].shape[1]),
-                "bounds": [asdict(bound) for bound in bounds],
-                "witness": {"factors": [_to_json(factor) for factor in factors], "residual": residual},
-            }
-        )
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "tensor": tensor,
+            "lower": max(bound.value for bound in bounds),
+            "border_lower": max(bound.value for bound in bounds if bound.kind == "border"),
+            "upper": int(factors[0].shape[1]),
+            "bounds": [asdict(bound) for bound in bounds],
+            "witness": {"factors": [_to_json(factor) for factor in factors], "residual": residual},
+        }
+        return cls(content | {"checksum": checksum(content)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the certificate as JSON."""
@@ -69,16 +71,26 @@ class Certificate:
         """Read a saved certificate.
 
         Raises:
-            ValueError: if the file is none, or one of a newer version.
+            OSError: if there is no such file.
+            ValueError: if it is no certificate, one of a newer version, or damaged: something is missing, of another
+                kind or out of range. Whether what it says is so, :meth:`verify` tells.
         """
+        name, file = os.fsdecode(path), Path(os.fsdecode(path))
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{name} is no file: needed a saved certificate")
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise ValueError(f"{name} is not JSON ({reason}): needed a saved certificate") from None
+        versions = " or ".join(map(str, range(1, VERSION + 1)))
+        found = (content.get("format"), content.get("version")) if isinstance(content, dict) else ()
+        if found not in [(FORMAT, version) for version in range(1, VERSION + 1)]:
+            raise ValueError(f"{name} is not a {FORMAT} of version {versions}: save one by certificate.save")
+        try:
+            read_claims(content)
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)} is not JSON ({error}): needed a saved certificate") from None
-        if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
-            raise ValueError(
-                f"{os.fspath(path)} is not a {_FORMAT} of version {_VERSION}: save one by certificate.save"
-            )
+            raise ValueError(f"{name} is a damaged certificate: {error}") from None
         return cls(content)
 
     def verify(self) -> bool:
@@ -87,13 +99,16 @@ class Certificate:
         ``True`` does not say that every claim is a proof: those that are hold exactly, the numerical ones to their
         stated margin or residual. :attr:`exact` and :meth:`checked` say which are which. Of integer and rational
         tensors matrix ranks are taken modulo other primes, and sums of fractions compared without rounding. Of other
-        tensors singular values and the residual are computed again.
+        tensors singular values and the residual are computed again. Values, margins, names and the residual have to
+        be what is found, ``eps`` that of a dtype which has the tensor's entries, and the checksum that of the rest.
         """
-        return not self.problems()
+        return self._intact() and not self.problems()
 
     @property
     def exact(self) -> bool:
         """Whether both bounds of the rank are proofs, free of rounding; worked out anew, not read from the file."""
+        if not self._intact():
+            return False
         found = self._check()
         return not found.problems and found.lower_proven and found.upper_proven
 
@@ -129,26 +144,20 @@ class Certificate:
         get = self.content.get
         return f"Certificate({get('lower')} <= rank <= {get('upper')}; print it to check its claims)"
 
+    def _intact(self) -> bool:
+        """Whether there is anything to work out: what was changed does not hold."""
+        try:
+            return read_claims(self.content).intact
+        except ValueError:
+            return False
+
     def _check(self) -> Check:
         try:
-            return check(self.content, _target(self.content["tensor"]), _from_json)
-        except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError, ValueError) as error:
-            return Check((f"the certificate is damaged: {type(error).__name__}: {error}",), (), False, "")
-
-
-def _target(tensor: dict[str, Any]) -> Target:
-    shape = tuple(tensor["shape"])
-    integers, scale = None, 1
-    if "integers" in tensor:
-        integers, scale = np.empty(len(tensor["integers"]), dtype=object), int(tensor["denominator"])
-        integers[:] = [int(entry) for entry in tensor["integers"]]
-        integers = integers.reshape(shape)
-        values = np.array([float(Fraction(k, scale)) for k in tensor["integers"]]).reshape(shape)
-    else:
-        values = _from_json(tensor["values"], shape)
-    if scale < 1 or tensor["field"] not in ("real", "complex") or not 2.0**-53 < tensor["eps"] < 0.1:
-        raise ValueError("denominator, field or eps is none")
-    return Target(values, integers, scale, tensor["field"], tensor["eps"])
+            claims = read_claims(self.content)
+        except ValueError as error:
+            return Check((f"the certificate is damaged: {error}",), (), False, "")
+        with np.errstate(all="ignore"):  # numbers that are not so may overflow, and then do not hold
+            return check(claims)
 
 
 def _to_json(array: Matrix) -> list[Any]:
@@ -157,13 +166,3 @@ def _to_json(array: Matrix) -> list[Any]:
     if np.iscomplexobj(array):
         return [[float(entry.real), float(entry.imag)] for entry in array.ravel()]
     return [float(entry) for entry in array.ravel()]
-
-
-def _from_json(entries: list[Any], shape: tuple[int, ...]) -> Matrix:
-    if entries and isinstance(entries[0], str):
-        made = np.empty(len(entries), dtype=object)
-        made[:] = [Fraction(entry) for entry in entries]
-        return made.reshape(shape)
-    if entries and isinstance(entries[0], list):
-        return np.array([complex(*entry) for entry in entries]).reshape(shape)
-    return np.array(entries, dtype=np.float64).reshape(shape)

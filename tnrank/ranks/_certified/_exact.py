@@ -181,13 +181,14 @@ def outer_sum(factors: list[Matrix]) -> Matrix:
     """``sum_r outer(factors[0][:, r], ..)`` of exact (object) or float factors ``(d_n, R)``."""
     total = factors[0]
     for factor in factors[1:]:
-        total = total[..., None, :] * factor
-    return np.asarray(total.sum(axis=-1))
+        # Arrays have 64 axes at most: modes of size 1 take none until the end.
+        total = total * factor if len(factor) == 1 else total[..., None, :] * factor
+    return np.asarray(total.sum(axis=-1)).reshape([len(factor) for factor in factors])
 
 
 def _fraction(entry: Any) -> Fraction:
     # A fraction of NumPy integers keeps them, and overflows.
-    return Fraction(int(entry)) if isinstance(entry, np.integer) else Fraction(entry)
+    return Fraction(entry.item() if isinstance(entry, np.generic) else entry)
 
 
 def _object(entries: list[Any], shape: tuple[int, ...]) -> Matrix:

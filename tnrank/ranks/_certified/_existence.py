@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tnrank.factorizations._cp_fit._long_modes import long_modes, without_short
 from tnrank.ranks._certified._exact import Matrix, concise, exact_core, outer_sum
 
 _ENTRIES = 128
@@ -33,6 +34,8 @@ def exists_near(integers: Matrix, factors: list[Matrix]) -> bool:
     """
     if any(np.iscomplexobj(factor) for factor in factors) or not factors[0].shape[1]:
         return False
+    integers = integers.reshape([integers.shape[mode] for mode in long_modes(integers.shape)])
+    factors = without_short(factors)
     if concise(integers).size > _ENTRIES:
         return False
     core, bases = exact_core(integers)

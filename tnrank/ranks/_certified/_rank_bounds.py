@@ -2,112 +2,160 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 
+from tnrank.factorizations._cp_fit._long_modes import long_modes
 from tnrank.ranks._certified._algebra import algebra_bound
 from tnrank.ranks._certified._border_bounds import (
-    Bound,
-    Target,
-    groupings,
     koszul_bound,
-    koszul_rank,
+    koszul_search,
+    matricization_bound,
     matricization_bounds,
-    matricization_rank,
-    show,
 )
-from tnrank.ranks._certified._border_bounds import grouped as grouped
 from tnrank.ranks._certified._exact import Matrix, concise
+from tnrank.ranks._certified._numerical_algebra import numerical_algebra_bound
 from tnrank.ranks._certified._pencil import pencil_rank
 from tnrank.ranks._certified._substitution import search_substitution, substitution_rank
+from tnrank.ranks._certified._target import Blocks, Bound, Target, grouped, groupings, show
 
 _PENCIL_SIDE = 8
 _ALGEBRA_DIMENSION = 9
+_TURNS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 
 
 def all_bounds(target: Target, seed: int) -> tuple[Bound, ...]:
     """Every lower bound that applies, those of the border rank first."""
     flat, ranks = matricization_bounds(target, seed)
-    koszul = koszul_bound(target, ranks, flat.value, seed)
+    koszul = koszul_search(target, ranks, flat.value, seed)
     found = [flat] if koszul is None else [flat, koszul]
-    if flat.value > 1 and target.values.ndim > 2:
-        found += _exact_bounds(target) if target.integers is not None else _numerical_pencil(target)
+    if flat.value > 1 and len(long_modes(target.values.shape)) > 2:
+        found += _exact_bounds(target) if target.integers is not None else _numerical_bounds(target, ranks, found)
     return tuple(found)
 
 
-def recheck(target: Target, bound: Bound, seed: int) -> int:
-    """The value of a bound worked out anew from its ``data``; other primes for another seed."""
-    tensor, data = target.integers, bound.data
+def recheck(target: Target, data: dict[str, Any], seed: int) -> Bound:
+    """A bound worked out anew from its ``data``; other primes for another seed.
+
+    Raises:
+        ValueError: if there is no such bound of this tensor.
+    """
+    found: Bound | None = None
     match data["method"]:
         case "matricization":
-            return matricization_rank(target, data, seed)
+            found = matricization_bound(target, data, seed)
         case "koszul":
-            return koszul_rank(target, data, seed)
+            found = koszul_bound(target, data, seed)
         case "numerical pencil":
-            return max((b.value for b in _numerical_pencil(target)), default=0)
-        case "pencil" if tensor is not None:
-            return _pencil_of(tensor, data, target.field)
-        case "algebra" if tensor is not None:
-            return _algebra_of(tensor, data, target.field) or 0
-        case "substitution" if tensor is not None:
-            return substitution_rank(concise(tensor), data)
-    raise ValueError(f"got a bound by {data['method']!r} of this tensor, needed one that this version can recheck")
+            found = _numerical_pencil(target)
+        case "numerical algebra":
+            found = _numerical_algebra(target, data)
+        case "pencil" if target.integers is not None:
+            found = _pencil(_turned(target.integers, data), data, target.field)
+        case "algebra" if target.integers is not None:
+            found = _algebra(_turned(target.integers, data), data, target.field)
+        case "substitution" if target.integers is not None:
+            found = _substitution(target.integers, data)
+    if found is None:
+        raise ValueError(f"got a bound by {data['method']!r} of this tensor, needed one that this version can recheck")
+    return found
 
 
 def _exact_bounds(target: Target) -> list[Bound]:
     assert target.integers is not None
-    tensor, found = target.integers, list[Bound]()
+    tensor = target.integers
     best: dict[str, Bound] = {}
-    for blocks in groupings(tensor.ndim):
+    for blocks in groupings(long_modes(tensor.shape)):
         three = concise(grouped(tensor, blocks))
-        turns = list(permutations(range(3)))
-        for turn in turns:
+        for turn in _TURNS:
             data: dict[str, Any] = {"blocks": [list(b) for b in blocks], "turn": list(turn)}
-            shape = tuple(three.shape[k] for k in turn)
-            turned = three.transpose(turn)
-            if shape[2] == 2 and turn[0] < turn[1] and max(shape[:2]) <= _PENCIL_SIDE:
-                value = pencil_rank(turned, target.field)
-                name, source = f"pencil {show(blocks)}", "Ja'Ja' 1979"
-                _keep(best, name, value, source, data | {"method": "pencil"})
-            if len(set(shape)) == 1 and turn[0] < turn[1] and shape[0] <= _ALGEBRA_DIMENSION:
-                ideal = algebra_bound(turned, target.field)
-                if ideal is not None:
-                    name, source = f"algebra {show(blocks)}", "Alder & Strassen 1981"
-                    _keep(best, name, ideal, source, data | {"method": "algebra"})
-    found += [best[method] for method in ("pencil", "algebra") if method in best]
-    value, data = search_substitution(concise(tensor))
+            turned, found = three.transpose(turn), list[Bound | None]()
+            if turned.shape[2] == 2 and max(turned.shape[:2]) <= _PENCIL_SIDE:
+                found.append(_pencil(turned, data | {"method": "pencil"}, target.field))
+            if len(set(turned.shape)) == 1 and len(turned) <= _ALGEBRA_DIMENSION:
+                found.append(_algebra(turned, data | {"method": "algebra"}, target.field))
+            for bound in found:
+                if bound is not None:
+                    method = bound.data["method"]
+                    best[method] = max(best.get(method, bound), bound, key=lambda b: b.value)  # the first of equals
+    bounds = [best[method] for method in ("pencil", "algebra") if method in best]
+    _, data = search_substitution(concise(tensor))
     if data and data["removed"]:
-        count = len(data["removed"])
-        name = f"substitution, {count} slice{'s' * (count > 1)} removed"
-        found.append(Bound(name, value, "rank", None, "Alexeev, Forbes & Tsimerman 2011", True, data))
-    return found
+        bounds.append(_substitution(tensor, data))
+    return bounds
 
 
-def _keep(best: dict[str, Bound], name: str, value: int, reference: str, data: dict[str, Any]) -> None:
-    method = data["method"]
-    if method not in best or best[method].value < value:
-        best[method] = Bound(name, value, "rank", None, reference, True, data)
+def _numerical_bounds(target: Target, ranks: dict[tuple[int, ...], int], known: list[Bound]) -> list[Bound]:
+    pencil = _numerical_pencil(target)
+    best = max(bound.value for bound in known)
+    found: Bound | None = None
+    for blocks in groupings(long_modes(target.values.shape)):
+        sides = {ranks[block] for block in blocks}
+        if len(sides) > 1 or not 2 <= max(sides) <= _ALGEBRA_DIMENSION:
+            continue
+        for turn in _TURNS:
+            data = {"method": "numerical algebra", "blocks": [list(b) for b in blocks], "turn": list(turn)}
+            bound = _numerical_algebra(target, data)
+            if bound is not None and bound.value > best:
+                best, found = bound.value, bound
+    return [bound for bound in (pencil, found) if bound is not None]
+
+
+def _blocks_of(data: dict[str, Any]) -> Blocks:
+    return tuple(tuple(block) for block in data["blocks"])
 
 
 def _turned(tensor: Matrix, data: dict[str, Any]) -> Matrix:
-    return concise(grouped(tensor, tuple(tuple(b) for b in data["blocks"]))).transpose(data["turn"])
+    return concise(grouped(tensor, _blocks_of(data))).transpose(data["turn"])
 
 
-def _pencil_of(tensor: Matrix, data: dict[str, Any], field: str) -> int:
-    return pencil_rank(_turned(tensor, data), field)
+def _pencil(turned: Matrix, data: dict[str, Any], field: str) -> Bound | None:
+    if turned.shape[2] != 2:
+        return None
+    name, value = f"pencil {show(_blocks_of(data))}", pencil_rank(turned, field)
+    return Bound(name, value, "rank", None, "Ja'Ja' 1979", True, data)
 
 
-def _algebra_of(tensor: Matrix, data: dict[str, Any], field: str) -> int | None:
-    return algebra_bound(_turned(tensor, data), field)
+def _algebra(turned: Matrix, data: dict[str, Any], field: str) -> Bound | None:
+    value = algebra_bound(turned, field) if len(set(turned.shape)) == 1 else None
+    return None if value is None else _algebra_bound(value, len(turned), None, True, data)
 
 
-def _numerical_pencil(target: Target) -> list[Bound]:
+def _algebra_bound(value: int, dimension: int, margin: float | None, exact: bool, data: dict[str, Any]) -> Bound:
+    # Every algebra with a unit has a maximal ideal.
+    reference = "Alder & Strassen 1981" if value < 2 * dimension else "de Groote 1983"
+    return Bound(f"algebra {show(_blocks_of(data))}", value, "rank", margin, reference, exact, data)
+
+
+def _substitution(tensor: Matrix, data: dict[str, Any]) -> Bound:
+    value, count = substitution_rank(concise(tensor), data), len(data["removed"])
+    name = f"substitution, {count} slice{'s' * (count > 1)} removed"
+    return Bound(name, value, "rank", None, "Alexeev, Forbes & Tsimerman 2011", True, data)
+
+
+def _numerical_algebra(target: Target, data: dict[str, Any]) -> Bound | None:
+    """To rounding, with what the product is off from associative as its margin."""
+    three = grouped(target.values, _blocks_of(data)).transpose(data["turn"])
+    for mode, d in enumerate(three.shape):
+        rows = np.moveaxis(three, mode, 0).reshape(d, -1)
+        u, s, _ = np.linalg.svd(rows, full_matrices=False)
+        kept = int(np.sum(s > 10 * max(rows.shape) * target.eps * s[0]))
+        if kept < d:
+            three = np.moveaxis(np.tensordot(u[:, :kept].conj().T, three, axes=(1, mode)), 0, mode)
+    if len(set(three.shape)) > 1 or not 2 <= len(three) <= _ALGEBRA_DIMENSION:
+        return None
+    found = numerical_algebra_bound(three, target.field, target.eps)
+    return None if found is None else _algebra_bound(found[0], len(three), found[1], False, data)
+
+
+def _numerical_pencil(target: Target) -> Bound | None:
     """Of real n x n x 2 floats: n + 1 if the pencil has eigenvalues that are clearly not real."""
     values = target.values
+    modes = long_modes(values.shape)
+    values = values.reshape([values.shape[k] for k in modes])
     if target.field != "real" or sorted(values.shape)[0] != 2 or values.ndim != 3:
-        return []
+        return None
     for mode in range(3):
         a = np.moveaxis(values, mode, 2)
         n = a.shape[0]
@@ -122,5 +170,5 @@ def _numerical_pencil(target: Target) -> list[Bound]:
         tilt = float(np.max(np.abs(roots.imag))) / largest if largest else 0.0
         if tilt > 1e3 * np.sqrt(target.eps):
             data = {"method": "numerical pencil"}
-            return [Bound("pencil with non-real eigenvalues", n + 1, "rank", tilt, "Ja'Ja' 1979", False, data)]
-    return []
+            return Bound("pencil with non-real eigenvalues", n + 1, "rank", tilt, "Ja'Ja' 1979", False, data)
+    return None

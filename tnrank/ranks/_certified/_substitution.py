@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tnrank.ranks._certified._exact import Matrix
+from tnrank.ranks._certified._lattice import short_bases
 
 _ZERO, _FIXED, _FREE = 0, 1, 2
 _ENTRIES = 4096
@@ -48,7 +49,7 @@ def search_substitution(tensor: Matrix) -> tuple[int, dict[str, Any]]:
     best, found = 0, dict[str, Any]()
     if tensor.size > _ENTRIES:
         return best, found
-    for bases in ([], _sparse_bases(tensor)):
+    for bases in ([], _sparse_bases(tensor), short_bases(tensor)):
         state, removed = _state(_change(tensor, bases)), list[list[int]]()
         while True:
             for rows in _sides(state.ndim):
