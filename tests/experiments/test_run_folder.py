@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import tnrank
+from tests.experiments.tiny import Tiny
 from tnrank.experiments import Interrupted, Outcome, Recipe, make_recipe, read_metrics, run
-from tnrank.experiments._run_folder import RunFolder
+from tnrank.experiments._run_folder import RunFolder, finished
 
 
 def test_it_has_its_final_name_only_when_complete(tmp_path: Path) -> None:
@@ -54,6 +55,58 @@ def test_json_understands_numpy_and_has_no_nan(tmp_path: Path) -> None:
     folder.write_json("a.json", {"x": np.float32(1), "y": float("nan"), (0, 1): np.arange(2), "p": tmp_path})
     read = json.loads((folder.complete() / "a.json").read_text())
     assert read == {"x": 1.0, "y": None, "{0,1}": [0, 1], "p": str(tmp_path)}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_a_kill_left_is_finished(tmp_path: Path, moment: str) -> None:
+    """Killed between the last file and the new name, or between the new name and the removal of checkpoints."""
+    done = run(Tiny(steps=20), tmp_path)
+    partial = tmp_path / f".{done.folder.name}.partial"
+    left = done.folder / "checkpoints" / "cp-1"
+    left.mkdir(parents=True)
+    (left / "step-000000000020.json").write_text("{}")
+    (left / ".tnrank.lock").write_text("[1, 'here', 'then']")
+    (done.folder / ".tnrank.lock").write_text("")
+    if moment == "before":
+        done.folder.rename(partial)
+        assert finished(tmp_path, done.folder.name)
+    else:
+        with pytest.raises(ValueError, match="is complete, there is nothing to resume"):
+            run(Tiny(steps=20), resume=partial)
+    expected = ["config.json", "cp.safetensors", "metrics.csv", "summary.json"]
+    assert sorted(p.name for p in done.folder.iterdir()) == expected
+    assert [p.name for p in tmp_path.iterdir()] == [done.folder.name]
+    assert finished(tmp_path, done.folder.name)
+    assert not finished(tmp_path, "another")
+
+
+def test_what_a_user_puts_into_it_stays(tmp_path: Path) -> None:
+    abandoned = RunFolder(tmp_path, "try")
+    (abandoned.partial / "my notes").mkdir()
+    (abandoned.partial / "checkpoints").mkdir()
+    (abandoned.partial / "checkpoints" / ".mine").write_text("")
+    assert abandoned.abandon() is None
+    assert sorted(p.name for p in abandoned.partial.glob("**/*")) == [".mine", "checkpoints", "my notes"]
+    complete = RunFolder(tmp_path, "try")
+    cp = complete.checkpoints / "cp-1"
+    cp.mkdir(parents=True)
+    for name in ("step-000000000020.json", "step-notes.json"):
+        (cp / name).write_text("")
+    (complete.checkpoints / "elsewhere").symlink_to(tmp_path)
+    final = complete.complete()
+    assert sorted(p.name for p in (final / "checkpoints").glob("**/*")) == ["cp-1", "elsewhere", "step-notes.json"]
+    cell = tmp_path / ".cell.partial"
+    cell.mkdir()
+    (cell / "mine").write_text("")
+    RunFolder.at(tmp_path, "cell").complete()
+    assert (tmp_path / "cell" / "mine").is_file()
+
+
+def test_saved_models_are_worth_keeping(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "try")
+    folder.write("cp.safetensors", b"1")
+    assert folder.abandon() == folder.partial
+    assert (folder.partial / "cp.safetensors").read_bytes() == b"1"
 
 
 def test_a_failed_run_that_recorded_nothing_leaves_nothing(tmp_path: Path) -> None:

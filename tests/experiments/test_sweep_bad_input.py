@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tnrank.experiments import sweep
+from tests.experiments.tiny import Tiny
+from tnrank.experiments import run, sweep
 
 pytestmark = pytest.mark.usefixtures("tiny_known")
 
@@ -28,8 +29,10 @@ pytestmark = pytest.mark.usefixtures("tiny_known")
         ({"grid": {"std": [0.1, "1e-1"]}}, "the grid of std has 0.1 twice"),
         ({"grid": {"std": [0.1]}, "overrides": {"std": 1.0}}, "both in the grid and set"),
         ({"grid": {"seed": [1]}, "seeds": 2}, "seed is in the grid"),
-        ({"seeds": 0}, "seeds is a whole number from 1 on"),
-        ({"batch": 0}, "batch is a number of cells from 1 on"),
+        ({"seeds": 0}, "seeds is a whole number from 1 to 1000000"),
+        ({"seeds": 10**11}, "seeds is a whole number from 1 to 1000000"),
+        ({"resume": "x\0"}, "a path has no null character"),
+        ({"batch": 0}, "batch is a whole number from 1 on"),
         ({"table": "excel"}, "a table is csv or parquet"),
         ({"preset": "papre"}, "did you mean 'paper'"),
         ({"overrides": {"stdd": 1}}, "did you mean 'std'"),
@@ -40,6 +43,44 @@ def test_bad_input_is_named_before_anything_is_written(tmp_path: Path, given: di
     with pytest.raises(ValueError, match=said.replace("(", r"\(")):
         sweep(given.pop("name", "tiny"), given.pop("grid", None), out=tmp_path / "new", **given)
     assert not (tmp_path / "new").exists()
+
+
+WRONG_TYPES: dict[str, list[Any]] = {
+    "name": [3, ["tiny"]],
+    "grid": [[1], "rank=1"],
+    "each field of grid": [{1: [2]}],
+    "overrides": [[1]],
+    "each field of overrides": [{1: 2}],
+    "seeds": [1.5, True, "2"],
+    "preset": [3],
+    "steps": ["3", 2.0],
+    "out": [3, None],
+    "resume": [3],
+    "executor": [2],
+    "batch": ["8", 2.0, True],
+    "progress": ["yes"],
+    "command": ["tnrank"],
+    "each word of command": [[1]],
+    "wait": ["yes", None],
+}
+
+
+@pytest.mark.parametrize(("named", "value"), [(name, v) for name, values in WRONG_TYPES.items() for v in values])
+def test_wrong_types_are_named_before_anything_is_written(tmp_path: Path, named: str, value: Any) -> None:
+    given = {"name": "tiny", "grid": None, "out": tmp_path / "new", named.rpartition(" ")[2]: value}
+    with pytest.raises(TypeError, match=rf"^{named} is .*, got "):
+        sweep(**given)
+    own = {argument: v for argument, v in given.items() if argument not in ("name", "grid")}
+    if named.rpartition(" ")[2] in ("out", "resume", "progress", "command", "wait"):
+        with pytest.raises(TypeError, match=rf"^{named} is .*, got "):
+            run(Tiny(), **own)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("recipe", [None, "tiny", Tiny])
+def test_runs_take_recipes(tmp_path: Path, recipe: Any) -> None:
+    with pytest.raises(TypeError, match=r"^recipe is made by tnrank\.experiments\.make_recipe"):
+        run(recipe, tmp_path / "new")
 
 
 def test_folders_of_something_else(tmp_path: Path) -> None:

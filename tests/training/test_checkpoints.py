@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import warnings
 from functools import partial
 from pathlib import Path
@@ -258,9 +259,61 @@ def test_old_ones_are_removed(tmp_path):
     run(start("numpy"), 100, checkpoint=Checkpoint(tmp_path, every=10, unit="steps", keep=2))
     assert names(tmp_path) == [f"step-{step:012d}.{kind}" for step in (90, 100) for kind in ("json", "safetensors")]
     (tmp_path / "step-000000000050.safetensors").write_bytes(b"left by a crash")
-    (tmp_path / "notes.txt").write_text("mine")
-    run(start("numpy"), 110, checkpoint=Checkpoint(tmp_path, every=10, unit="steps", keep=1), resume=True)
-    assert names(tmp_path) == ["notes.txt", "step-000000000110.json", "step-000000000110.safetensors"]
+    (tmp_path / ".step-000000000050.json.0123456789ab.partial").write_text("left by a kill")
+    mine = ["notes.txt", "step-notes.json", "step-1.json", "step-000000000050.json.bak", "step-a00000000050.json"]
+    mine += ["step-000000000050.txt", "my-step-000000000050.json", ".step-notes.json.0123456789ab.partial"]
+    mine += ["step-²²²²²²²²²²²².json", "run-notes"]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    checkpoint = Checkpoint(tmp_path, every=10, unit="steps", keep=1)
+    run(start("numpy"), 110, checkpoint=checkpoint, resume=True)
+    assert names(tmp_path) == sorted([*mine, "step-000000000110.json", "step-000000000110.safetensors"])
+    checkpoint.remove()
+    assert names(tmp_path) == sorted(mine)
+
+
+def test_no_checkpoint_is_left_of_several_runs(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c")
+    run([start("numpy"), start("numpy", 1)], 5, checkpoint=checkpoint)
+    assert names(tmp_path / "c") == ["run-0", "run-1"]
+    checkpoint.remove()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+    x, checkpoint = start("numpy"), Checkpoint(tmp_path / "c")
+    refused = []
+
+    def other(step, loss):
+        for given in (x, [x, x]):
+            with pytest.raises(BlockingIOError, match=rf"c is in use by process {os.getpid()} on .* since 20\d\d-"):
+                run(given, checkpoint=checkpoint, resume=True)
+            refused.append(step)
+        with pytest.raises(BlockingIOError, match="in use"):
+            checkpoint.remove()
+        return True
+
+    run(x, checkpoint=checkpoint, callback=other)
+    run([x, x], checkpoint=Checkpoint(tmp_path / "c2"), callback=lambda *_: True)
+    assert len(refused) == 2
+    assert len(names(tmp_path / "c")) == 2
+    same(run(x, checkpoint=checkpoint, resume=True), run(x))
+
+
+def test_a_pipe_in_the_place_of_a_checkpoint(tmp_path):
+    x = start("numpy")
+    checkpoint = broken_off(x, tmp_path, at=80)
+    last = sorted(tmp_path.glob("*.safetensors"))[-1]
+    last.unlink()
+    os.mkfifo(last)
+    os.mkfifo(tmp_path / "step-000000000999.json")
+    with pytest.warns(RuntimeWarning) as caught:
+        same(run(x, checkpoint=checkpoint, resume=True), run(x))
+    texts = [str(one.message) for one in caught]
+    assert [text.rpartition(": ")[2] for text in texts] == [
+        f"{last.name} is no ordinary file",
+        "it is a pipe that nobody reads from; training goes on",
+    ]
 
 
 def test_every_so_many_seconds(tmp_path, monkeypatch):
@@ -268,9 +321,9 @@ def test_every_so_many_seconds(tmp_path, monkeypatch):
 
     clock = iter(range(0, 10**6, 5))
     saved = []
-    genuine = module._write
+    genuine = module.write_checkpoint
     monkeypatch.setattr(
-        module, "_write", lambda folder, step, *rest: (saved.append(step), genuine(folder, step, *rest))
+        module, "write_checkpoint", lambda folder, step, *rest: (saved.append(step), genuine(folder, step, *rest))
     )
     monkeypatch.setattr(module.Keeper, "_now", lambda self: next(clock))
     run(start("numpy"), 5000, record=[], checkpoint=Checkpoint(tmp_path, every=10))
@@ -323,7 +376,7 @@ def test_all_of_them_damaged(tmp_path):
 
 
 def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch):
-    import tnrank.training._checkpoint as module
+    import tnrank.training._checkpoint_folder as module
 
     x = start("numpy")
     whole = run(x)
@@ -381,7 +434,7 @@ def test_wrong_folders(tmp_path):
         run([x, x], resume=tmp_path / "nowhere")
     with pytest.raises(ValueError, match="resume=True needs checkpoint="):
         run(x, resume=True)
-    with pytest.raises(TypeError, match=r"got checkpoint='here': needed tnrank\.training\.Checkpoint"):
+    with pytest.raises(TypeError, match=r"checkpoint is tnrank\.training\.Checkpoint\(folder\), got 'here'"):
         run(x, checkpoint="here")
     broken_off(x, tmp_path / "used")
     with pytest.raises(FileExistsError, match=r"holds checkpoints of an earlier run, up to step .*resume=True goes on"):
@@ -395,6 +448,25 @@ def test_wrong_folders(tmp_path):
 def test_wrong_checkpoints(options):
     with pytest.raises(ValueError, match="needed every above 0"):
         Checkpoint("c", **options)
+
+
+WRONG_TYPES = {
+    "folder": [3, b"c", None],
+    "every": ["1", True, None, np.ones(2), 1j],
+    "keep": [1.0, True, None, "3"],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, v) for field, values in WRONG_TYPES.items() for v in values])
+def test_wrong_types(field, value):
+    with pytest.raises(TypeError, match=rf"^{field} is .*, got "):
+        Checkpoint(**{"folder": "c", field: value})
+
+
+@pytest.mark.parametrize("resume", [1, b"c", 0.5, ["c"]])
+def test_wrong_folders_to_resume(resume, tmp_path):
+    with pytest.raises(TypeError, match=r"^resume is True or the folder of a checkpoint"):
+        run(start("numpy"), checkpoint=Checkpoint(tmp_path), resume=resume)
 
 
 def test_wrong_units():

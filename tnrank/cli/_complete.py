@@ -61,6 +61,7 @@ def complete(
     ] = None,
     overwrite: _options.Overwrite = False,
     threads: _options.Threads = 1,
+    wait: _options.Wait = False,
 ) -> None:
     """Fill in the missing entries of your own tensor by a factorization trained from small weights.
 
@@ -84,7 +85,7 @@ def complete(
     if out is not None:
         _console.check_new_file(out, (".npy",), overwrite)
     if resume is not None:
-        show_completion(_resume(resume, file, backend, tree, out, _typed(context, fields)), out)
+        show_completion(_resume(resume, file, backend, tree, out, _typed(context, fields), wait), out)
         return
     if file is None:
         raise ValueError("a FILE to complete is needed, or --resume FOLDER of a run that did not end")
@@ -108,12 +109,12 @@ def _tree(file: Path, key: str | None, tree: str) -> Any:
     return read_tree(tree, read_array(file, key).ndim).nested
 
 
-def _carry_out(recipe: Completion, runs: Path, out: Path | None, resume: Path | None = None) -> Run:
+def _carry_out(recipe: Completion, runs: Path, out: Path | None, resume: Path | None = None, wait: bool = False) -> Run:
     from tnrank._files import write_atomically
     from tnrank.experiments import run
 
     with _console.progress_line() as progress:
-        done = run(recipe, runs, progress=progress, resume=resume)
+        done = run(recipe, runs, progress=progress, resume=resume, wait=_console.waiting(wait, progress))
     if out is not None:
         write_atomically(out, (done.folder / "completed.npy").read_bytes())
     return done
@@ -130,7 +131,13 @@ def _typed(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resume(
-    folder: Path, file: Path | None, backend: str | None, tree: str | None, out: Path | None, typed: dict[str, Any]
+    folder: Path,
+    file: Path | None,
+    backend: str | None,
+    tree: str | None,
+    out: Path | None,
+    typed: dict[str, Any],
+    wait: bool,
 ) -> Run:
     """Go on with a run; what was typed besides has to be as it was, which the run checks."""
     from tnrank.experiments import Completion, read_config
@@ -144,7 +151,7 @@ def _resume(
     ready = _console.ready_backend(backend or own["backend"], own["dtype"])
     if tree is not None:
         own["tree"] = _tree(Path(own["source"]), own["key"], tree)
-    return _carry_out(Completion(**{**own, "backend": ready}), folder.parent, out, folder)
+    return _carry_out(Completion(**{**own, "backend": ready}), folder.parent, out, folder, wait)
 
 
 def show_completion(done: Run, out: Path | None) -> None:

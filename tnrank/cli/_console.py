@@ -85,6 +85,20 @@ def progress_line() -> Iterator[Callable[[str], None] | None]:
         yield lambda line: status.update(escape(line))
 
 
+def waiting(wait: bool, progress: Callable[[str], None] | None) -> bool | Callable[[str], None]:
+    """What runs are given for ``--wait``: where nobody watches, one line says what is waited for."""
+    if not wait or progress is not None:
+        return progress if wait and progress is not None else False
+    lines: list[str] = []
+
+    def once(line: str) -> None:
+        if not lines:
+            errors().print(escape(line.rpartition(",")[0]))
+            lines.append(line)
+
+    return once
+
+
 def show_table(table: Table, console: Console | None = None) -> None:
     """A table of an outcome."""
     console = console or out()
@@ -150,6 +164,8 @@ def check_new_file(path: Path, suffixes: Sequence[str], overwrite: bool = False)
     """
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"{path} has the suffix {path.suffix!r}: needed {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already: choose another name, or add --overwrite")
     if not path.parent.is_dir():

@@ -34,4 +34,7 @@ Threads = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder that the run folder is written into.")]
 Key = Annotated[str | None, typer.Option("--key", help="Name of the array in an .npz file.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another process that is at work in the same folder, and then go on.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output file that exists.")]

@@ -39,6 +39,7 @@ def reproduce(
             help="Threads of NumPy and PyTorch; 0: all cores. Else 1 for quick (small arrays), all for paper."
         ),
     ] = None,
+    wait: _options.Wait = False,
 ) -> None:
     """Rerun a published experiment: figure, metrics and a verdict in a run folder.
 
@@ -51,7 +52,7 @@ def reproduce(
     settings = read_settings(config, preset, backend, dtype, set_ or [], {"seed": seed, "seeds": seeds})
     if settings.grid:
         raise ValueError(f"{config} has a grid: tnrank sweep {name} --config {config}")
-    show_run(_run(name, settings, steps, out, resume))
+    show_run(_run(name, settings, steps, out, resume, wait))
 
 
 def recipes() -> None:
@@ -80,7 +81,7 @@ def reproduce_run(
     return _run(name, Settings(preset, backend, dtype, {**fields, **overrides}, {}), steps, out, resume)
 
 
-def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Path | None) -> Run:
+def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Path | None, wait: bool = False) -> Run:
     from tnrank.experiments import run
 
     if resume is not None:
@@ -89,7 +90,7 @@ def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Pa
     if steps is not None:
         recipe = recipe.limited(steps)
     with _console.progress_line() as progress:
-        return run(recipe, out, progress=progress, resume=resume)
+        return run(recipe, out, progress=progress, resume=resume, wait=_console.waiting(wait, progress))
 
 
 def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:

@@ -54,6 +54,7 @@ def sweep(
         int | None,
         typer.Option(help="Threads of NumPy and PyTorch; 0: all cores. Else 1, but all for paper without --workers."),
     ] = None,
+    wait: _options.Wait = False,
 ) -> None:
     """Run a recipe over a grid of its fields and over seeds: a run folder a cell, and one table.
 
@@ -89,6 +90,7 @@ def sweep(
             batch=batch,
             table=table,
             progress=progress,
+            wait=_console.waiting(wait, progress),
         )
     _show(done)
     if done.failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _WORDS = (
+    (r"\(wait=True\)", "(--wait)"),
     (r"name one by key=", "name one by --key"),
     (r"got key='([^']*)'", r"got --key \1"),
     (

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from tnrank._check import instance, whole_number
+
 if TYPE_CHECKING:
     from tnrank.experiments._outcome import Outcome
     from tnrank.experiments._runner import Journal
@@ -51,10 +53,10 @@ class Recipe:
         """The same recipe with every step budget set to ``steps``.
 
         Raises:
-            ValueError: if ``steps`` is below 1.
+            TypeError: if ``steps`` is no whole number.
+            ValueError: if it is below 1.
         """
-        if steps < 1:
-            raise ValueError(f"steps is a whole number from 1 on, got {steps}")
+        steps = whole_number(steps, "steps", least=1)
         budgets: dict[str, Any] = {f.name: steps for f in fields(self) if f.name.split("_")[-1] == "steps"}
         return replace(self, **budgets)
 
@@ -91,6 +93,7 @@ def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
         overrides: field -> value; text is read as the field's type, ``"1e-1,1e-2"`` as a tuple.
 
     Raises:
+        TypeError: for a name or preset that is no text.
         ValueError: for an unknown recipe, preset or field (nearest names are given), or a wrong value.
 
     Example:
@@ -98,6 +101,8 @@ def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
         >>> make_recipe("dynamics", "paper").htf_width
         512
     """
+    instance(name, "name", str, "the name of a recipe, see tnrank.experiments.recipes()")
+    instance(preset, "preset", str, "'quick' or 'paper'")
     kind = _KNOWN.get(name)
     if kind is None:
         raise ValueError(f"unknown recipe {name!r}{nearest(name, _KNOWN)}")

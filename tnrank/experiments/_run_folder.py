@@ -6,38 +6,50 @@ import csv
 import io
 import json
 import os
-import shutil
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tnrank._files import write_atomically
+from tnrank._check import instance
+from tnrank._files import check_path, remove_empty, remove_files, remove_temporaries, sync_folder, write_atomically
+from tnrank._lock import Lock
+from tnrank.training import Checkpoint
 
 _PARTIAL = ".partial"
 COLUMNS = ("model", "step", "quantity", "node", "index", "value")
+_ALWAYS = re.compile(r"config\.json|metrics\.csv|summary\.json")
+"""What every run writes, before it has anything that is worth keeping."""
+_SWEEP = "sweep.json"
+"""A run beside this file is a cell: whoever holds the sweep holds it, too."""
+ADVICE = ": wait until it has ended (wait=True), or end it"
 
 
 class RunFolder:
-    """A folder ``.NAME.partial`` that becomes ``NAME``.
+    """A folder ``.NAME.partial`` that becomes ``NAME``, held by this process until it is complete or abandoned.
 
     Args:
         parent: made if it is missing.
         name: a time stamp is added, and a number where two runs start within one second.
 
     Raises:
+        TypeError: for an argument of another type.
         OSError: if ``parent`` cannot be made or written to.
     """
 
     def __init__(self, parent: str | os.PathLike[str], name: str) -> None:
+        check_path(parent, "out", "a path, such as 'runs'")
+        instance(name, "name", str, "the name of a folder")
         self.parent = Path(parent)
         self.resumed = False
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
             self.final, self.partial = self._reserve(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            self.lock: Lock | None = Lock(self.partial)
             self._open_new()
         except OSError as error:
             reason = error.strerror or str(error)
@@ -45,30 +57,41 @@ class RunFolder:
 
     @classmethod
     def at(cls, parent: str | os.PathLike[str], name: str) -> RunFolder:
-        """The folder ``NAME`` without a time stamp; one that did not end is reopened if it has a configuration.
+        """The folder ``NAME`` without a time stamp, of a cell whose sweep is held.
+
+        One that did not end is reopened if it has a configuration.
 
         Raises:
             FileExistsError: if it is complete.
             OSError: if ``parent`` cannot be written to.
         """
         self = object.__new__(cls)
-        self.parent, self.resumed = Path(parent), False
+        self.parent, self.resumed, self.lock = Path(parent), False, None
         self.final, self.partial = self.parent / name, self.parent / f".{name}{_PARTIAL}"
         if self.final.exists():
             raise FileExistsError(f"the run in {self.final} is complete")
         if (self.partial / "config.json").is_file():
-            return cls.reopen(self.partial)
-        # Killed before its configuration was written, a run has nothing that is worth keeping.
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir()
-        self._open_new()
+            self.resumed = True
+            self._open()
+        else:
+            # Killed before its configuration was written, a run has left nothing that this one does not write anew.
+            self.partial.mkdir(exist_ok=True)
+            self._open_new()
         return self
 
     @classmethod
-    def reopen(cls, partial: str | os.PathLike[str]) -> RunFolder:
+    def reopen(
+        cls, partial: str | os.PathLike[str], seconds: float = 0.0, say: Callable[[str], None] | None = None
+    ) -> RunFolder:
         """The folder of a run that did not end; its metrics are written anew, from the checkpoints.
 
+        Args:
+            partial: see :func:`read_config`.
+            seconds: how long to wait for another process that is at work there.
+            say: called with lines of progress meanwhile.
+
         Raises:
+            BlockingIOError: if another process is at work there.
             OSError: if it cannot be written to.
             ValueError: see :func:`read_config`.
         """
@@ -77,23 +100,37 @@ class RunFolder:
         self.partial = partial_of(partial)
         self.parent, self.resumed = self.partial.parent, True
         self.final = self.parent / self.partial.name[1:].removesuffix(_PARTIAL)
-        self._open()
+        of_sweep = (self.parent / _SWEEP).is_file()
+        lock = self.lock = Lock(self.parent if of_sweep else self.partial, advice=ADVICE)
+        try:
+            lock.acquire(seconds, say)
+            # Whoever held it may have come to its end.
+            read_config(partial)
+            self._open()
+        except BaseException:
+            lock.release()
+            if not self.partial.exists():
+                read_config(partial)
+            raise
         return self
 
     def _open_new(self) -> None:
         try:
+            if self.lock is not None:
+                self.lock.acquire()
             self._open()
         except OSError:
-            shutil.rmtree(self.partial, ignore_errors=True)
+            self._remove()
             raise
 
     def _open(self) -> None:
         self.rows = 0
+        # It says of an earlier session how that ended, which must not be read as how this one did.
+        (self.partial / "summary.json").unlink(missing_ok=True)
+        remove_temporaries(self.partial)
         # Another file, not the same one cut short: a process that was left behind may hold that open.
-        (self.partial / "metrics.csv").unlink(missing_ok=True)
-        self._stream = (self.partial / "metrics.csv").open("w", newline="", encoding="utf-8")
-        self._stream.write(",".join(COLUMNS) + "\n")
-        self._stream.flush()
+        write_atomically(self.partial / "metrics.csv", (",".join(COLUMNS) + "\n").encode())
+        self._stream = (self.partial / "metrics.csv").open("a", newline="", encoding="utf-8")
 
     @property
     def checkpoints(self) -> Path:
@@ -103,7 +140,15 @@ class RunFolder:
     @property
     def worth_keeping(self) -> bool:
         """Whether there is something that a run which did not end leaves behind."""
-        return bool(self.rows) or self.resumed or any(self.checkpoints.glob("**/*.json"))
+        if self.rows or self.resumed:
+            return True
+        files = (path for path in self.partial.glob("**/*") if path.is_file() and not path.name.startswith("."))
+        return any(not _ALWAYS.fullmatch(path.relative_to(self.partial).as_posix()) for path in files)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the folder has its final name."""
+        return self.final.is_dir() and not self.partial.exists()
 
     def owns(self, path: Any) -> bool:
         """Whether ``path`` is this folder or a file in it."""
@@ -147,29 +192,104 @@ class RunFolder:
         """Give what was recorded to the system, so that it outlives this process."""
         self._stream.flush()
 
-    def complete(self) -> Path:
-        """Close, remove the checkpoints and rename to the final name."""
+    def complete(self, summary: Mapping[str, Any] | None = None) -> Path:
+        """Write ``summary.json`` if it is given, rename to the final name, and only then remove the checkpoints.
+
+        Until it is renamed a run goes on from its checkpoints wherever it is killed, and after that it is complete.
+
+        Raises:
+            OSError: if it cannot be written or renamed; the run can go on then.
+        """
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
         self._stream.close()
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if summary is not None:
+            self.write_json("summary.json", summary)
         os.rename(self.partial, self.final)
+        if self.lock is not None and self.lock.folder == self.partial:
+            self.lock.folder = self.final
+        with suppress(OSError):
+            sync_folder(self.parent)
+        _remove_checkpoints(self.final)
+        self._release()
         return self.final
 
     def abandon(self) -> Path | None:
         """Close a run that did not end; its partial folder stays if anything was recorded."""
+        if self.is_complete:
+            self._release()
+            return self.final
         try:
             self._stream.close()
         except OSError:
             self._drop_torn_line()
         if self.worth_keeping:
+            self._release()
             return self.partial
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self._remove()
         return None
+
+    def _remove(self) -> None:
+        """Remove the folder, unless a user has put something into it."""
+        _remove_checkpoints(self.partial)
+        remove_files(self.partial, _ALWAYS)
+        self._release()
+        remove_empty(self.partial)
+
+    def _release(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
 
     def _drop_torn_line(self) -> None:
         """What a full disk left of a line is no measurement."""
         path = self.partial / "metrics.csv"
         with suppress(OSError):
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def tidy(final: Path) -> None:
+    """Remove what a complete run needs no more, where a kill kept it from doing so itself."""
+    lock = Lock(final)
+    if not (final / "checkpoints").is_dir() and not (final / lock.name).exists():
+        return
+    with suppress(OSError):  # somebody else is at it, or may not write there
+        lock.acquire()
+        _remove_checkpoints(final)
+    lock.release()
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a run, and nothing that a user put beside them."""
+    checkpoints = folder / "checkpoints"
+    with suppress(OSError):
+        for path in checkpoints.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                Checkpoint(path).remove()
+                remove_empty(path)
+    remove_empty(checkpoints)
+
+
+def finished(parent: Path, name: str) -> bool:
+    """Whether a run is complete; what a kill kept it from doing after its last file was written is done now."""
+    final, partial = parent / name, parent / f".{name}{_PARTIAL}"
+    if not final.exists():
+        if not summary_of(partial):
+            return False
+        os.rename(partial, final)
+        sync_folder(parent)
+    if not summary_of(final):
+        return False
+    tidy(final)
+    return True
+
+
+def summary_of(folder: Path) -> dict[str, Any] | None:
+    """``summary.json`` of a complete run; nothing if it is not there."""
+    try:
+        found = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found.get("status") == "complete" else None
 
 
 def partial_of(folder: str | os.PathLike[str]) -> Path:
@@ -186,17 +306,24 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: if there is no such folder.
         ValueError: if it is not the folder of a run, or of one that is complete.
     """
+    check_path(folder, "folder", "that of a run, such as 'runs/.NAME.partial'")
     path = partial_of(folder)
+    if not path.is_dir() and path.name.startswith(".") and path.name.endswith(_PARTIAL):
+        path = path.parent / path.name[1:].removesuffix(_PARTIAL)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no run folder {folder} to resume")
     if not (path / "config.json").is_file():
         raise ValueError(f"{folder} is not a run folder: it has no config.json")
     if not path.name.endswith(_PARTIAL):
-        raise ValueError(f"the run in {folder} is complete, there is nothing to resume")
+        if summary_of(path):
+            tidy(path)
+        raise ValueError(f"the run in {path} is complete, there is nothing to resume")
     try:
         found: dict[str, Any] = json.loads((path / "config.json").read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path / 'config.json'} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path / 'config.json'} cannot be read: it holds no fields")
     return found
 
 
@@ -209,6 +336,7 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: if there is no such file.
     """
+    check_path(folder, "folder", "that of a run, such as 'runs/NAME'")
     with (Path(folder) / "metrics.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["value"]]
     return [{**row, "step": int(row["step"]), "index": int(row["index"]), "value": float(row["value"])} for row in rows]

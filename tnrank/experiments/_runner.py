@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from tnrank._backend import get_backend
+from tnrank._check import instance
+from tnrank.experiments._arguments import check_place, check_progress, patience
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe
 from tnrank.experiments._run_folder import RunFolder, plain, read_config
@@ -177,6 +179,7 @@ def run(
     progress: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
     resume: str | Path | None = None,
+    wait: bool | Callable[[str], None] = False,
 ) -> Run:
     """Carry out a recipe.
 
@@ -187,8 +190,12 @@ def run(
         command: what was typed, kept in ``config.json``.
         resume: the folder of a run of this recipe that did not end: it goes on there, in place of ``out``. Its models
             go on from their last checkpoints; the metrics are those of a run that was never interrupted.
+        wait: whether to wait for another process that is at work in ``resume``; a function is called with a line of
+            progress about five times a second, else ``progress`` is.
 
     Raises:
+        TypeError: for an argument of another type.
+        BlockingIOError: if another process is at work in ``resume``; its number, host and time are named.
         ValueError: if ``resume`` is no such folder, or its recipe has other fields.
         Interrupted: at Ctrl-C; it says where what was recorded lies.
         OSError: if ``out`` cannot be written to, or no longer; it says where what was recorded until then lies.
@@ -200,10 +207,14 @@ def run(
         >>> sorted(path.name for path in done.folder.iterdir())[:4]
         ['config.json', 'cp.safetensors', 'figure.png', 'figure.svg']
     """
+    instance(recipe, "recipe", Recipe, "made by tnrank.experiments.make_recipe(name)")
+    check_place(out, resume)
+    check_progress(progress, command)
+    seconds, say = patience(wait, progress)
     get_backend(recipe.backend)
     if resume is not None:
         check_same(recipe, read_config(resume), resume)
-    folder = RunFolder(out, recipe.folder_name) if resume is None else RunFolder.reopen(resume)
+    folder = RunFolder(out, recipe.folder_name) if resume is None else RunFolder.reopen(resume, seconds, say)
     return carry_out(recipe, Journal(folder, progress), command)
 
 
@@ -232,13 +243,13 @@ def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -
 
             for name in ("figure.png", "figure.svg"):
                 folder.write(name, image_bytes(outcome.figure, name))
-        folder.write_json("summary.json", summary)
-        return Run(folder.complete(), outcome, time.perf_counter() - began)
+        final = folder.complete(summary)
     except KeyboardInterrupt:
         if folder.worth_keeping:
             with suppress(OSError):
                 folder.write_json("summary.json", {"recipe": recipe.name, "status": "interrupted"})
-        raise Interrupted(folder.abandon(), again) from None
+        done = folder.is_complete
+        raise Interrupted(folder.abandon(), "" if done else again, "the run is complete, " if done else "") from None
     except OSError as error:
         kept = folder.abandon()
         if error.errno is None or not (error.errno in _NO_PLACE or folder.owns(error.filename)):
@@ -250,6 +261,7 @@ def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -
     except BaseException:
         folder.abandon()
         raise
+    return Run(final, outcome, time.perf_counter() - began)
 
 
 def _with_number(error: OSError, number: int) -> OSError:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -16,50 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tnrank._files import write_atomically
+from tnrank.training._checkpoint_folder import (
+    Checkpoint,
+    held,
+    paths_of,
+    prune,
+    read_checkpoint,
+    steps_of,
+    write_checkpoint,
+)
 from tnrank.training._optimizers import Optimizer, is_stateful
 from tnrank.training._result import on_leaves
-from tnrank.training._state_file import decode, digest, encode, from_bytes, to_bytes
+from tnrank.training._state_file import decode, digest, encode, to_bytes
 
 if TYPE_CHECKING:
     from tnrank.training._loop import State
     from tnrank.training._run import Run
 
-_FORMAT = "tnrank checkpoint 2"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where, and how often, a run is saved so that it can go on later.
-
-    A run is saved at its end and at Ctrl-C, too.
-
-    Args:
-        folder: made if missing; one run's alone.
-        every: the distance of two checkpoints.
-        unit: of ``every``: ``"seconds"`` or ``"steps"``.
-        keep: how many are left; older ones are removed.
-
-    Raises:
-        ValueError: for a distance or number that is not positive, or another unit.
-
-    Example:
-        >>> import tnrank
-        >>> tnrank.training.Checkpoint("runs/cp", every=1000, unit="steps").keep
-        3
-    """
-
-    folder: str | os.PathLike[str]
-    every: float = 60.0
-    unit: str = "seconds"
-    keep: int = 3
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("seconds", "steps"):
-            raise ValueError(f"Checkpoint has unit={self.unit!r}: needed 'seconds' or 'steps'")
-        whole = self.unit == "seconds" or self.every == int(self.every)
-        if not 0 < self.every < float("inf") or not whole or self.keep < 1:
-            raise ValueError(f"{self!r}: needed every above 0 (steps: a whole number) and keep from 1 on")
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What a damaged checkpoint raises on its way back."""
 
 
 @dataclass
@@ -74,15 +47,13 @@ class Saved:
 
 
 class Keeper:
-    """Saves one run, and finds its last whole checkpoint.
+    """Saves one run, and finds its last whole checkpoint; entered, it holds the folder.
 
     ``optimizer`` is as it was given to ``complete``; ``resume`` is a folder, ``True`` for the checkpoint's own, or
     nothing.
     """
 
     def __init__(self, checkpoint: Checkpoint | None, resume: Any, optimizer: Any) -> None:
-        if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
-            raise TypeError(f"got checkpoint={checkpoint!r}: needed tnrank.training.Checkpoint(folder)")
         if resume is True and checkpoint is None:
             raise ValueError("resume=True needs checkpoint=Checkpoint(folder); or give the folder, resume=folder")
         self.checkpoint, self.optimizer = checkpoint, optimizer
@@ -92,14 +63,30 @@ class Keeper:
         self.identity: dict[str, Any] = {}
         self.saved_at, self.saved_when = -1, self._now()
         self.safe: tuple[int, bytes, dict[str, Any]] | None = None
-        if self.folder is not None:
-            _make(self.folder)
-            other = self.source is None or self.source.resolve() != self.folder.resolve()
-            if other and (found := _steps(self.folder)):
-                raise FileExistsError(
-                    f"{self.folder} holds checkpoints of an earlier run, up to step {found[-1]:,}: resume=True "
-                    "goes on from there, or choose another folder"
-                )
+        self._held = held(checkpoint)
+
+    def __enter__(self) -> Keeper:
+        self._held.__enter__()
+        try:
+            self._refuse_earlier()
+        except BaseException:
+            self._held.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._held.__exit__(None, None, None)
+
+    def _refuse_earlier(self) -> None:
+        """Refuse a folder with checkpoints of another run than the one that goes on."""
+        if self.folder is None:
+            return
+        other = self.source is None or self.source.resolve() != self.folder.resolve()
+        if other and (found := steps_of(self.folder)):
+            raise FileExistsError(
+                f"{self.folder} holds checkpoints of an earlier run, up to step {found[-1]:,}: resume=True "
+                "goes on from there, or choose another folder"
+            )
 
     def _now(self) -> float:
         return time.perf_counter()
@@ -121,28 +108,36 @@ class Keeper:
         self.identity = _identity(run, self.optimizer)
         if self.source is None:
             return None
-        steps = _steps(self.source)
+        steps = steps_of(self.source)
         if not steps and self.needed:
             raise FileNotFoundError(f"{self.source} holds no checkpoint: leave resume out to begin anew")
         for step in reversed(steps):
             try:
-                content, arrays = _read(self.source, step)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                warnings.warn(
-                    f"skipped the checkpoint {_paths(self.source, step)[0]}: {error}", RuntimeWarning, stacklevel=5
-                )
+                content, arrays = read_checkpoint(self.source, step)
+            except _DAMAGE as error:
+                if isinstance(error, FileNotFoundError) and steps_of(self.source)[-1:] != steps[-1:]:
+                    return self.load(run, template)  # it is another run's folder, which has gone on meanwhile
+                self._skip(step, error)
                 continue
             self._compare(content["identity"])
             if content["position"] > run.steps:
                 raise ValueError(
                     f"the checkpoint in {self.source} is at step {content['position']:,}, beyond steps={run.steps:,}"
                 )
-            saved = _restore(run, template, content, arrays)
+            try:
+                saved = _restore(run, template, content, arrays)
+            except _DAMAGE as error:
+                self._skip(step, error)
+                continue
             self.saved_at = saved.position if self.source == self.folder else -1
             return saved
         if steps:
             raise ValueError(f"none of the {len(steps)} checkpoints in {self.source} is whole: begin anew elsewhere")
         return None
+
+    def _skip(self, step: int, error: BaseException) -> None:
+        path = paths_of(self.source or Path(), step)[0]
+        warnings.warn(f"skipped the checkpoint {path}: {error}", RuntimeWarning, stacklevel=6)
 
     def _compare(self, found: Mapping[str, Any]) -> None:
         here = json.loads(json.dumps(self.identity))
@@ -179,7 +174,7 @@ class Keeper:
             return
         assert self.checkpoint is not None
         try:
-            _write(self.folder, position, packed, content)
+            write_checkpoint(self.folder, position, packed, content)
         except OSError as error:
             # A full disk shall not end a run of hours: its result is still to come.
             warnings.warn(
@@ -191,7 +186,7 @@ class Keeper:
             self.saved_when = self._now()
             return
         self.saved_at, self.saved_when = position, self._now()
-        _prune(self.folder, self.checkpoint.keep)
+        prune(self.folder, self.checkpoint.keep)
 
     def _packed(self, run: Run, state: State, position: int) -> tuple[bytes, dict[str, Any]]:
         arrays: dict[str, Any] = {}
@@ -281,63 +276,6 @@ def _restore(run: Run, template: State, content: Mapping[str, Any], arrays: Mapp
             rows[-1].append([(step, on_leaves(itemgetter(k), values)) for k, step in steps])
     failed = {int(k): int(step) for k, step in content["failed"]}
     return Saved(state, int(content["position"]), rows, failed, float(content["seconds"]))
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise type(error)(f"cannot write checkpoints into {folder}: {error.strerror or error}") from error
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"cannot write checkpoints into {folder}: it is not writable")
-
-
-def _paths(folder: Path, step: int) -> tuple[Path, Path]:
-    """Description and arrays; the description is written last, so that it makes the checkpoint."""
-    stem = folder / f"step-{step:012d}"
-    return stem.with_suffix(".json"), stem.with_suffix(".safetensors")
-
-
-def _steps(folder: Path) -> list[int]:
-    """The steps of which there is a checkpoint, ascending."""
-    found = [path.stem.removeprefix("step-") for path in folder.glob("step-*.json")]
-    return sorted(int(name) for name in found if name.isdigit())
-
-
-def _write(folder: Path, step: int, packed: bytes, content: dict[str, Any]) -> None:
-    description, arrays = _paths(folder, step)
-    content = {**content, "format": _FORMAT, "sha256": hashlib.sha256(packed).hexdigest()}
-    text = json.dumps(content)
-    write_atomically(arrays, packed)
-    whole = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": content}
-    write_atomically(description, json.dumps(whole).encode())
-
-
-def _read(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Content and arrays of one checkpoint.
-
-    Raises:
-        ValueError: if it is damaged; OSError, KeyError or TypeError for other damage.
-    """
-    description, arrays = _paths(folder, step)
-    whole = json.loads(description.read_bytes())
-    content: dict[str, Any] = whole["content"]
-    if hashlib.sha256(json.dumps(content).encode()).hexdigest() != whole["sha256"]:
-        raise ValueError("its description does not match its checksum")
-    if content["format"] != _FORMAT:
-        raise ValueError(f"its format is {content['format']!r}, needed {_FORMAT!r}")
-    packed = arrays.read_bytes()
-    if hashlib.sha256(packed).hexdigest() != content["sha256"]:
-        raise ValueError("its arrays do not match their checksum")
-    return content, from_bytes(packed)
-
-
-def _prune(folder: Path, keep: int) -> None:
-    kept = {path for step in _steps(folder)[-keep:] for path in _paths(folder, step)}
-    # Descriptions first: arrays alone are no checkpoint.
-    for path in sorted(folder.glob("step-*.json")) + sorted(folder.glob("step-*.safetensors")):
-        if path not in kept:
-            path.unlink(missing_ok=True)
 
 
 def _short(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
@@ -11,7 +12,8 @@ from typing import Any, TypedDict, Unpack, overload
 import numpy as np
 
 from tnrank.factorizations import Factorization
-from tnrank.training._checkpoint import Checkpoint, Keeper
+from tnrank.training._checkpoint import Keeper
+from tnrank.training._checkpoint_folder import Checkpoint, check_kept, held
 from tnrank.training._loop import Problem, Stop, runner
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._objective import has_own, make_objective
@@ -90,6 +92,7 @@ def complete(
         ValueError: for no observations, an entry out of range or observed twice with different values, NaN among the
             values, factorizations of different structure, or a checkpoint of another run.
         FileExistsError: if the folder of ``checkpoint`` holds an earlier run and ``resume`` is not ``True``.
+        BlockingIOError: if another process trains there.
         TypeError: for complex factorizations, or an optimizer that the backend does not have.
 
     Example:
@@ -104,6 +107,7 @@ def complete(
     several = not isinstance(x, Factorization)
     given: list[Any] = [x] if not several else list(x) if isinstance(x, Iterable) else []
     _check_given(given)
+    check_kept(checkpoint, resume)
     first = given[0]
     stop = Stop(loss=stop) if isinstance(stop, (int, float)) else stop or Stop()
     per_run = _recorders_of(record, len(given), several)
@@ -111,19 +115,20 @@ def complete(
     if several and "vmap" not in first.backend.capabilities:
         done: list[CompletionResult] = []
         ended: CompletionResult | None = None
-        for run, one in enumerate(given):
-            told = _with_run(on_record, run)
-            seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
-            options["record"] = per_run[run % len(per_run)]
-            if ended is None:
-                kept = {"callback": callback, **_of_run(checkpoint, resume, run)}
-                result = complete(one, seen[0], seen[1], on_record=told, **kept, **options)
-                ended = result if result.status in ("stopped", "interrupted") else None
-            else:
-                # What ends one run ends the sequence: the rest stays as it was given.
-                result = complete(one, *seen, on_record=told, **{**options, "steps": 0})
-                result = replace(result, status=ended.status, message=ended.message)
-            done.append(result)
+        with held(checkpoint):
+            for run, one in enumerate(given):
+                told = _with_run(on_record, run)
+                seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
+                options["record"] = per_run[run % len(per_run)]
+                if ended is None:
+                    kept = {"callback": callback, **_of_run(checkpoint, resume, run)}
+                    result = complete(one, seen[0], seen[1], on_record=told, **kept, **options)
+                    ended = result if result.status in ("stopped", "interrupted") else None
+                else:
+                    # What ends one run ends the sequence: the rest stays as it was given.
+                    result = complete(one, *seen, on_record=told, **{**options, "steps": 0})
+                    result = replace(result, status=ended.status, message=ended.message)
+                done.append(result)
         return done
     if not hasattr(steps, "__index__") or steps < 0:
         raise ValueError(f"steps is a whole number from 0 on, got {steps!r}")
@@ -139,10 +144,10 @@ def complete(
         several,
         len(per_run) > 1,
     )
-    keeper = Keeper(checkpoint, resume, optimizer or GroupRMSProp()) if checkpoint or resume else None
+    keeper = Keeper(checkpoint, resume, optimizer or GroupRMSProp()) if checkpoint is not None or resume else None
     driver = Run(runner(problem), given, per_run, data, steps, progress, callback, on_record, keeper)
     # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with keeper or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
         results = driver.go()
         for run in driver.failed:
             seen = (indices[run], values[run]) if has_own(indices) else (indices, values)

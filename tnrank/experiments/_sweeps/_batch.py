@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -229,9 +229,11 @@ class Trainer:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if checkpoint is not None:
-                shutil.rmtree(checkpoint.folder, ignore_errors=True)
-            if told:
+            # A disk that fails is no reason to give up what it holds.
+            of_disk = checkpoint is not None and isinstance(error, OSError) and str(checkpoint.folder) in str(error)
+            if checkpoint is not None and not of_disk:
+                _remove(checkpoint)
+            if told or of_disk:
                 # Nothing may be recorded twice.
                 for one in batch:
                     one.error = error
@@ -266,7 +268,12 @@ class Trainer:
     def clear(self) -> None:
         """Remove the checkpoints of batches whose runs are all complete."""
         for folder in self.used:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(Checkpoint(folder))
+
+
+def _remove(checkpoint: Checkpoint) -> None:
+    with suppress(OSError):
+        checkpoint.remove()
 
 
 def _stop_if_interrupted(*batch: Asked[Training]) -> None:

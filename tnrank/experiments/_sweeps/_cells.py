@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,16 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from tnrank._backend import get_backend
-from tnrank.experiments._run_folder import RunFolder, read_config
+from tnrank._files import remove_empty
+from tnrank._lock import Lock
+from tnrank.experiments._run_folder import RunFolder, read_config, summary_of
 from tnrank.experiments._runner import Interrupted, carry_out, check_same
 from tnrank.experiments._sweeps._batch import BatchJournal, Trainer, Training
 from tnrank.experiments._sweeps._plan import MANIFEST, Cell
-from tnrank.experiments._sweeps._table import summary_of
 from tnrank.experiments._sweeps._threads import Together
+from tnrank.training import Checkpoint
 
 OWNER = ".owner"
 BATCHES = ".batches"
+WORKERS = ".workers"
+"""The lock that workers share while they carry out cells: it tells of those that outlived the process they work for."""
 _LOOK_SECONDS = 0.3
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,18 @@ def run_group(group: Group, progress: Callable[[str], None] | None = None) -> li
             f"{platform.node()} does not see the folder {group.folder}: workers on other machines write into it, so "
             "it has to stand on a file system that all of them share"
         )
-    if group.process != this_process():
-        for cell in group.cells:
-            get_backend(cell.recipe.backend).enable_dtype(cell.recipe.dtype)
+    if group.process == this_process():
+        return _carry_out(group, progress)
+    for cell in group.cells:
+        get_backend(cell.recipe.backend).enable_dtype(cell.recipe.dtype)
+    lock = Lock(group.folder, WORKERS, shared=True).acquire(_PATIENCE_SECONDS)
+    try:
+        return _carry_out(group, progress)
+    finally:
+        lock.release()
+
+
+def _carry_out(group: Group, progress: Callable[[str], None] | None) -> list[Ended]:
     watch = _Watch(group)
     trainer = Trainer(group.folder / BATCHES, watch, progress)
     left = [cell for cell in group.cells if summary_of(group.folder / cell.name) is None]
@@ -153,7 +168,9 @@ def make_groups(group: Group, cells: Sequence[Cell], batch: int, workers: int) -
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what batches needed to go on, once nothing is left to do."""
-    import shutil
-
+    batches = folder / BATCHES
     with suppress(OSError):
-        shutil.rmtree(folder / BATCHES)
+        for path in batches.iterdir():
+            if re.fullmatch("[0-9a-f]{16}", path.name) and not path.is_symlink():
+                Checkpoint(path).remove()
+    remove_empty(batches)

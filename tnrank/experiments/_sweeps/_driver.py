@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tnrank._files import write_atomically
+from tnrank._files import remove_temporaries, write_atomically
+from tnrank._lock import Lock
+from tnrank.experiments._run_folder import ADVICE, finished, summary_of
 from tnrank.experiments._runner import Interrupted
 from tnrank.experiments._sweeps import _table as table_of
 from tnrank.experiments._sweeps._cells import (
     OWNER,
+    WORKERS,
     Ended,
     Group,
     make_groups,
@@ -83,16 +86,35 @@ class Driver:
         self.summaries: dict[int, dict[str, Any]] = {}
         self.owner = uuid.uuid4().hex
 
-    def go(self, executor: Executor | None) -> Sweep:
-        """Carry out what is left."""
+    def go(self, executor: Executor | None, seconds: float = 0.0, say: Callable[[str], None] | None = None) -> Sweep:
+        """Carry out what is left, once no other process is at work here; ``seconds`` says how long to wait for one."""
+        lock = Lock(self.folder, advice=ADVICE)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / MANIFEST).exists():
-                write_manifest(self.plan, self.folder, self.command)
-            # Whoever is still at work here in another process stops when it sees that this is another's now.
-            write_atomically(self.folder / OWNER, self.owner.encode())
-        except OSError as error:
-            raise type(error)(f"cannot write a sweep into {self.folder}: {error.strerror or error}") from error
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(seconds, say)
+                self._begin(seconds, say)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                raise type(error)(f"cannot write a sweep into {self.folder}: {error.strerror or error}") from error
+            return self._go(executor)
+        finally:
+            lock.release()
+
+    def _begin(self, seconds: float, say: Callable[[str], None] | None) -> None:
+        """Make the folder ours, and finish what a kill left undone."""
+        if not (self.folder / MANIFEST).exists():
+            write_manifest(self.plan, self.folder, self.command)
+        # Workers that are left of a process that was killed stop when they see that this is another's now.
+        write_atomically(self.folder / OWNER, self.owner.encode())
+        left_behind = Lock(self.folder, WORKERS, advice=": a worker of a process that has ended, which will end, too")
+        left_behind.acquire(seconds + _LAST_SECONDS, say).release()
+        remove_temporaries(self.folder)
+        for cell in self.cells:
+            finished(self.folder, cell.name)
+
+    def _go(self, executor: Executor | None) -> Sweep:
         self._look()
         left = [cell for cell in self.cells if cell.number not in self.summaries]
         self.before = len(self.summaries)
@@ -111,6 +133,7 @@ class Driver:
             with suppress(OSError):
                 if owns(self.folder / OWNER, self.owner):
                     (self.folder / OWNER).unlink()
+                Lock(self.folder, WORKERS).acquire().release()  # which removes its file
         found = self._write_table()
         self._show("")
         if self.fatal:
@@ -183,7 +206,7 @@ class Driver:
             return
         self.looked = now
         for cell in self.cells:
-            if cell.number not in self.summaries and (found := table_of.summary_of(self.folder / cell.name)):
+            if cell.number not in self.summaries and (found := summary_of(self.folder / cell.name)):
                 self.summaries[cell.number] = found
 
     def _write_table(self, patience: float = 0.0) -> list[dict[str, Any]]:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tnrank._check import whole_number
 from tnrank._files import write_atomically
 from tnrank.experiments._recipe import Recipe, make_recipe, read_field
 
 MANIFEST = "sweep.json"
 _FORMAT = "tnrank sweep 1"
+_MOST_SEEDS = 10**6
+"""Each is a run folder: more are a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def make_plan(
     base = make_recipe(name, preset, **overrides)
     if steps is not None:
         base = base.limited(steps)
-    if seeds is not None and (isinstance(seeds, bool) or not hasattr(seeds, "__index__") or seeds < 1):
-        raise ValueError(f"seeds is a whole number from 1 on, got {seeds!r}")
+    if seeds is not None:
+        seeds = whole_number(seeds, "seeds", least=1, most=_MOST_SEEDS)
     read: dict[str, tuple[Any, ...]] = {}
     for field, values in grid.items():
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):

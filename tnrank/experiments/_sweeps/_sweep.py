@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tnrank._check import instance, shown, whole_number
+from tnrank.experiments._arguments import check_place, check_progress, patience
 from tnrank.experiments._sweeps._driver import Driver, Sweep
 from tnrank.experiments._sweeps._plan import MANIFEST, Plan, check_same_plan, make_plan, read_manifest
 from tnrank.experiments._sweeps._table import check_kind
@@ -29,6 +31,7 @@ def sweep(
     table: str = "csv",
     progress: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
+    wait: bool | Callable[[str], None] = False,
 ) -> Sweep:
     """Run a recipe for every point of a grid and every seed, each in a run folder of its own, and make one table.
 
@@ -52,11 +55,15 @@ def sweep(
         table: ``"csv"`` or ``"parquet"``.
         progress: called with a line about twice a second.
         command: what was typed, kept in ``sweep.json`` and in each cell's ``config.json``.
+        wait: whether to wait for another process that carries out this sweep, and then do what is left; a function is
+            called with a line of progress about five times a second, else ``progress`` is.
 
     Returns:
         A Sweep; cells that ended with an error are in its ``failed``, and do not end the others.
 
     Raises:
+        TypeError: for an argument of another type.
+        BlockingIOError: if another process carries out this sweep; its number, host and time are named.
         ValueError: for an unknown recipe or field (nearest names are given), a value of the wrong type, a grid that is
             empty or says something twice, or a folder of another sweep.
         ImportError: for a Parquet table without pyarrow.
@@ -71,14 +78,26 @@ def sweep(
         >>> [(row["cp_std"], row["status"]) for row in done.rows]
         [(0.01, 'complete'), (0.001, 'complete')]
     """
-    if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
-        raise ValueError(f"batch is a number of cells from 1 on, got {batch!r}")
+    instance(name, "name", str, "the name of a recipe, see tnrank.experiments.recipes()")
+    for text, mapping in (("grid", grid), ("overrides", overrides)):
+        if mapping is not None:
+            instance(mapping, text, Mapping, "a dictionary of fields, such as {'cp_std': ..}")
+            for field in mapping:
+                instance(field, f"each field of {text}", str, "text")
+    if preset is not None:
+        instance(preset, "preset", str, "'quick' or 'paper'")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"executor is one of concurrent.futures, such as ProcessPoolExecutor(), got {shown(executor)}")
+    check_place(out, resume)
+    check_progress(progress, command)
+    seconds, say = patience(wait, progress)
+    batch = whole_number(batch, "batch", least=1)
     check_kind(table)
     given = (grid, seeds, preset, overrides or {}, steps)
     folder, plan = _new(name, Path(out), *given) if resume is None else _again(name, Path(resume), *given)
     typed = list(sys.argv if command is None else command)
     driver = Driver(plan, folder, folder / f"table.{table}", batch, progress, typed)
-    return driver.go(executor)
+    return driver.go(executor, seconds, say)
 
 
 def _new(name: str, out: Path, grid: Any, seeds: Any, preset: Any, overrides: Any, steps: Any) -> tuple[Path, Plan]:

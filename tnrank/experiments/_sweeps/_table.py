@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from tnrank._check import shown
 from tnrank._files import write_atomically
 from tnrank.experiments._sweeps._plan import Cell, told_value
 
@@ -27,8 +27,8 @@ def check_kind(kind: str) -> None:
         ValueError: for an unknown one.
         ImportError: without pyarrow.
     """
-    if kind not in KINDS:
-        raise ValueError(f"a table is csv or parquet, got {kind!r}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"a table is csv or parquet, got {shown(kind)}")
     if kind == "parquet":
         try:
             import_module("pyarrow.parquet")
@@ -36,15 +36,6 @@ def check_kind(kind: str) -> None:
             raise ImportError(
                 'Parquet tables need pyarrow, which is not installed: pip install "tnrank[dask]"; or --table csv'
             ) from None
-
-
-def summary_of(folder: Path) -> dict[str, Any] | None:
-    """``summary.json`` of a complete run folder; nothing if it is not there."""
-    try:
-        found = json.loads((folder / "summary.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.get("status") == "complete" else None
 
 
 def rows(
