@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import gzip
+import os
+import socket
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tnrank.data import read_array, read_mask
+import tnrank
+from tnrank import _reading
+from tnrank.data import CsvFormat, read_array, read_idx, read_mask
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex128", "int16", "uint8", "bool"])
@@ -69,6 +76,58 @@ def test_csv(tmp_path: Path, text: str, expected: list) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("1.234,5;2\n-3;1.234.567,25e1\n", {"decimal": ",", "thousands": "."}, [[1234.5, 2], [-3, 12345672.5]]),
+        ("1,5\t2\n", {"decimal": ","}, [[1.5, 2]]),
+        ('"1,234",2\n', {"thousands": ","}, [[1234, 2]]),
+        ('"1,5","2,5"\n', {"decimal": ","}, [[1.5, 2.5]]),
+        ("1,5\n2,5\n", {"decimal": ","}, [[1.5], [2.5]]),
+        ("1 234;2\n", {"thousands": " "}, [[1234, 2]]),
+        ("1\u202f234;2\n", {"thousands": "\u202f"}, [[1234, 2]]),
+        ("1_000,2\n", {"thousands": "_"}, [[1000, 2]]),
+        ("  1   2\n3 4\n", {"delimiter": " "}, [[1, 2], [3, 4]]),
+        ("1|2\n", {"delimiter": "|"}, [[1, 2]]),
+        ("2019,2020\n1,2\n", {"header": True}, [[1, 2]]),
+        (",a\n0,1\n1,5\n", {"index_column": True}, [[1], [5]]),
+        (",a\n0,1\n1,5\n", {"index_column": False}, [[0, 1], [1, 5]]),
+        ("x,1\ny,2\n", {"index_column": True}, [[1], [2]]),
+        ('"mean; in mm","b"\n1,2\n', {}, [[1, 2]]),
+        ('"a;b"\n1\n', {}, [[1]]),
+        ("1,2\r3,4\r", {}, [[1, 2], [3, 4]]),
+        ("Infinity,-inf\nNaN,+1e2\n", {}, [[np.inf, -np.inf], [np.nan, 100]]),
+    ],
+)
+def test_csv_in_other_styles(tmp_path: Path, text: str, options: dict, expected: list) -> None:
+    (tmp_path / "x.csv").write_text(text, encoding="utf-8", newline="")
+    np.testing.assert_array_equal(read_array(tmp_path / "x.csv", csv=CsvFormat(**options)), expected)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_csv_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.csv").write_bytes("größe,b\r\n1,2\r\n".encode(encoding))
+    np.testing.assert_array_equal(read_array(tmp_path / "x.csv"), [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "said"),
+    [
+        (",a,b\n0,1.5,2\n1,3,4\n", [[1.5, 2], [3, 4]], "counts the rows: it is left out, index_column=False keeps it"),
+        ('"","a"\n"1",5\n"2",6\n', [[5], [6]], "counts the rows: it is left out"),
+        ("a,b\n1,0.5,2\n2,1,1\n", [[0.5, 2], [1, 1]], "counts the rows: it is left out"),
+        (",0,1\n0,1.5,2\n1,3,4\n", [[1.5, 2], [3, 4]], "counts the rows: it is left out"),
+        (",a\nMazda RX4,5\nFiat,6\n", [[5], [6]], "holds words: it is left out"),
+        (",a\n10,5\n30,6\n", [[10, 5], [30, 6]], "it is read as data, index_column=True leaves it out"),
+    ],
+)
+def test_columns_without_a_name(tmp_path: Path, text: str, expected: list, said: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.warns(UserWarning, match=rf"x\.csv: the first column has no name in the header.*{said}"):
+        found = read_array(tmp_path / "x.csv")
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("1,2\n\n3,4,5\n", r"line 3: got 3 fields, needed 2 as in line 1 \(delimiter ','\)"),
@@ -77,6 +136,15 @@ def test_csv(tmp_path: Path, text: str, expected: list) -> None:
         ("a,1\n3,4\n", "line 1, field 1: 'a' is not a number; .* header row names only"),
         ("1,5;2,5\n", "'1,5' is not a number; write decimal points"),
         ("a b\n1 2\n", "line 2, field 1: '1 2' is not a number; separate fields by"),
+        ("1_000,2\n", "'1_000' is not a number; if that separates thousands, give thousands='_'"),
+        ('"1,234";2\n', "'1,234' is not a number; write decimal points, not commas, or give decimal=','"),
+        ("1,\uff12\n", "is not a number"),
+        ("1,1e999\n", "'1e999' is not a number that float64 can hold"),
+        ("1,2\0\n", "NUL characters: if it is UTF-16"),
+        ("a,b,c,d\n1,2\n", "line 1: the header has 4 names, line 2 has 2 fields"),
+        ("a,b\n7,0.5,2\n9,1,1\n", "line 1: the header has one name less .* give index_column=True"),
+        ('1,"2"3\n', "line 1: it has wrong quotes"),
+        ("1," + "9" * 200_000 + "\n", r"line 1, field 2: '9+\.\. is not a number"),
         ("a,b\n", "has no rows of numbers; line 1 reads 'a,b'"),
         ("\n\n", "has no rows"),
         ('1,"2\n3",4\n', "quoted fields over several lines"),
@@ -191,3 +259,58 @@ def test_masks(tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", np.array([0.0, np.nan, 2.0]))
     with pytest.raises(ValueError, match=r"2 of 3 in .* differ, the first is nan at index \(1,\)"):
         read_mask(tmp_path / "mask.npy", (3,))
+
+
+def test_files_that_are_no_files(tmp_path: Path) -> None:
+    """A named pipe would wait for a writer, and a device never ends."""
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s.npz"))
+        for name, kind in (("pipe.npy", "a named pipe"), ("zero.csv", "a device"), ("s.npz", "a socket")):
+            with pytest.raises(ValueError, match=rf"{name} is {kind}, needed a file on disk"):
+                read_array(tmp_path / name)
+    with pytest.raises(ValueError, match="is a named pipe"):
+        read_idx(tmp_path / "pipe.npy")
+    with pytest.raises(ValueError, match="is a named pipe"):
+        tnrank.load(tmp_path / "pipe.npy")
+    with pytest.raises(ValueError, match="NUL character"):
+        read_array("x\0.npy")
+
+
+def zeros_npy(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
+    """The header of an array without its entries."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def test_bombs_are_refused_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What expands a thousand times, and sizes that are only claimed."""
+    # As for 4 GiB in 4 MB, which would take longer to write.
+    monkeypatch.setattr(_reading, "_ALWAYS", 2**28)
+    count = 2**29
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as stream,
+    ):
+        stream.write(zeros_npy((count,), "|i1"))
+        for _ in range(count // 2**17):
+            stream.write(bytes(2**17))
+    with gzip.open(tmp_path / "bomb.gz", "wb", compresslevel=1) as packed:
+        packed.write(bytes([0, 0, 8, 3]) + (2**10).to_bytes(4, "big") * 3)
+        packed.write(bytes(2**20))
+    (tmp_path / "claims.npy").write_bytes(zeros_npy((2**40, 2**20)))
+    (tmp_path / "claims.idx").write_bytes(bytes([0, 0, 14, 4]) + b"\xff" * 16)
+    tracemalloc.start()
+    for name, said in (
+        ("bomb.npz", r"holds the array 'x' of 512 MiB, as files do that are made to fill the memory"),
+        ("claims.npy", "has 128 bytes, shape .* needs 9223372036854775936"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name} .*{said}"):
+            read_array(tmp_path / name)
+    for name, said in (("bomb.gz", "an array of 2 GiB"), ("claims.idx", "has 20 bytes")):
+        with pytest.raises(ValueError, match=rf"{name} .*{said}"):
+            read_idx(tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
 
+from tnrank._memory import available_memory as available_memory
 from tnrank.network._slicing import parse_limit
-
-_ELSEWHERE = 4 * 2**30
-"""Bytes, where the operating system does not say what is available."""
 
 
 def check_size(shape: tuple[int, ...], dtype: str, memory_limit: int | str | None, what: str, fix: str) -> None:
@@ -30,24 +27,6 @@ def check_size(shape: tuple[int, ...], dtype: str, memory_limit: int | str | Non
             f"{what} of order {len(shape)} and shape {listed} takes {_gib(prod(shape) * size)} in {dtype}, more than "
             f"the {_gib(bound * size)} of {given}: {fix}"
         )
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take."""
-    found = [_ELSEWHERE]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")] or found
-        group = Path("/sys/fs/cgroup")
-        most = (group / "memory.max").read_text().strip()
-        if most != "max":
-            used = int((group / "memory.current").read_text())
-            # Cached files count as used, and make room when asked to.
-            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            found.append(int(most) - used + int(stat.get("file", 0)))
-    except (OSError, ValueError, IndexError):
-        pass
-    return max(min(found), 2**26)
 
 
 def _gib(size: int) -> str:

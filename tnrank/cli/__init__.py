@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -19,4 +20,7 @@ def main() -> None:
     del rich
     from tnrank.cli._app import app
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown by its codes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="tnrank")

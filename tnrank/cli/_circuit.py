@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tnrank._check import shown
 from tnrank.cli import _console, _options
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _LINES = 40
 """Nodes of a tree that is printed as one."""
+_LOCATIONS = 65_536
+_WIDEST = 10**9
+_NO_WEIGHTS = "weights of that size fit into no memory"
 _WORDS = (
     (r"set ragged=True for short windows", "add --ragged for short windows"),
     (r"unknown (pooling|activation)='([^']*)': (.*)", r"unknown --\1 \2: \3"),
@@ -72,6 +76,8 @@ def circuit(
     """Show a factorization as a convolutional arithmetic circuit: layers, tensor network and dimension tree."""
     if save is not None:
         _console.check_new_file(save, (".png", ".svg", ".pdf"), overwrite)
+    _options.whole(features, "--features", -(10**6), _WIDEST, _NO_WEIGHTS)
+    _options.whole(classes, "--classes", -(10**6), _WIDEST, _NO_WEIGHTS)
     sizes = {"--features": features, "--channels": channels, "--window": window, "--pooling": pooling}
     sizes |= {"--activation": activation}
     flags = {"--shared": shared, "--ragged": ragged, "--shallow": shallow}
@@ -102,9 +108,9 @@ def circuit(
         from tnrank._files import write_atomically
 
         write_atomically(save, picture)
-        _console.errors().print(f"circuit, tensor network and dimension tree drawn in {save}")
+        _console.say(f"circuit, tensor network and dimension tree drawn in {save}", console=_console.errors())
     elif not json:
-        _console.errors().print("a picture of the three: add --save circuit.png")
+        _console.say("a picture of the three: add --save circuit.png", console=_console.errors())
 
 
 def _in_options(make: Callable[[], Circuit]) -> Circuit:
@@ -177,16 +183,21 @@ def _of_sizes(
 
 def _sides(text: str, option: str) -> tuple[int, ...]:
     """``8x8`` or ``64``."""
-    if not re.fullmatch(r"\d+(x\d+)*", text.strip().lower()):
-        raise ValueError(f"got {option} {text}, needed whole numbers such as 2 or 8x8")
-    return tuple(int(side) for side in text.strip().lower().split("x"))
+    if not re.fullmatch(r"[0-9]+(x[0-9]+)*", text.strip().lower()):
+        raise ValueError(f"got {option} {shown(text)[1:-1]}, needed whole numbers such as 2 or 8x8")
+    # Python refuses to read integers of thousands of digits.
+    sides = tuple(int(side[:40]) for side in text.strip().lower().split("x"))
+    _options.whole(prod(sides), f"the number of locations of {option}", 0, _LOCATIONS, "each is a node of the tree")
+    return sides
 
 
 def _list(text: str, option: str) -> list[int]:
     """``16`` or ``16,32``."""
-    if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
-        raise ValueError(f"got {option} {text}, needed whole numbers such as 16 or 16,32")
-    return [int(number) for number in text.split(",")]
+    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text.replace(" ", "")):
+        raise ValueError(f"got {option} {shown(text)[1:-1]}, needed whole numbers such as 16 or 16,32")
+    numbers = [int(number[:40]) for number in text.replace(" ", "").split(",")]
+    _options.whole(max(numbers), option, 0, _WIDEST, _NO_WEIGHTS)
+    return numbers
 
 
 def _show(found: Circuit) -> None:

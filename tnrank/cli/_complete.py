@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tnrank._reading import reading
 from tnrank.cli import _console, _options
 from tnrank.cli._ranks import read_tree
 from tnrank.cli._settings import tuples
@@ -53,6 +54,11 @@ def complete(
     ] = 0.1,
     center: Annotated[bool, typer.Option("--center", help="Subtract the mean of the observed entries first.")] = False,
     key: _options.Key = None,
+    delimiter: _options.Delimiter = None,
+    decimal: _options.Decimal = ".",
+    thousands: _options.Thousands = None,
+    header: _options.Header = None,
+    index_column: _options.IndexColumn = None,
     out: Annotated[Path | None, typer.Option(help="Also write the completed tensor to this .npy file.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder that the run folder is written into.")] = Path("runs"),
     resume: Annotated[
@@ -69,6 +75,11 @@ def complete(
     predictor, which puts the mean of the observed entries everywhere.
     """
     _console.limit_threads(threads)
+    _options.whole(rank, "--rank", 1, 10**6, "every factor has so many columns; leave it out to have it chosen")
+    _options.whole(seed, "--seed", 0, 2**63 - 1, "generators are seeded by 64 bits")
+    if std is not None and not 0 < std < float("inf"):
+        raise ValueError(f"--std is a finite number above 0, got {std}; leave it out to have it chosen")
+    csv = _options.csv_fields(delimiter, decimal, thousands, header, index_column)
     fields = {
         "rank": rank or 0,
         "std": std or 0.0,
@@ -81,6 +92,7 @@ def complete(
         "missing": missing,
         "key": key,
         "dtype": dtype,
+        "csv": None if csv is None else tuple(csv.items()),
     }
     if out is not None:
         _console.check_new_file(out, (".npy",), overwrite)
@@ -98,22 +110,29 @@ def complete_file(
     """Run the completion under a progress line, and write ``out``."""
     from tnrank.experiments import Completion
 
-    ready = _console.ready_backend(backend, fields["dtype"])
-    nested = None if tree is None else _tree(file, fields["key"], tree)
+    # Refused before a backend is imported.
+    Completion(source=str(file), **fields)
+    ready = _ready(backend, fields["dtype"])
+    nested = None if tree is None else _tree(file, fields["key"], tree, fields.get("csv"))
     return _carry_out(Completion(source=str(file), backend=ready, tree=nested, **fields), runs, out)
 
 
-def _tree(file: Path, key: str | None, tree: str) -> Any:
-    from tnrank.data import read_array
+def _ready(backend: str | None, dtype: str) -> str:
+    with _console.progress_line("importing what trains"):
+        return _console.ready_backend(backend, dtype)
 
-    return read_tree(tree, read_array(file, key).ndim).nested
+
+def _tree(file: Path, key: str | None, tree: str, csv: Any) -> Any:
+    from tnrank.data import CsvFormat, read_array
+
+    return read_tree(tree, read_array(file, key, csv=None if csv is None else CsvFormat(**dict(csv))).ndim).nested
 
 
 def _carry_out(recipe: Completion, runs: Path, out: Path | None, resume: Path | None = None, wait: bool = False) -> Run:
     from tnrank._files import write_atomically
     from tnrank.experiments import run
 
-    with _console.progress_line() as progress:
+    with _console.progress_line(f"completing {recipe.source} within {recipe.steps:,} steps") as progress:
         done = run(recipe, runs, progress=progress, resume=resume, wait=_console.waiting(wait, progress))
     if out is not None:
         write_atomically(out, (done.folder / "completed.npy").read_bytes())
@@ -123,11 +142,12 @@ def _carry_out(recipe: Completion, runs: Path, out: Path | None, resume: Path | 
 def _typed(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields whose options were given."""
     sources = {field: context.get_parameter_source(field) for field in fields}
-    return {
+    given = {
         field: value
         for field, value in fields.items()
         if (source := sources[field]) is not None and source.name == "COMMANDLINE"
     }
+    return given if fields["csv"] is None else {**given, "csv": fields["csv"]}
 
 
 def _resume(
@@ -141,16 +161,22 @@ def _resume(
 ) -> Run:
     """Go on with a run; what was typed besides has to be as it was, which the run checks."""
     from tnrank.experiments import Completion, read_config
+    from tnrank.experiments._recipe import read_field
+    from tnrank.experiments._run_folder import partial_of
 
     config = read_config(folder)
     if config.get("recipe") != Completion.name:
         name = config.get("recipe")
         raise ValueError(f"the run in {folder} is of the recipe {name!r}: tnrank reproduce {name} --resume {folder}")
-    own = {key: tuples(value) for key, value in config.get("fields", {}).items()} | typed
+    with reading(partial_of(folder) / "config.json", "cannot be read"):
+        saved = {key: tuples(value) for key, value in config["fields"].items()}
+        own = {key: read_field(Completion, key, value) for key, value in saved.items() if key != "preset"}
+        Completion(**own)
+    own |= typed
     own |= {} if file is None else {"source": str(file)}
-    ready = _console.ready_backend(backend or own["backend"], own["dtype"])
+    ready = _ready(backend or own["backend"], own["dtype"])
     if tree is not None:
-        own["tree"] = _tree(Path(own["source"]), own["key"], tree)
+        own["tree"] = _tree(Path(own["source"]), own["key"], tree, own.get("csv"))
     return _carry_out(Completion(**{**own, "backend": ready}), folder.parent, out, folder, wait)
 
 
@@ -168,10 +194,13 @@ def show_completion(done: Run, out: Path | None) -> None:
     )
     if "held_out_error" in facts and facts["held_out_error"] >= facts["mean_predictor_error"]:
         console.print(
-            "[yellow]not better than the mean:[/] the tensor may not be of low rank, or too few entries are "
-            "observed; try another --model, a smaller --rank or --center"
+            _console.styled(
+                ("not better than the mean:", "yellow"),
+                " the tensor may not be of low rank, or too few entries are observed; try another --model, a smaller "
+                "--rank or --center",
+            )
         )
-    console.print(f"completed tensor: [bold]{out or done.folder / 'completed.npy'}[/]", soft_wrap=True)
+    _console.say("completed tensor: ", (out or done.folder / "completed.npy", "bold"))
     if out is not None:
-        console.print(f"run folder: {done.folder}", soft_wrap=True)
-    console.print(f"factorization: {done.folder / 'factorization.safetensors'}", soft_wrap=True)
+        _console.say(f"run folder: {done.folder}")
+    _console.say(f"factorization: {done.folder / 'factorization.safetensors'}")

@@ -5,36 +5,59 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from tnrank.cli import _options
 from tnrank.cli._words import in_options
 
 if TYPE_CHECKING:
     from tnrank.experiments import Check, Table
 
 settings = {"debug": False}
-_EXPECTED = (ValueError, TypeError, OSError, ImportError, NotImplementedError, MemoryError)
+_EXPECTED = (ValueError, TypeError, OSError, ImportError, NotImplementedError, MemoryError, Warning)
+"""What the library raises on purpose; anything else is a fault of ours."""
+_USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""Names of files and words of errors are printed as they are; what has a style is a ``Text``."""
+_PATIENCE = 0.9
+"""Seconds after which a command says what it is doing."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def out() -> Console:
     """Standard output; tables keep their full width where it is no terminal."""
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 110))
+    console = Console(soft_wrap=False, **_PLAIN)
+    return console if console.is_terminal else Console(width=max(console.width, 110), **_PLAIN)
 
 
 def errors() -> Console:
     """Standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True, **_PLAIN)
+
+
+def styled(*parts: Any) -> Text:
+    """A line of plain parts and of ``(part, style)``; nothing in a part is read as markup."""
+    return Text.assemble(*(part if isinstance(part, str) else (str(part[0]), part[1]) for part in parts))
+
+
+def say(*parts: Any, console: Console | None = None) -> None:
+    """Print :func:`styled` parts as one line, which is not broken; to standard output unless told otherwise."""
+    (console or out()).print(styled(*parts), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """An error, as one line."""
+    say(("error:", "bold red"), " " + " ".join(text.split("\n")), console=errors())
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,42 +70,73 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 if not settings["debug"]:
                     warnings.showwarning = _show_warning
                 command(*args, **kwargs)
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # a full disk is found out here, not when Python ends
         except KeyboardInterrupt as stop:
-            errors().print(escape(str(stop) or "interrupted"))
+            say(str(stop) or "interrupted", console=errors())
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` does.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             raise typer.Exit(1) from None
-        except _EXPECTED as error:
-            if settings["debug"]:
+        except (typer.Exit, typer.Abort, _USAGE):
+            raise
+        except BaseException as error:
+            if settings["debug"] or (not isinstance(error, Exception) and type(error).__module__ == "builtins"):
                 raise
-            errors().print(f"[bold red]error:[/] {escape(_in_words(error))}")
+            complain(_in_words(error))
+            if isinstance(error, OSError):
+                _drop_output()
             raise typer.Exit(1) from None
 
     return wrapped
 
 
+def _drop_output() -> None:
+    """Nothing more can be written to standard output: what waits there would be an error at the end again."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """The words of a warning, without the source line that raised it."""
-    errors().print(f"[yellow]warning:[/] {escape(str(message))}")
+    """The words of a warning on one line, without the source line that raised it."""
+    text = in_options(" ".join(str(message).split()))
+    say(("warning:", "yellow"), f" {text}", console=errors())
 
 
 def _in_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return in_options(str(error)) or type(error).__name__
+    if isinstance(error, MemoryError) and not str(error):
+        return "there is not enough memory"
+    if isinstance(error, _EXPECTED) and str(error):
+        return in_options(str(error))
+    told = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    return f"tnrank failed, and not by your input ({told}): please report it with what tnrank --debug COMMAND shows"
 
 
 @contextmanager
-def progress_line() -> Iterator[Callable[[str], None] | None]:
-    """A function that shows a line of progress, rewritten in place; ``None`` where nobody watches."""
+def progress_line(what: str = "starting") -> Iterator[Callable[[str], None] | None]:
+    """A function that shows a line of progress, rewritten in place; ``None`` where nobody watches.
+
+    Until it is called the line says ``what`` is done. Where nobody watches, that is printed after a second.
+    """
     console = errors()
     if not console.is_terminal:
-        yield None
+        note = threading.Timer(_PATIENCE, say, (f"{what} ..",), {"console": console})
+        note.daemon = True
+        note.start()
+        try:
+            yield None
+        finally:
+            note.cancel()
         return
-    with console.status("starting") as status:
-        yield lambda line: status.update(escape(line))
+    with console.status(Text(what)) as status:
+        yield lambda line: status.update(Text(line))
 
 
 def waiting(wait: bool, progress: Callable[[str], None] | None) -> bool | Callable[[str], None]:
@@ -93,7 +147,7 @@ def waiting(wait: bool, progress: Callable[[str], None] | None) -> bool | Callab
 
     def once(line: str) -> None:
         if not lines:
-            errors().print(escape(line.rpartition(",")[0]))
+            errors().print(Text(line.rpartition(",")[0]))
             lines.append(line)
 
     return once
@@ -102,15 +156,15 @@ def waiting(wait: bool, progress: Callable[[str], None] | None) -> bool | Callab
 def show_table(table: Table, console: Console | None = None) -> None:
     """A table of an outcome."""
     console = console or out()
-    console.print(f"[bold]{escape(table.title)}[/]")
+    console.print(styled((table.title, "bold")))
     drawn = RichTable(box=None, pad_edge=False)
     for number, column in enumerate(table.columns):
-        drawn.add_column(escape(column), header_style="dim", no_wrap=number == 0)
+        drawn.add_column(Text(column), header_style="dim", no_wrap=number == 0)
     for row in table.rows:
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*map(Text, row))
     console.print(drawn)
     if table.note:
-        console.print(f"[dim]{escape(table.note)}[/]")
+        console.print(styled((table.note, "dim")))
     console.print()
 
 
@@ -118,18 +172,17 @@ def show_checks(checks: Sequence[Check], console: Console | None = None) -> None
     """The checks, and the verdict that follows from them."""
     console = console or out()
     for check in checks:
-        mark = "[green]holds[/]" if check.holds else "[red]fails[/]"
-        console.print(f"{mark}  {escape(check.claim)}: {escape(check.measured)}")
+        mark = ("holds", "green") if check.holds else ("fails", "red")
+        console.print(styled(mark, f"  {check.claim}: {check.measured}"))
     held = sum(check.holds for check in checks)
     color = "green" if held == len(checks) else "red"
     words = "holds" if held == len(checks) else "does not hold"
-    console.print(f"[bold {color}]verdict: {words}[/] ({held} of {len(checks)} claims)")
+    console.print(styled((f"verdict: {words}", f"bold {color}"), f" ({held} of {len(checks)} claims)"))
 
 
 def limit_threads(count: int) -> None:
     """Have NumPy and PyTorch use ``count`` threads if they are not imported yet; 0 leaves it to them."""
-    if count < 0:
-        raise ValueError(f"threads is a number from 0 (all cores) on, got {count}")
+    _options.whole(count, "--threads", 0, 1024, "0 uses all cores")
     if count and "numpy" not in sys.modules:
         for name in _THREADS:
             os.environ.setdefault(name, str(count))

@@ -29,28 +29,29 @@ def demo(backend: _options.Backend = None, out: _options.Out = Path("runs"), thr
     console.rule("2 of 3: ranks of 1,797 handwritten digits, a tensor of 1797 x 8 x 8", align="left")
     whole, holed, hidden = _files(images, out)
     command = f"tnrank ranks {whole} --tree '{_TREE}' --rtol 1e-2"
-    console.print(f"[dim]$ {command}[/]", soft_wrap=True)
+    _console.say((f"$ {command}", "dim"))
     report = rank_file(whole, _TREE, 1e-2)
     print(report)
     picture = out / "digits-spectra.png"
     draw_spectra(report, picture)
-    console.print(f"singular values drawn in [bold]{picture}[/]", soft_wrap=True)
+    _console.say("singular values drawn in ", (picture, "bold"))
 
     console.print()
     console.rule("3 of 3: the same images with 40 % of their pixels missing", align="left")
-    console.print(
-        f"[dim]$ tnrank complete {holed} --model htf --tree '{_TREE}' --steps 6000 --runs {out}[/]",
-        soft_wrap=True,
-    )
+    _console.say((f"$ tnrank complete {holed} --model htf --tree '{_TREE}' --steps 6000 --runs {out}", "dim"))
     fields = {"model": "htf", "steps": 6000, "dtype": "float32", "key": None}
     done = complete_file(holed, backend, _TREE, out, None, fields)
     show_completion(done, None)
     recovered, mean = _recovery(images, hidden, done.folder / "completed.npy")
+    share = 1 - (recovered / mean) ** 2
     console.print(
-        f"The pixels that we hid: root mean squared error [bold]{recovered:.3f}[/], "
-        f"mean predictor {mean:.3f} ({1 - (recovered / mean) ** 2:.0%} of the variance recovered)"
+        _console.styled(
+            "The pixels that we hid: root mean squared error ",
+            (f"{recovered:.3f}", "bold"),
+            f", mean predictor {mean:.3f} ({share:.0%} of the variance recovered)",
+        )
     )
-    console.print(f"\nAll files lie in [bold]{out.resolve()}[/]", soft_wrap=True)
+    _console.say("\nAll files lie in ", (out.resolve(), "bold"))
 
 
 def _files(images: Any, out: Path) -> tuple[Path, Path, Any]:

@@ -22,14 +22,34 @@ def is_large(array: Any, memory: int) -> bool:
     return 4 * size > memory
 
 
+def default_rtol(array: Any) -> float:
+    """The tolerance where none is given: that of passes over a file, or of the rounding of its numbers."""
+    from tnrank import linalg
+
+    if array.dtype.itemsize > 2 or array.dtype.kind != "f":
+        return DEFAULT_RTOL
+    return max(DEFAULT_RTOL, linalg.default_rtol(array.shape, "float16"))
+
+
+@contextmanager
+def said_where_slow(file: Path, x: Any) -> Iterator[None]:
+    """Say after a second that a large array is measured."""
+    if getattr(x, "nbytes", 0) < _WORTH_IT:
+        yield
+        return
+    with _console.progress_line(f"measuring {file}"):
+        yield
+
+
 def compress_file(file: Path, array: Any, tree: Any, rtol: float, memory: int) -> Any:
     """The hierarchical Tucker format of a mapped array, and a note on it to standard error."""
     from tnrank.factorizations import compress
 
     size = array.size * array.dtype.itemsize
-    _console.errors().print(
+    _console.say(
         f"{file} has {_size(size)}, more than a quarter of --memory: it is compressed to a hierarchical Tucker tensor "
-        f"with a relative error of at most {rtol:g}, and the ranks are those of that tensor"
+        f"with a relative error of at most {rtol:g}, and the ranks are those of that tensor",
+        console=_console.errors(),
     )
     with progress_bar() as progress:
         return compress(array, tree, rtol, memory=memory, progress=progress)
@@ -52,10 +72,11 @@ def compress_in_memory(file: Path, array: Any, tree: Any, rtol: float, memory: i
                 found = compress(array, tree, share, memory=min(memory, 2 * size), progress=progress)
             except ValueError:  # too large still, or with entries that cannot be measured, which is said later
                 continue
-        _console.errors().print(
+        _console.say(
             f"{file} has {_size(array.size * array.dtype.itemsize)}: it is compressed to a hierarchical Tucker tensor "
             f"with a relative error of at most {share:.2g}, and the ranks are those of that tensor; --method qr "
-            "measures it as it is"
+            "measures it as it is",
+            console=_console.errors(),
         )
         return found
     return None
@@ -70,7 +91,7 @@ def progress_bar() -> Iterator[Callable[[str, float], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
         tasks: dict[str, Any] = {}
 
@@ -84,9 +105,10 @@ def progress_bar() -> Iterator[Callable[[str, float], None] | None]:
 
 def note_on_patience(file: Path, array: Any) -> None:
     """Say that a large file takes its time."""
-    _console.errors().print(
+    _console.say(
         f"{file} has {_size(array.size * array.dtype.itemsize)} and is not of low rank to that tolerance: it is "
-        "measured as it is, which may take a minute"
+        "measured as it is, which may take a minute",
+        console=_console.errors(),
     )
 
 

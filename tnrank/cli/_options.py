@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from tnrank._check import shown
 
 Backend = Annotated[
     str | None,
@@ -38,3 +40,52 @@ Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that is at work in the same folder, and then go on.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output file that exists.")]
+Delimiter = Annotated[
+    str | None,
+    typer.Option("--delimiter", help="Of a .csv: a character, or tab or space; else found.", show_default=False),
+]
+Decimal = Annotated[str, typer.Option("--decimal", help="Decimal sign of a .csv: . or ,")]
+Thousands = Annotated[
+    str | None,
+    typer.Option("--thousands", help="What groups digits by three in a .csv, such as ,", show_default=False),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Whether the first row of a .csv holds names; else found.", show_default=False
+    ),
+]
+IndexColumn = Annotated[
+    bool | None,
+    typer.Option(
+        "--index-column/--no-index-column",
+        help="Whether the first column of a .csv holds names or numbers of rows; else found.",
+        show_default=False,
+    ),
+]
+_CHARACTERS = {"tab": "\t", "\\t": "\t", "space": " "}
+
+
+def csv_fields(
+    delimiter: str | None, decimal: str, thousands: str | None, header: bool | None, index_column: bool | None
+) -> dict[str, Any] | None:
+    """What was said of a .csv file as fields of ``CsvFormat``; ``None`` if that is nothing."""
+    characters = {"delimiter": delimiter, "thousands": thousands}
+    fields: dict[str, Any] = {k: _CHARACTERS.get(v, v) for k, v in characters.items() if v is not None}
+    fields |= {"decimal": decimal} if decimal != "." else {}
+    return {
+        **fields,
+        **{k: v for k, v in (("header", header), ("index_column", index_column)) if v is not None},
+    } or None
+
+
+def whole(value: int | None, name: str, least: int, most: int, why: str) -> None:
+    """Refuse a number that is out of range or absurd; ``why`` is the reason of the upper limit.
+
+    Raises:
+        ValueError: with the limit.
+    """
+    if value is not None and value < least:
+        raise ValueError(f"{name} is a whole number from {least} on, got {shown(value)}")
+    if value is not None and value > most:
+        raise ValueError(f"{name} is at most {most:,}, got {shown(value)}: {why}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tnrank._check import shown
 from tnrank.cli import _console, _options
 
 
@@ -29,6 +31,11 @@ def ranks(
     ] = None,
     method: Annotated[str, typer.Option(help="qr (accurate), gram (faster, to sqrt(eps)), or auto.")] = "auto",
     key: _options.Key = None,
+    delimiter: _options.Delimiter = None,
+    decimal: _options.Decimal = ".",
+    thousands: _options.Thousands = None,
+    header: _options.Header = None,
+    index_column: _options.IndexColumn = None,
     memory: Annotated[
         str, typer.Option(help="What to use; .npy files of more than a quarter of it are read in chunks.")
     ] = "1 GiB",
@@ -48,7 +55,8 @@ def ranks(
         _console.check_new_file(save, (".safetensors",), overwrite)
         if file.suffix.lower() == ".safetensors":
             raise ValueError(f"{file} holds a factorization already: --save is for arrays")
-    report, x = _measured(file, tree, rtol, key, method, memory, save is not None)
+    csv = _options.csv_fields(delimiter, decimal, thousands, header, index_column)
+    report, x = _measured(file, tree, rtol, key, method, memory, save is not None, csv)
     if save is not None:
         # Before anything is printed: an error leaves standard output empty.
         _save(x, report, rtol, save)
@@ -60,7 +68,7 @@ def ranks(
         print(report)
     if plot is not None:
         draw_spectra(report, plot)
-        _console.errors().print(f"singular values and dimension tree drawn in {plot}")
+        _console.say(f"singular values and dimension tree drawn in {plot}", console=_console.errors())
 
 
 def rank_file(
@@ -81,7 +89,14 @@ def rank_file(
 
 
 def _measured(
-    file: Path, tree: str | None, rtol: float | None, key: str | None, method: str, memory: str, to_save: bool
+    file: Path,
+    tree: str | None,
+    rtol: float | None,
+    key: str | None,
+    method: str,
+    memory: str,
+    to_save: bool,
+    csv: dict[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """The report, and what was measured: an array or a factorization."""
     import tnrank
@@ -93,9 +108,13 @@ def _measured(
     if file.suffix.lower() == ".safetensors":
         if key is not None:
             raise ValueError(f"{file} holds one factorization, got --key {key}: a key names an array of an .npz file")
+        if csv is not None:
+            raise ValueError(f"{file} is no .csv file, got --{next(iter(csv)).replace('_', '-')}")
         x = tnrank.load(file)
     else:
-        x = _read(file, key)
+        x, step = _read(file, key, csv)
+        if step is not None and rtol is None:
+            rtol = _rounding_of_pixels(file, x, step)
         first = None if tree == "auto" else read_tree(tree, x.ndim)
         if _large.is_large(x, limit) and file.suffix.lower() == ".npy":
             if method == "qr":
@@ -103,7 +122,7 @@ def _measured(
                     f"{file} is read in chunks and measured by Gram matrices, got --method qr: raise --memory above "
                     f"four times its size, or leave --method out"
                 )
-            rtol = _large.DEFAULT_RTOL if rtol is None else rtol
+            rtol = _large.default_rtol(x) if rtol is None else rtol
             x, method = _large.compress_file(file, x, first, rtol, limit), "auto"
         elif to_save and rtol is None:
             raise ValueError("--save needs the relative error that the compressed tensor may have: give --rtol")
@@ -117,10 +136,14 @@ def _measured(
         else:
             x = _in_memory(file, x)
     if tree == "auto":
-        suggestion = tnrank.ranks.suggest_tree(x, rtol=rtol)
-        _console.errors().print(f"tree chosen from the data: {suggestion.tree.text}")
-        return tnrank.rank_report(x, tree=suggestion.tree, rtol=rtol, method=method), x
-    return tnrank.rank_report(x, tree=read_tree(tree, x.ndim), rtol=rtol, method=method), x
+        with _large.said_where_slow(file, x):
+            suggestion = tnrank.ranks.suggest_tree(x, rtol=rtol)
+        _console.say(f"tree chosen from the data: {suggestion.tree.text}", console=_console.errors())
+        nested = suggestion.tree
+    else:
+        nested = read_tree(tree, x.ndim)
+    with _large.said_where_slow(file, x):
+        return tnrank.rank_report(x, tree=nested, rtol=rtol, method=method), x
 
 
 def _save(x: Any, report: Any, rtol: float | None, path: Path) -> None:
@@ -128,35 +151,60 @@ def _save(x: Any, report: Any, rtol: float | None, path: Path) -> None:
     from tnrank import HierarchicalTucker
 
     if not isinstance(x, HierarchicalTucker):
+        x = x.astype("float32") if x.dtype.itemsize == 2 else x
         x = HierarchicalTucker.from_dense(x, report.tree, rtol=rtol)
     elif x.tree != report.tree:
         x = x.change_tree(report.tree)
     x.save(path)
-    _console.errors().print(
-        f"hierarchical Tucker tensor of {sum(a.size for a in x.nodes.values()):,} numbers saved in {path}"
-    )
+    count = sum(a.size for a in x.nodes.values())
+    _console.say(f"hierarchical Tucker tensor of {count:,} numbers saved in {path}", console=_console.errors())
 
 
-def _read(file: Path, key: str | None) -> Any:
-    from tnrank.data import read_array
+def _read(file: Path, key: str | None, csv: dict[str, Any] | None) -> tuple[Any, float | None]:
+    """The array of a file in its own dtype, and the step that pixels are rounded to."""
+    from tnrank.data import CsvFormat
+    from tnrank.data._files import read_rounded
 
     try:
-        x = read_array(file, key, native=False)
+        x, step = read_rounded(file, key, None if csv is None else CsvFormat(**csv))
     except ValueError as error:
         if "unknown suffix" in str(error):
             raise ValueError(f"{error} .safetensors") from None
         raise
     if x.ndim < 2:
         raise ValueError(f"{file} has shape {x.shape}: ranks are those of a matrix or a tensor")
-    return x
+    return x, step
+
+
+def _rounding_of_pixels(file: Path, x: Any, step: float) -> float | None:
+    """The tolerance below which the singular values of a picture are rounding, or nothing if it is exact.
+
+    Values off by half a step at most change singular values by no more than the norm of such an error, here relative to
+    the norm of the picture; of black and white pictures nothing was rounded.
+    """
+    import numpy as np
+
+    level = float(np.sqrt(np.mean(np.square(x)))) if x.size else 0.0
+    if step >= 1 or level == 0:
+        return None
+    rtol = min(step / 2 / level, 0.5)
+    _console.say(
+        f"{file} has pixels in steps of 1/{round(1 / step)}, and what is smaller is rounding: singular values up to "
+        f"{rtol:.2g} of the largest count as zero; --rtol 1e-12 takes the pixels as exact",
+        console=_console.errors(),
+    )
+    return rtol
 
 
 def _in_memory(file: Path, x: Any) -> Any:
     import numpy as np
 
-    # Factorizing images or counts as they are stored would be integer arithmetic.
-    x = np.asarray(x, np.float64 if x.dtype.kind in "biu" or x.dtype.itemsize == 2 else x.dtype.newbyteorder("="))
-    if x.dtype.kind == "f" and np.isnan(x).any():
+    # Factorizing images or counts as they are stored would be integer arithmetic; half precision stays, since the
+    # rounding of its numbers decides what counts as zero.
+    widest = np.complex128 if x.dtype.kind == "c" else np.float64
+    exact = x.dtype.kind in "biu" or x.dtype.itemsize > np.dtype(widest).itemsize
+    x = np.asarray(x, widest if exact else x.dtype.newbyteorder("="))
+    if x.dtype.kind in "fc" and np.isnan(x).any():
         raise ValueError(
             f"{int(np.isnan(x).sum()):,} of {x.size:,} entries of {file} are NaN, and their ranks are "
             f"unknown: fill them in first, tnrank complete {file} --out COMPLETED.npy"
@@ -188,10 +236,12 @@ def read_tree(text: str | None, order: int) -> Any:
     if text in ("balanced", "linear", "star"):
         return getattr(DimensionTree, text)(order)
     try:
-        nested = literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's doubts about text that is refused right after
+            nested = literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         raise ValueError(
-            f"a tree is balanced, linear, star, or nested modes such as '((0,1),(2,3))', got {text!r}"
+            f"a tree is balanced, linear, star, or nested modes such as '((0,1),(2,3))', got {shown(text)}"
         ) from None
     return DimensionTree(nested)
 

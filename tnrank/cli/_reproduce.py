@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tnrank._reading import reading
 from tnrank.cli import _console, _options
 from tnrank.cli._settings import Settings, preset_of, read_settings, tuples
 
@@ -48,6 +49,7 @@ def reproduce(
     """
     known = preset or preset_of(resume, config) or "quick"
     _console.limit_threads(int(known == "quick") if threads is None else threads)
+    _options.whole(steps, "--steps", 1, 2**31 - 1, "steps are counted in 32 bits")
     _check_seeds(name, seed, seeds)
     settings = read_settings(config, preset, backend, dtype, set_ or [], {"seed": seed, "seeds": seeds})
     if settings.grid:
@@ -86,20 +88,19 @@ def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Pa
 
     if resume is not None:
         settings = _resumed(resume, name, settings)
-    recipe = settings.recipe(name)
+    with _console.progress_line("importing what trains"):
+        recipe = settings.recipe(name)
     if steps is not None:
         recipe = recipe.limited(steps)
-    with _console.progress_line() as progress:
+    with _console.progress_line(f"running the recipe {name}") as progress:
         return run(recipe, out, progress=progress, resume=resume, wait=_console.waiting(wait, progress))
 
 
 def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
-    if seed is not None and seed < 0:
-        raise ValueError(f"a seed is a whole number from 0 on, got {seed}")
+    _options.whole(seed, "a seed", 0, 2**63 - 1, "generators are seeded by 64 bits")
+    _options.whole(seeds, "--seeds", 1, 10_000, "each seed is a run of its own")
     if seeds is None:
         return
-    if seeds < 1:
-        raise ValueError(f"--seeds is a whole number from 1 on, got {seeds}")
     from dataclasses import fields
 
     from tnrank.experiments import recipes as known
@@ -114,12 +115,18 @@ def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
 def _resumed(folder: Path, name: str, settings: Settings) -> Settings:
     """The settings of a run that did not end, under those that were typed besides."""
     from tnrank.experiments import read_config
+    from tnrank.experiments._run_folder import partial_of
 
     config = read_config(folder)
     if config.get("recipe") != name:
         raise ValueError(f"the run in {folder} is of the recipe {config.get('recipe')!r}, not {name!r}")
-    fields = {key: tuples(value) for key, value in config.get("fields", {}).items()}
+    from tnrank.experiments import make_recipe
+
+    fields = {key: tuples(value) for key, value in config["fields"].items()}
     preset, backend, dtype = (fields.pop(key, None) for key in ("preset", "backend", "dtype"))
+    with reading(partial_of(folder) / "config.json", "cannot be read"):
+        own = make_recipe(name, preset, backend=backend, dtype=dtype, **fields)
+        preset, backend, dtype = own.preset, own.backend, own.dtype
     return Settings(
         settings.preset or preset,
         settings.backend or backend,
@@ -138,5 +145,5 @@ def show_run(done: Run) -> None:
     if done.outcome.checks:
         _console.show_checks(done.outcome.checks, console)
     files = ", ".join(sorted(path.name for path in done.folder.iterdir()))
-    console.print(f"\n{done.seconds:.0f} s; written to [bold]{done.folder}[/]", soft_wrap=True)
-    console.print(f"[dim]{files}[/]")
+    _console.say(f"\n{done.seconds:.0f} s; written to ", (done.folder, "bold"))
+    console.print(_console.styled((files, "dim")))

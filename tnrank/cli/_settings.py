@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tnrank._reading import read_bytes, read_json, reading
 from tnrank.cli import _console
 
 if TYPE_CHECKING:
@@ -75,10 +75,9 @@ def read_settings(
 def _read(config: Path) -> dict[str, Any]:
     import tomllib
 
-    try:
-        found = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{config} is not a TOML file: {error}") from None
+    config.stat()  # a file that is missing is one that the person named, not one that has similar neighbors
+    with reading(config, "is not a TOML file") as file:
+        found = tomllib.loads(read_bytes(file, 20).decode("utf-8"))
     return {name.replace("-", "_"): value for name, value in found.items()}
 
 
@@ -102,7 +101,7 @@ def preset_of(folder: Path | None, config: Path | None) -> str | None:
         else:
             path = folder / "sweep.json"
         try:
-            return str(json.loads(path.read_bytes())["fields"]["preset"])
+            return str(read_json(path)["fields"]["preset"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
     if config is not None:

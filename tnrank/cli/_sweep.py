@@ -63,6 +63,10 @@ def sweep(
     """
     known = preset or preset_of(resume, config) or "quick"
     _console.limit_threads(int(known == "quick" or bool(workers)) if threads is None else threads)
+    _options.whole(seeds, "--seeds", 1, 100_000, "each seed is a run with a folder of its own at every point")
+    _options.whole(steps, "--steps", 1, 2**31 - 1, "steps are counted in 32 bits")
+    _options.whole(workers, "--workers", 1, 1024, "each is a process that imports the frameworks")
+    _options.whole(batch, "--batch", -(2**63), 100_000, "so many cells are compiled into one call")
     if workers is not None and dask is not None:
         raise ValueError("got --workers and --dask: one of them does the work")
     settings = read_settings(config, preset, backend, dtype, set_ or [])
@@ -71,12 +75,14 @@ def sweep(
 
     typed: dict[str, Any] = dict(settings.fields)
     if resume is None:
-        typed |= _ready(name, settings, points)
+        with _console.progress_line("importing what trains"):
+            typed |= _ready(name, settings, points)
     else:
-        _make_ready(resume)
+        with _console.progress_line(f"reading what is complete in {resume}"):
+            _make_ready(resume)
         given = {"backend": settings.backend, "dtype": settings.dtype}
         typed |= {field: value for field, value in given.items() if value is not None}
-    with _executor(workers, dask) as executor, _console.progress_line() as progress:
+    with _executor(workers, dask) as executor, _console.progress_line(f"sweeping the recipe {name}") as progress:
         done = carry_out(
             name,
             points if points or resume is None else None,
@@ -95,10 +101,9 @@ def sweep(
     _show(done)
     if done.failed:
         first = done.failed[0]
-        _console.errors().print(
-            f"[bold red]error:[/] {len(done.failed):,} of {len(done.rows):,} cells failed, the first of them cell "
-            f"{first['cell']}: {first.get('failure', 'it is missing')}",
-            markup=True,
+        _console.complain(
+            f"{len(done.failed):,} of {len(done.rows):,} cells failed, the first of them cell "
+            f"{first['cell']}: {first.get('failure', 'it is missing')}"
         )
         raise typer.Exit(1)
 
@@ -163,8 +168,8 @@ def _show(done: Sweep) -> None:
     _console.show_table(_by_point(done), console)
     again = len(done.rows) - done.computed
     told = f"; {again:,} cell{'s were' if again != 1 else ' was'} complete before" if again else ""
-    console.print(f"{done.seconds:.0f} s; written to [bold]{done.folder}[/]{told}", soft_wrap=True)
-    console.print(f"table: [bold]{done.table}[/]", soft_wrap=True)
+    _console.say(f"{done.seconds:.0f} s; written to ", (done.folder, "bold"), told)
+    _console.say("table: ", (done.table, "bold"))
 
 
 def _by_point(done: Sweep) -> Table:

@@ -23,6 +23,11 @@ _WORDS = (
     (r"tnrank\.complete\b", "tnrank complete"),
     (r"; 0 holds none out", "; --hold-out 0 holds none out, and then no error is measured"),
     (r"^hold_out is", "--hold-out is"),
+    (r"convert to float32 or float64 first, or give rtol$", "give --rtol, such as --rtol 2e-2"),
+    (r"give (delimiter|decimal|thousands)=", r"give --\1 "),
+    (r"\bindex_column=True\b", "--index-column"),
+    (r"\bindex_column=False\b", "--no-index-column"),
+    (r"\bheader=True\b", "--header"),
     (r"^(rank|depth|steps|std) is", r"--\1 is"),
     (r"a tree belongs to the model htf, got model (\w+)", r"--tree belongs to --model htf, got --model \1"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tnrank.data._csv import CsvFormat as CsvFormat
 from tnrank.data._digits import digits as digits
 from tnrank.data._files import read_array as read_array
 from tnrank.data._files import read_mask as read_mask

@@ -2,79 +2,267 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import math
+import re
+import warnings
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tnrank._check import shown
+from tnrank._reading import decimal_number, read_bytes, reading
+
 _DELIMITERS = ("\t", ";", ",")  # a comma next to one of the others is a decimal comma
 _MISSING = frozenset({"", "na", "n/a", "null", "none"})
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SHARE = 12
+"""Bytes that the text and the numbers of a file take for one of its own."""
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_LONGEST = 10_000
+"""Characters of one field; the longest float64 in full has 1,078."""
 
 
-def read_csv(path: Path) -> np.ndarray[Any, Any]:
-    """The matrix in a delimited text file; empty fields are NaN, one header row is left out.
+@dataclass(frozen=True)
+class CsvFormat:
+    """How numbers are written in a delimited text file.
 
-    The delimiter is a tab, a semicolon or a comma, whichever the first line has. Blank lines and lines that
-    start with ``#`` are skipped. A first row of words is a header.
+    Attributes:
+        delimiter: one character between fields; ``" "`` is any run of blanks. ``None`` finds a tab, a semicolon or a
+            comma.
+        decimal: ``"."`` or ``","``.
+        thousands: the character between groups of three digits, such as ``","``; ``None`` allows none.
+        header: whether the first row holds names and is left out; ``None`` leaves out one of words only.
+        index_column: whether the first column holds names or numbers of rows and is left out; ``None`` leaves it out,
+            with a warning, if it has no name in the header and counts the rows or holds words.
 
     Raises:
-        ValueError: if a field is not a number, the rows differ in length, or there is none; the line is
-            named.
+        TypeError: if an attribute is of another type.
+        ValueError: if one character has two meanings.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tnrank.data import CsvFormat, read_array
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "europe.csv"
+        >>> _ = path.write_text("1.234,5;2\\n3;4,25\\n")
+        >>> read_array(path, csv=CsvFormat(decimal=",", thousands="."))
+        array([[1234.5 ,    2.  ],
+               [   3.  ,    4.25]])
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = file.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    if not kept:
-        raise ValueError(f"{path} has no rows")
-    delimiter = next((d for d in _DELIMITERS if d in kept[0][1]), ",")
-    fields = list(csv.reader((line for _, line in kept), delimiter=delimiter, skipinitialspace=True))
-    if len(fields) != len(kept):
-        raise ValueError(f"{path} has quoted fields over several lines, needed numbers only")
-    header = _is_header(fields[0])
-    first = 1 if header else 0
-    if first == len(fields):
-        raise ValueError(f"{path} has no rows of numbers; line {kept[0][0]} reads {kept[0][1][:60]!r}")
-    width = len(fields[first])
-    out = np.empty((len(fields) - first, width))
-    for row, (entries, (number, _)) in enumerate(zip(fields[first:], kept[first:], strict=True)):
-        if len(entries) != width:
+
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    header: bool | None = None
+    index_column: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("delimiter", "decimal", "thousands"):
+            value = getattr(self, name)
+            if value is None and name != "decimal":
+                continue
+            if not isinstance(value, str):
+                raise TypeError(f"{name} is one character, got {shown(value)}")
+            if len(value) != 1 or value.isalnum() or value in '+-"\r\n\0#':
+                raise ValueError(f"{name} is one character that is no part of a number or quote, got {shown(value)}")
+        if self.decimal not in ".,":
+            raise ValueError(f"decimal is '.' or ',', got {shown(self.decimal)}")
+        for name in ("header", "index_column"):
+            if not isinstance(getattr(self, name), (bool, type(None))):
+                raise TypeError(f"{name} is True, False or None, got {shown(getattr(self, name))}")
+        if self.decimal == self.thousands:
             raise ValueError(
-                f"{path}, line {number}: got {len(entries)} fields, needed {width} as in line "
-                f"{kept[first][0]} (delimiter {delimiter!r})"
+                f"decimal={self.decimal!r} and thousands={self.thousands!r} give one character two meanings"
             )
-        for column, entry in enumerate(entries):
-            value = _number(entry)
-            if value is None:
-                raise ValueError(f"{path}, line {number}, field {column + 1}: {_explain(entry, delimiter)}")
-            out[row, column] = value
-    return out
 
 
-def _is_header(entries: list[str]) -> bool:
+class _Row(NamedTuple):
+    line: int
+    fields: list[str]
+
+
+def read_csv(path: Path, form: CsvFormat | None = None) -> np.ndarray[Any, Any]:
+    """The matrix in a delimited text file; empty fields are NaN, one header row is left out.
+
+    UTF-8, or UTF-16 and UTF-32 with their marks. Blank lines and lines that start with ``#`` are skipped.
+
+    Raises:
+        ValueError: if a field is not a number, the rows differ in length, or there is none; the line is named.
+    """
+    form = CsvFormat() if form is None else form
+    with reading(path) as file:
+        kept = _lines(file)
+        delimiter = form.delimiter or _delimiter([line for _, line in kept[:2]], form)
+        rows = _split(file, kept, delimiter)
+        header, rows = _header(next(rows), rows, form)
+        first = next(rows, None)
+        if first is None:
+            raise ValueError(f"{file} has no rows of numbers; line {kept[0][0]} reads {kept[0][1][:60]!r}")
+        width = len(first.fields)
+        if header and len(header.fields) not in ((width, width - 1) if form.index_column is not False else (width,)):
+            raise ValueError(
+                f"{file}, line {header.line}: the header has {len(header.fields)} names, line {first.line} has {width} "
+                f"fields (delimiter {delimiter!r})"
+            )
+        apart = form.index_column or (form.index_column is None and _nameless(header, width))
+        if apart and width < 2:
+            raise ValueError(f"{file} has one column, and index_column=True leaves none: needed two or more")
+        numbers, names = array("d"), []
+        for row in chain([first], rows):
+            if len(row.fields) != width:
+                raise ValueError(
+                    f"{file}, line {row.line}: got {len(row.fields)} fields, needed {width} as in line {first.line} "
+                    f"(delimiter {delimiter!r})"
+                )
+            if apart:
+                names.append(row.fields[0])
+            for column in range(1 if apart else 0, width):
+                value = _number(row.fields[column], form)
+                if value is None:
+                    told = _explain(row.fields[column], delimiter, form, row is first)
+                    raise ValueError(f"{file}, line {row.line}, field {column + 1}: {told}")
+                numbers.append(value)
+        table = np.frombuffer(numbers, np.float64).reshape(len(names) if apart else -1, width - apart).copy()
+        if not apart or form.index_column:
+            return table
+        kept_names = _index_as_data(file, header, names, form)
+        return table if kept_names is None else np.column_stack([kept_names, table])
+
+
+def _header(top: _Row, rows: Iterator[_Row], form: CsvFormat) -> tuple[_Row | None, Iterator[_Row]]:
+    """The header, if the top row is one, and the rows that follow."""
+    second = next(rows, None)
+    rest = rows if second is None else chain([second], rows)
+    is_header = form.header
+    if is_header is None:
+        is_header = _is_header(top.fields, form) or _is_numbered(top.fields, second)
+    return (top, rest) if is_header else (None, chain([top], rest))
+
+
+def _is_numbered(entries: list[str], second: _Row | None) -> bool:
+    """Whether columns and rows are numbered from 0 on, as pandas does where they have no names."""
+    numbered = len(entries) > 1 and entries == ["", *map(str, range(len(entries) - 1))]
+    return numbered and second is not None and second.fields[0] == "0"
+
+
+def _lines(file: Path) -> list[tuple[int, str]]:
+    """The numbered lines that are neither blank nor comments."""
+    raw = read_bytes(file, _SHARE)
+    encoding = next((name for mark, name in _ENCODINGS if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        told = encoding.removesuffix("-sig").upper()
+        raise ValueError(f"{file} is not {told} text ({error.reason} at byte {error.start})") from error
+    if "\0" in text:
+        raise ValueError(f"{file} is no text, it has NUL characters: if it is UTF-16 without a mark, save it as UTF-8")
+    lines = enumerate(io.StringIO(text, newline=None), 1)
+    kept = [(number, line.rstrip("\n")) for number, line in lines if line.strip() and not line.startswith("#")]
+    if not kept:
+        raise ValueError(f"{file} has no rows")
+    return kept
+
+
+def _delimiter(lines: list[str], form: CsvFormat) -> str:
+    """The delimiter of the last line, the first of which may be a header; what is in quotes is none."""
+    for line in reversed(lines):
+        bare = _QUOTED.sub("", line)
+        for delimiter in _DELIMITERS:
+            # Where numbers have commas in them, only quotes tell those from delimiters.
+            if delimiter in bare and (bare != line or delimiter not in (form.decimal, form.thousands)):
+                return delimiter
+    return ";" if "," in (form.decimal, form.thousands) else ","
+
+
+def _split(file: Path, kept: list[tuple[int, str]], delimiter: str) -> Iterator[_Row]:
+    for number, line in kept:
+        if '"' not in line:
+            yield _Row(number, line.split() if delimiter == " " else line.split(delimiter))
+            continue
+        text = " ".join(line.split()) if delimiter == " " else line
+        try:
+            (fields,) = csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True)
+        except (csv.Error, ValueError) as error:
+            told = "quoted fields over several lines" if "unexpected end" in str(error) else f"wrong quotes ({error})"
+            raise ValueError(f"{file}, line {number}: it has {told}, needed numbers only") from None
+        yield _Row(number, fields)
+
+
+def _is_header(entries: list[str], form: CsvFormat) -> bool:
     """Whether all fields that are not empty are words."""
     named = [entry for entry in entries if entry.strip()]
-    return bool(named) and all(_number(e) is None and any(map(str.isalpha, e)) for e in named)
+    return bool(named) and all(_number(e, form) is None and any(map(str.isalpha, e)) for e in named)
 
 
-def _number(entry: str) -> float | None:
+def _nameless(header: _Row | None, width: int) -> bool:
+    """Whether the header names all columns but the first, as pandas and R write it."""
+    if header is None or width < 2:
+        return False
+    return len(header.fields) == width - 1 or not header.fields[0].strip()
+
+
+def _index_as_data(file: Path, header: _Row | None, names: list[str], form: CsvFormat) -> list[float] | None:
+    """A first column without a name, if it is data: not if it holds words or counts the rows. Either is said."""
+    values = [_number(entry, form) for entry in names]
+    numbers = [value for value in values if value is not None]
+    words = len(numbers) < len(names)
+    told = f"{file}: the first column has no name in the header"
+    starts = (0, 1) if len(names) > 1 else (0,)
+    if words or any(numbers == [float(k + start) for k in range(len(names))] for start in starts):
+        what = "holds words" if words else "counts the rows"
+        warnings.warn(f"{told} and {what}: it is left out, index_column=False keeps it", UserWarning, stacklevel=5)
+        return None
+    if header is not None and header.fields[0].strip():
+        raise ValueError(
+            f"{file}, line {header.line}: the header has one name less than line {header.line + 1} has fields: give "
+            "index_column=True to leave the first column out, or correct the header"
+        )
+    if len(names) > 1:
+        warnings.warn(f"{told}: it is read as data, index_column=True leaves it out", UserWarning, stacklevel=5)
+    return numbers
+
+
+def _number(entry: str, form: CsvFormat) -> float | None:
     entry = entry.strip()
     if entry.lower() in _MISSING:
         return math.nan
-    try:
-        return float(entry)
-    except ValueError:
+    if len(entry) > _LONGEST:
         return None
+    if form.thousands is not None and form.thousands in entry:
+        whole, _, fraction = entry.partition(form.decimal)
+        mark = re.escape(form.thousands)
+        if re.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+", whole) is None:
+            return None
+        entry = whole.replace(form.thousands, "") + (form.decimal + fraction if form.decimal in entry else "")
+    if form.decimal != ".":
+        if "." in entry:
+            return None
+        entry = entry.replace(form.decimal, ".")
+    return decimal_number(entry)
 
 
-def _explain(entry: str, delimiter: str) -> str:
-    shown = f"{entry[:40]!r} is not a number"
-    if delimiter != "," and "," in entry:
-        return f"{shown}; write decimal points, not commas"
-    if len(entry.split()) > 1:
-        return f"{shown}; separate fields by a comma, a semicolon or a tab"
-    return f"{shown}; leave missing entries empty, and give a header row names only"
+def _explain(entry: str, delimiter: str, form: CsvFormat, first: bool) -> str:
+    told = f"{shown(entry.strip())} is not a number"
+    if form.decimal == "." and delimiter != "," and form.thousands != "," and "," in entry:
+        return f"{told}; write decimal points, not commas, or give decimal=','"
+    if form.thousands is None and re.fullmatch(r"[+-]?\d{1,3}(?:[.,_' ]\d{3})+(?:[.,]\d*)?", entry.strip()):
+        mark = re.sub(r"[\d+-]", "", entry.strip())[0]
+        return f"{told}; if that separates thousands, give thousands={mark!r}"
+    if re.fullmatch(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", entry.strip(), re.ASCII) and decimal_number(entry) is None:
+        return f"{told} that float64 can hold"
+    if len(entry.split()) > 1 and delimiter != " ":
+        return f"{told}; separate fields by a comma, a semicolon or a tab, or give delimiter=' '"
+    return f"{told}; leave missing entries empty, and give a header row names only{', or header=True' * first}"

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import zipfile
-import zlib
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tnrank.data._csv import read_csv
+from tnrank._check import instance
+from tnrank._check import shape as checked_shape
+from tnrank._reading import check_size, regular_file
+from tnrank.data._csv import CsvFormat, read_csv
 from tnrank.data._images import SUFFIXES as _IMAGES
 from tnrank.data._images import read_image
+from tnrank.data._npy import read_npy, read_npz
 
 NDArray = np.ndarray[Any, Any]
 
 _SUFFIXES = (".npy", ".npz", ".csv", *_IMAGES)
 
 
-def read_array(path: str | Path, key: str | None = None, native: bool = True) -> NDArray:
+def read_array(
+    path: str | os.PathLike[str], key: str | None = None, native: bool = True, *, csv: CsvFormat | None = None
+) -> NDArray:
     """The array in a file.
 
     Args:
@@ -29,6 +33,7 @@ def read_array(path: str | Path, key: str | None = None, native: bool = True) ->
         key: name of the array in an ``.npz`` file; ``None`` where it holds only one.
         native: bring numbers of the other byte order into that of this machine, which reads a mapped file into
             memory.
+        csv: how numbers are written in a ``.csv`` file; found where it is not given.
 
     Returns:
         Array as stored; float64 from text; images as float64 in [0, 1], ``(height, width)`` or ``(height,
@@ -36,9 +41,10 @@ def read_array(path: str | Path, key: str | None = None, native: bool = True) ->
 
     Raises:
         FileNotFoundError: if there is no such file; similar names are given.
-        ValueError: if the suffix is unknown, the file is damaged, holds no numbers or a pickled object
-            array, a text row has another length (the line is named), or ``key`` is missing, unknown or out
-            of place.
+        ValueError: if the suffix is unknown, the file is damaged, is no file on disk (a folder, a pipe), holds more
+            than half of the available memory, no numbers or a pickled object array, a text row has another length
+            (the line is named), or ``key`` is missing, unknown or out of place.
+        TypeError: if an argument is of another type.
         ImportError: if it is an image and pillow is not installed.
 
     Source: numpy.lib.format for ``.npy`` and ``.npz``.
@@ -52,30 +58,44 @@ def read_array(path: str | Path, key: str | None = None, native: bool = True) ->
         array([[ 1.,  2.],
                [nan,  4.]])
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    _check_path(path, suffix)
+    array = read_rounded(path, key, csv)[0]
+    if array.dtype.isnative or not native:
+        return array
+    check_size(Path(path), array.nbytes, "an array of the other byte order")
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def read_rounded(
+    path: str | os.PathLike[str], key: str | None = None, csv: CsvFormat | None = None
+) -> tuple[NDArray, float | None]:
+    """The array in a file as stored, and the step that its entries are rounded to if they are pixels."""
+    file = regular_file(path)
+    suffix = file.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{file} has the unknown suffix {suffix!r}; known: {' '.join(_SUFFIXES)}")
+    instance(key, "key", (str, type(None)), "the name of an array in an .npz file, or None")
     if key is not None and suffix != ".npz":
-        raise ValueError(f"{path} holds one array, got key={key!r}: a key names an array of an .npz file")
+        raise ValueError(f"{file} holds one array, got key={key!r}: a key names an array of an .npz file")
+    instance(csv, "csv", (CsvFormat, type(None)), "a format such as CsvFormat(decimal=','), or None")
+    if csv is not None and csv != CsvFormat() and suffix != ".csv":
+        raise ValueError(f"{file} is no .csv file, got csv={csv}: a format says how text is read")
     if suffix == ".csv":
-        return read_csv(path)
+        return read_csv(file, csv), None
     if suffix in _IMAGES:
-        return read_image(path)
-    array = _read_npy(path) if suffix == ".npy" else _read_npz(path, key)
-    if array.dtype.kind not in "biufc":
-        raise ValueError(
-            f"{path} holds entries of dtype {array.dtype}, needed numbers: save array.astype('float64') instead"
-        )
-    return array if array.dtype.isnative or not native else array.astype(array.dtype.newbyteorder("="))
+        return read_image(file)
+    return (read_npy(file) if suffix == ".npy" else read_npz(file, key)), None
 
 
-def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) -> NDArray:
+def read_mask(
+    path: str | os.PathLike[str], shape: tuple[int, ...], key: str | None = None, *, csv: CsvFormat | None = None
+) -> NDArray:
     """A mask from a file that :func:`read_array` can read: boolean, true where the file has 1.
 
     Args:
         path: the file; its entries are booleans, or the numbers 0 and 1.
         shape: shape that the mask must have.
         key: name of the array in an ``.npz`` file.
+        csv: how numbers are written in a ``.csv`` file.
 
     Raises:
         ValueError: if the shape differs or an entry is neither 0 nor 1, or as :func:`read_array`.
@@ -91,9 +111,10 @@ def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) 
         array([[ True, False],
                [False,  True]])
     """
-    array = read_array(path, key)
-    if array.shape != tuple(shape):
-        raise ValueError(f"the mask {path} has shape {array.shape}, needed {tuple(shape)}, that of the tensor")
+    needed = checked_shape(shape, least=0)
+    array = read_array(path, key, csv=csv)
+    if array.shape != needed:
+        raise ValueError(f"the mask {path} has shape {array.shape}, needed {needed}, that of the tensor")
     if array.dtype.kind != "b":
         wrong = (array != 0) & (array != 1)
         if wrong.any():
@@ -103,59 +124,3 @@ def read_mask(path: str | Path, shape: tuple[int, ...], key: str | None = None) 
                 f"first is {array[first]} at index {first}"
             )
     return np.array(array, dtype=bool)
-
-
-def _check_path(path: Path, suffix: str) -> None:
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, needed a file")
-    if not path.exists():
-        try:
-            names = [p.name for p in path.parent.iterdir()]
-        except OSError:
-            raise FileNotFoundError(f"no file {path}: there is no folder {path.parent}") from None
-        similar = difflib.get_close_matches(path.name, names, n=3)
-        hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
-        raise FileNotFoundError(f"no file {path}{hint}")
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"{path} has the unknown suffix {suffix!r}; known: {' '.join(_SUFFIXES)}")
-
-
-def _read_npy(path: Path) -> NDArray:
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(
-                f"{path} is no .npy file (its first bytes are others): write it by numpy.save(path, array)"
-            )
-    try:
-        array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise _unreadable(path, error) from error
-    return array
-
-
-def _read_npz(path: Path, key: str | None) -> NDArray:
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no .npz file (not a zip archive): write it by numpy.savez(path, name=array)")
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            names = found.files
-            if key is None and len(names) != 1:
-                listed = f"the arrays {', '.join(names)}: name one by key=" if names else "no array"
-                raise KeyError(f"{path} holds {listed}")
-            if key is not None and key not in names:
-                raise KeyError(f"{path} has no array {key!r}; it holds {', '.join(names) or 'none'}")
-            array: NDArray = found[key or names[0]]
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    return array
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    if "allow_pickle" in str(error) or "Python objects" in str(error):
-        return ValueError(
-            f"{path} holds pickled Python objects, which could run code and are not read: save numbers "
-            "instead, numpy.save(path, numpy.asarray(rows, dtype='float64')) with rows of equal length"
-        )
-    return ValueError(f"{path} cannot be read, it may be cut short or damaged: {error}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from tnrank._check import one_of, shown
+from tnrank._reading import check_size, reading, shape_text
 
 NDArray = np.ndarray[Any, Any]
 Split = Literal["train", "test"]
@@ -39,25 +41,37 @@ def read_idx(path: str | Path) -> NDArray:
         >>> read_idx(path)
         array([5, 6, 7], dtype=uint8)
     """
-    path = Path(path)
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is a damaged gzip file ({error}): fetch it again") from error
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
-        raise ValueError(f"{path} is no IDX file: it starts with {data[:4].hex(' ')!r}, needed 00 00 dtype order")
-    order = data[3]
-    start = 4 + 4 * order
-    if len(data) < start:
-        raise ValueError(f"{path} is cut short: {len(data)} bytes, its header alone has {start}")
-    shape = tuple(int.from_bytes(data[k : k + 4], "big") for k in range(4, start, 4))
-    dtype = np.dtype(_DTYPES[data[2]])
-    needed = start + math.prod(shape) * dtype.itemsize
-    if len(data) != needed:
-        raise ValueError(f"{path} has {len(data)} bytes, shape {shape} of {dtype.name} needs {needed}: fetch it again")
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    with reading(path) as file:
+        with file.open("rb") as stream:
+            packed = stream.read(2) == b"\x1f\x8b"
+        if packed:
+            with reading(file, "is a damaged gzip file"), gzip.open(file) as unpacked:
+                return _read(file, unpacked, None)
+        with file.open("rb") as plain:
+            return _read(file, plain, file.stat().st_size)
+
+
+def _read(file: Path, stream: Any, size: int | None) -> NDArray:
+    """The array of a stream, whose ``size`` in bytes is not known before it is unpacked."""
+    begin = stream.read(4)
+    if len(begin) < 4 or begin[:2] != b"\0\0" or begin[2] not in _DTYPES:
+        raise ValueError(f"{file} is no IDX file: it starts with {begin.hex(' ')!r}, needed 00 00 dtype order")
+    sides = stream.read(4 * begin[3])
+    if len(sides) < 4 * begin[3]:
+        raise ValueError(f"{file} is cut short: {4 + len(sides)} bytes, its header alone has {4 + 4 * begin[3]}")
+    shape = tuple(int.from_bytes(sides[k : k + 4], "big") for k in range(0, len(sides), 4))
+    dtype = np.dtype(_DTYPES[begin[2]])
+    start, content = 4 + len(sides), math.prod(shape) * dtype.itemsize
+    needed = f"shape {shape_text(shape)} of {dtype.name} needs {shown(start + content)}: fetch it again"
+    if size is not None and size != start + content:
+        raise ValueError(f"{file} has {size} bytes, {needed}")
+    # The entries as they are read, and in native byte order.
+    check_size(file, 2 * content, "an array", compressed=size is None)
+    data = stream.read(content + 1)
+    if len(data) != content:
+        state = "more" if len(data) > content else len(data) + start
+        raise ValueError(f"{file} has {state} bytes, {needed}")
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def mnist(split: Split = "train", data_dir: str | Path | None = None) -> tuple[NDArray, NDArray]:
@@ -167,8 +181,7 @@ def _images_and_labels(name: str, split: str, data_dir: str | Path | None, sourc
 
 
 def _check_split(split: str) -> None:
-    if split not in _PREFIX:
-        raise ValueError(f"unknown split {split!r}: give 'train' or 'test'")
+    one_of(split, "split", _PREFIX)
 
 
 def _folder(data_dir: str | Path | None, name: str) -> Path:
@@ -176,4 +189,6 @@ def _folder(data_dir: str | Path | None, name: str) -> Path:
         data_dir = os.environ.get(_VARIABLE) or None
     if data_dir is None:
         raise ValueError(f"where is {name}? Pass data_dir=DIR, or set {_VARIABLE}=DIR, with the files in DIR/{name}/")
+    if not isinstance(data_dir, (str, os.PathLike)):
+        raise TypeError(f"data_dir is the path of a folder, got {shown(data_dir)}")
     return Path(data_dir) / name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._check import shape as checked_shape
+from tnrank._check import shown, whole_number
 
 if TYPE_CHECKING:
     from tnrank._typing import Array
@@ -30,6 +33,7 @@ def low_rank_matrix(shape: Sequence[int], rank: int, norm: float | None = None, 
 
     Raises:
         ValueError: if the shape, the rank or the norm is not possible.
+        TypeError: if an argument is of another type.
 
     Source: Razin & Cohen 2020, App. (sensing targets); Razin, Maman & Cohen 2022, Fig. 2.
 
@@ -62,6 +66,7 @@ def low_rank_tensor(shape: Sequence[int], rank: int, norm: float | None = None, 
 
     Raises:
         ValueError: if the shape, the rank or the norm is not possible.
+        TypeError: if an argument is of another type.
 
     Source: Razin, Maman & Cohen 2021, Sec. 6 and App. (completion targets).
 
@@ -74,9 +79,11 @@ def low_rank_tensor(shape: Sequence[int], rank: int, norm: float | None = None, 
     """
     sizes = _checked(shape, rank)
     size = math.prod(sizes)
+    if norm is not None and (isinstance(norm, bool) or not isinstance(norm, Real)):
+        raise TypeError(f"the norm of a target is a positive number, got {shown(norm)}")
     if norm is not None and not 0 < norm < math.inf:
-        raise ValueError(f"the norm of a target is positive, got {norm}")
-    generator = np.random.default_rng(seed)
+        raise ValueError(f"the norm of a target is positive, got {shown(norm)}")
+    generator = np.random.default_rng(whole_number(seed, "seed"))
     factors = [generator.standard_normal((d, rank)) for d in sizes]
     joined = factors[0]
     for factor in factors[1:-1]:
@@ -103,6 +110,7 @@ def observe(tensor: Array, count: int, seed: int = 0) -> tuple[NDArray, Array]:
 
     Raises:
         ValueError: if ``count`` is out of range.
+        TypeError: if it is not a whole number, or ``tensor`` is no array.
 
     Source: Razin & Cohen 2020, Sec. 4 (fixed permutation of entries, the first n observed).
 
@@ -116,11 +124,11 @@ def observe(tensor: Array, count: int, seed: int = 0) -> tuple[NDArray, Array]:
     backend = backend_of(tensor)
     shape = tuple(tensor.shape)
     size = math.prod(shape)
-    if not hasattr(count, "__index__") or isinstance(count, bool):
-        raise TypeError(f"count is an integer, got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"count is an integer, got {shown(count)}")
     if not 1 <= count <= size:
-        raise ValueError(f"a tensor of shape {shape} has {size} entries: count lies in 1 .. {size}, got {count}")
-    flat = np.random.default_rng(seed).permutation(size)[:count].astype(np.int64)
+        raise ValueError(f"a tensor of shape {shape} has {size} entries: count lies in 1 .. {size}, got {shown(count)}")
+    flat = np.random.default_rng(whole_number(seed, "seed")).permutation(size)[:count].astype(np.int64)
     indices = np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int64)
     # Positions fit into int32 except in huge tensors, and JAX without x64 has nothing else.
     positions = backend.xp.asarray(flat.astype(np.int32) if size < 2**31 else flat, device=tensor.device)
@@ -128,9 +136,9 @@ def observe(tensor: Array, count: int, seed: int = 0) -> tuple[NDArray, Array]:
 
 
 def _checked(shape: Sequence[int], rank: int) -> tuple[int, ...]:
-    sizes = tuple(int(d) for d in shape)
+    sizes = checked_shape(shape, least=0)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"a target needs at least one mode and sizes of at least 1, got shape {sizes}")
-    if not hasattr(rank, "__index__") or isinstance(rank, bool) or rank < 1:
-        raise ValueError(f"the rank of a target is an integer of at least 1, got {rank!r}")
+    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)) or rank < 1:
+        raise ValueError(f"the rank of a target is an integer of at least 1, got {shown(rank)}")
     return sizes

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tnrank._check import instance, whole_number
+from tnrank._check import instance, shown, whole_number
+from tnrank._reading import decimal_number
 
 if TYPE_CHECKING:
     from tnrank.experiments._outcome import Outcome
@@ -111,7 +113,10 @@ def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
     values = dict(kind.presets[preset])
     for field, value in overrides.items():
         values[field] = read_field(kind, field, value)
-    return kind(preset=preset, **values)
+    made = kind(preset=preset, **values)
+    for field, value in values.items():
+        check_number(field, value)
+    return made
 
 
 def nearest(name: str, known: Any) -> str:
@@ -129,7 +134,27 @@ def read_field(kind: type[Recipe], field: str, value: Any) -> Any:
     allowed = [f.name for f in fields(kind) if f.name != "preset"]
     if field not in allowed:
         raise ValueError(f"the recipe {kind.name!r} has no field {field!r}{nearest(field, allowed)}")
-    return _read(field, value, get_type_hints(kind)[field])
+    found = _read(field, value, get_type_hints(kind)[field])
+    check_number(field, found, finite=False)  # what else a recipe says of numbers, it says itself
+    return found
+
+
+def check_number(field: str, value: Any, finite: bool = True) -> None:
+    """Refuse numbers of a field that no run could use: not ``finite``, or so large that nothing would be seen of it.
+
+    Raises:
+        ValueError: with the limit and the reason.
+    """
+    if isinstance(value, tuple):
+        for one in value:
+            check_number(field, one, finite)
+    elif isinstance(value, float) and finite and not isfinite(value):
+        raise ValueError(f"{field} is a finite number, got {value}")
+    elif isinstance(value, int):
+        word = field.split("_")[-1]
+        most, why = _MOST.get(word) or _MOST.get(word.removesuffix("s")) or _MOST[""]
+        if abs(value) > most:
+            raise ValueError(f"{field} is at most {most:,}, got {shown(value)}: {why}")
 
 
 def is_sequence(kind: type[Recipe], field: str) -> bool:
@@ -143,6 +168,17 @@ _WORDS: dict[Any, tuple[str, str]] = {
     float: ("a number", "numbers"),
     str: ("text", "words"),
 }
+_MOST = {
+    "seed": (2**63 - 1, "generators are seeded by 64 bits"),
+    "seeds": (10_000, "each seed is a run of its own"),
+    "step": (2**31 - 1, "steps are counted in 32 bits"),
+    "every": (2**31 - 1, "steps are counted in 32 bits"),
+    "patience": (2**31 - 1, "steps are counted in 32 bits"),
+    "depth": (1_000, "each layer is one more tensor in the network, for which an order of contraction is sought"),
+    "order": (1_000, "each mode is one more tensor in the network, for which an order of contraction is sought"),
+    "": (10**6, "arrays of that size do not fit into memory"),
+}
+"""The last word of a field -> the most that it may be, and why."""
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -161,7 +197,7 @@ def _read(field: str, value: Any, kind: Any) -> Any:
     try:
         return _read_one(value, kind)
     except (ValueError, TypeError, KeyError, OverflowError):
-        raise ValueError(f"the field {field} is {_WORDS[kind][0]}, got {value!r}") from None
+        raise ValueError(f"the field {field} is {_WORDS[kind][0]}, got {shown(value)}") from None
 
 
 def _read_tuple(field: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -181,7 +217,7 @@ def _read_tuple(field: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ..
     what = _WORDS.get(kinds[0] if kinds else str, ("", "values"))[1]
     count = "" if repeated else f"{len(kinds)} "
     example = "a,b" if not kinds or kinds[0] is str else "1,2" if kinds[0] is int else "1e-1,1e-2"
-    raise ValueError(f"the field {field} is {count}{what}, such as {example}, got {value!r}")
+    raise ValueError(f"the field {field} is {count}{what}, such as {example}, got {shown(value)}")
 
 
 def _read_one(value: Any, kind: Any) -> Any:
@@ -198,8 +234,11 @@ def _read_one(value: Any, kind: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError
     if kind is float:
-        return float(value)
-    number = float(value)
-    if number != int(number):
+        number = decimal_number(value) if isinstance(value, str) else float(value)
+        if number is None:
+            raise ValueError
+        return number
+    number = decimal_number(value) if isinstance(value, str) else float(value)
+    if number is None or number != int(number):
         raise ValueError
-    return int(value) if not isinstance(value, str) or value.lstrip("+-").isdigit() else int(number)
+    return int(value) if not isinstance(value, str) or value.strip().lstrip("+-").isdigit() else int(number)

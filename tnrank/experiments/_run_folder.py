@@ -15,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._check import instance
+from tnrank._check import instance, shown
 from tnrank._files import check_path, remove_empty, remove_files, remove_temporaries, sync_folder, write_atomically
 from tnrank._lock import Lock
+from tnrank._reading import decimal_number, read_bytes, read_json, reading
 from tnrank.training import Checkpoint
 
 _PARTIAL = ".partial"
+_ROW_SHARE = 30
+"""Bytes of a row of metrics as a dictionary for one of its line."""
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 COLUMNS = ("model", "step", "quantity", "node", "index", "value")
 _ALWAYS = re.compile(r"config\.json|metrics\.csv|summary\.json")
 """What every run writes, before it has anything that is worth keeping."""
@@ -286,10 +290,10 @@ def finished(parent: Path, name: str) -> bool:
 def summary_of(folder: Path) -> dict[str, Any] | None:
     """``summary.json`` of a complete run; nothing if it is not there."""
     try:
-        found = json.loads((folder / "summary.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found: dict[str, Any] = read_json(folder / "summary.json")
+    except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("status") == "complete" else None
+    return found if found.get("status") == "complete" else None
 
 
 def partial_of(folder: str | os.PathLike[str]) -> Path:
@@ -318,12 +322,10 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         if summary_of(path):
             tidy(path)
         raise ValueError(f"the run in {path} is complete, there is nothing to resume")
-    try:
-        found: dict[str, Any] = json.loads((path / "config.json").read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path / 'config.json'} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path / 'config.json'} cannot be read: it holds no fields")
+    found: dict[str, Any] = read_json(path / "config.json")
+    for name, kind, needed in (("recipe", str, "text"), ("fields", dict, "an object")):
+        if not isinstance(found.get(name), kind):
+            raise ValueError(f"{path / 'config.json'} cannot be read: its {name!r} is not {needed}")
     return found
 
 
@@ -335,11 +337,34 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged; the line is named. The last line of a run that goes on may be half written, and is
+            left out.
     """
     check_path(folder, "folder", "that of a run, such as 'runs/NAME'")
-    with (Path(folder) / "metrics.csv").open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["value"]]
-    return [{**row, "step": int(row["step"]), "index": int(row["index"]), "value": float(row["value"])} for row in rows]
+    with reading(Path(folder) / "metrics.csv") as file:
+        lines = read_bytes(file, _ROW_SHARE).decode("utf-8").split("\n")
+        last = lines.pop()
+        if last and not partial_of(folder).name.endswith(_PARTIAL):
+            raise ValueError(f"{file} is cut short: its last line is {shown(last)}")
+        if lines and lines[0].split(",") != list(COLUMNS):
+            raise ValueError(f"{file} is not a file of metrics: its first line is {shown(lines[0])}")
+        return [_row(file, number, line) for number, line in enumerate(lines[1:], 2)]
+
+
+def _row(file: Path, number: int, line: str) -> dict[str, Any]:
+    (fields,) = csv.reader([line], strict=True) if line else [[]]
+    if len(fields) != len(COLUMNS):
+        raise ValueError(f"{file}, line {number}: got {len(fields)} fields, needed {len(COLUMNS)}: {','.join(COLUMNS)}")
+    row: dict[str, Any] = dict(zip(COLUMNS, fields, strict=True))
+    for name in ("step", "index"):
+        if _WHOLE.fullmatch(row[name]) is None:
+            raise ValueError(f"{file}, line {number}: its {name} is {shown(row[name])}, needed a whole number")
+        row[name] = int(row[name])
+    value = decimal_number(row["value"])
+    if value is None or not np.isfinite(value):
+        raise ValueError(f"{file}, line {number}: its value is {shown(row['value'])}, needed a finite number")
+    row["value"] = value
+    return row
 
 
 def _label(node: Any) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import available_backends, get_backend
+from tnrank._check import shown
 from tnrank._files import write_atomically
+from tnrank._reading import reading
 from tnrank.factorizations._base import Factorization
 
 _FORMAT = "tnrank factorization 1"
@@ -64,7 +66,7 @@ def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | 
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a factorization that tnrank saved, or is damaged.
+        ValueError: if it is no file on disk, not a factorization that tnrank saved, or damaged.
 
     Example:
         >>> import os, tempfile, tnrank
@@ -73,16 +75,10 @@ def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | 
         >>> tnrank.load(path).depth
         2
     """
-    from safetensors import SafetensorError
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
-    try:
-        found, stored, home = _read(os.fspath(path))
-    except KeyError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a factorization that tnrank saved: no {error}") from None
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a factorization that tnrank saved: {error}") from None
+    if isinstance(path, (str, os.PathLike)) and Path(path).is_dir():
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}: it is a folder")
+    with reading(path, "is not a factorization that tnrank saved", quoted=True) as file:
+        found, stored, home = _read(str(file))
     target = get_backend(backend or (home if home in available_backends() else "numpy"))
     moved = {id(a): target.asarray(a, dtype or stored, device) for a in {id(a): a for a in found._values}.values()}
     return found._make(found._static, [moved[id(a)] for a in found._values], validate=False)
@@ -97,9 +93,14 @@ def _read(path: str) -> tuple[Factorization, str, str]:
         if header.get("format") != _FORMAT:
             raise ValueError(f"its format is {header.get('format')!r}, needed {_FORMAT!r}")
         cls, dtype, home = _class(header["kind"]), header["dtype"], header["backend"]
-        static = cls._static_from_json(json.loads(header["structure"]))
+        structure, names = json.loads(header["structure"]), json.loads(header["tensors"])
+        # An order or a depth: a network of that many tensors is made before they are compared.
+        for count in structure if isinstance(structure, list) else [structure]:
+            if isinstance(count, int) and count > len(names):
+                raise ValueError(f"its structure has {shown(count)} tensors, and it names {len(names)}")
+        static = cls._static_from_json(structure)
         tensors = list(cls._network_of(static).tensors)
-        if tensors != json.loads(header["tensors"]):
+        if tensors != names:
             raise ValueError(f"its tensors are {header['tensors']}, needed {json.dumps(tensors)}")
         where = json.loads(header.get("places", "null")) or list(range(len(tensors)))
         read = {k: stream.get_tensor(f"{k}") for k in sorted(set(where))}

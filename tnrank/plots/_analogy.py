@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 from tnrank.plots._save import image_bytes
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ def analogy(rows: Sequence[AnalogyRow]) -> Figure:
         >>> len(analogy([row]).axes)
         4
     """
-    if not rows:
-        raise ValueError("got no rows, needed at least one")
+    rows = things(rows, AnalogyRow, "rows")
     figure = _style.new_figure(13.2, 2.9 * len(rows) + 0.3)
     grid = figure.subplots(len(rows), 4, squeeze=False, gridspec_kw={"width_ratios": (1.0, 1.25, 1.6, 1.15)})
     for axes, row in zip(grid, rows, strict=True):
@@ -113,8 +113,7 @@ def analogy_page(rows: Sequence[AnalogyRow]) -> str:
         >>> "tensor rank" in analogy_page([row])
         True
     """
-    if not rows:
-        raise ValueError("got no rows, needed at least one")
+    rows = things(rows, AnalogyRow, "rows")
     head = "".join(f"<th>{header}</th>" for header in ("factorization", *_HEADERS))
     body = "\n".join(_html_row(row) for row in rows)
     return (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +59,7 @@ def architectures(panels: Sequence[ArchitecturePanel], target_on: Any, target_of
         >>> len(architectures([panel], [1.0, 2.0], [2.0, 1.0]).axes)
         3
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, ArchitecturePanel, "panels")
     for panel in panels:
         for name in ("on", "off", "losses", "errors"):
             shape = np.shape(getattr(panel, name))

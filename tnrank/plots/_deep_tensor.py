@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,8 +53,7 @@ def deep_tensor(panels: Sequence[DepthPanel]) -> Figure:
         >>> len(deep_tensor([DepthPanel("Tucker", [1, 2], [0.01, 0.1], both, both, both, 3.0)]).axes)
         3
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, DepthPanel, "panels")
     figure = _style.new_figure(11.4, 3.1 * len(panels))
     for row, panel in zip(figure.subplots(len(panels), 3, squeeze=False), panels, strict=True):
         wanted = (len(panel.depths), len(panel.scales))

@@ -8,6 +8,7 @@ from math import log10
 from typing import TYPE_CHECKING, Any
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,8 +54,7 @@ def depth_efficiency(ranks: Sequence[Growth], weights: Sequence[Growth] = ()) ->
         >>> len(figure.axes)
         1
     """
-    if not ranks:
-        raise ValueError("got no lines, needed at least one")
+    ranks, weights = things(ranks, Growth, "lines"), things(weights, Growth, "lines of weights", 0)
     panels = [("Separation rank", ranks), ("Weights", weights)] if weights else [("Separation rank", ranks)]
     figure = _style.new_figure(4.7 * len(panels), 3.6)
     for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +57,7 @@ def dynamics(panels: Sequence[Panel], shown: float = 0.01) -> Figure:
         >>> len(figure.axes)
         1
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, Panel, "panels")
     figure = _style.new_figure(4.1 * len(panels), 3.2)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw(axes, panel, shown)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +68,9 @@ def dynamics_law(panels: Sequence[LawPanel]) -> Figure:
         >>> len(figure.axes)
         1
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, LawPanel, "panels")
+    for panel in panels:
+        things(panel.points, LawPoints, "points")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = _style.new_figure(4.4 * columns, 3.3 * rows)

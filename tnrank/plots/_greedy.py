@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +68,9 @@ def greedy_paths(panels: Sequence[GreedyPanel]) -> Figure:
         >>> len(greedy_paths([GreedyPanel("one", lines, [0.5, 1.0])]).axes)
         3
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, GreedyPanel, "panels")
+    for panel in panels:
+        things(panel.lines, GreedyLine, "lines")
     figure = _style.new_figure(max(2.6 * len(panels), 7.0), 6.2)
     grid = figure.add_gridspec(2, 2 * len(panels))
     for k, panel in enumerate(panels):

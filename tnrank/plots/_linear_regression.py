@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import numbers, things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,10 +77,10 @@ def linear_regression(
         >>> len(linear_regression([line], [1.0, 2.0], [0.5, 0.9], [0.5, 0.7], [0.0, 0.2], 0.2, []).axes)
         3
     """
-    if not descents:
-        raise ValueError("got no descents, needed at least one")
+    descents, probes = things(descents, Descent, "descents"), things(probes, Probe, "probes", 0)
+    numbers(times, "times"), numbers(bound, "bound")
     for name, values in (("descent_norms", descent_norms), ("ridge_norms", ridge_norms), ("gaps", gaps)):
-        if np.shape(values) != np.shape(times):
+        if numbers(values, name).shape != np.shape(times):
             raise ValueError(f"{name} has shape {np.shape(values)}, needed that of the times, {np.shape(times)}")
     figure = _style.new_figure(12.6, 3.5)
     first, second, third = figure.subplots(1, 3)

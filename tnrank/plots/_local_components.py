@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import thing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,6 +67,7 @@ def local_components(found: NearLowRankPanel) -> Figure:
         >>> len(local_components(panel).axes)
         3
     """
+    found = thing(found, NearLowRankPanel, "what is drawn")
     figure = _style.new_figure(12.6, 3.7)
     left, middle, right = figure.subplots(1, 3)
     _norms(left, found)

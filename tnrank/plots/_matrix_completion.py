@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,8 +70,7 @@ def matrix_completion(curves: Sequence[CompletionCurve], scales: Sequence[ScaleC
         >>> len(matrix_completion([curve], [ScaleCurve("depth 2", [1e-2, 1e-4], [0.1, 0.2])]).axes)
         4
     """
-    if not curves:
-        raise ValueError("got no curves, needed at least one")
+    curves, scales = things(curves, CompletionCurve, "curves"), things(scales, ScaleCurve, "scales", 0)
     figure = _style.new_figure(10.2, 7.2)
     panels = figure.subplots(2, 2).ravel()
     _lines(panels[0], curves, [c.errors for c in curves], "Error over all entries", "relative error")

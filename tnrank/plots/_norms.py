@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import numbers, things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +39,10 @@ class NormCurve:
     level: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
+        if not isinstance(self.kind, str) or self.kind not in _KINDS:
             raise ValueError(f"the curve {self.label!r} is of kind {self.kind!r}: needed one of {', '.join(_KINDS)}")
-        if np.ndim(self.loss) != 1 or np.shape(self.loss) != np.shape(self.norm):
+        loss, norm = numbers(self.loss, "loss"), numbers(self.norm, "norm")
+        if loss.ndim != 1 or loss.shape != norm.shape:
             raise ValueError(
                 f"the curve {self.label!r} has losses of shape {np.shape(self.loss)} and norms of shape "
                 f"{np.shape(self.norm)}: needed (K,) of both"
@@ -80,8 +82,9 @@ def norms_to_infinity(panels: Sequence[NormPanel], ylabel: str = "|unobserved en
         >>> len(figure.axes)
         1
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, NormPanel, "panels")
+    for panel in panels:
+        things(panel.curves, NormCurve, "curves", 0)
     columns = min(len(panels), _COLUMNS)
     rows = -(-len(panels) // columns)
     figure = _style.new_figure(3.7 * columns, 3.2 * rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +69,9 @@ def rank_one(panels: Sequence[RankOnePanel]) -> Figure:
         >>> len(rank_one([RankOnePanel("one", lines)]).axes)
         2
     """
-    if not panels:
-        raise ValueError("got no panels, needed at least one")
+    panels = things(panels, RankOnePanel, "panels")
+    for panel in panels:
+        things(panel.lines, RankOneLine, "lines", 0)
     figure = _style.new_figure(9.6, 4.3)
     left, right = figure.subplots(1, 2)
     controls = [panel for panel in panels if panel.control]

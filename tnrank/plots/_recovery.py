@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import thing, things
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +68,8 @@ def recovery(rows: Sequence[Recovery], rebound: Rebound | None = None) -> Figure
         >>> len(figure.axes)
         2
     """
-    if not rows:
-        raise ValueError("got no rows, needed at least one")
+    rows = things(rows, Recovery, "rows")
+    rebound = None if rebound is None else thing(rebound, Rebound, "rebound")
     columns = 2 + (rebound is not None)
     figure = _style.new_figure(4.1 * columns, 3.1 * len(rows))
     grid = figure.add_gridspec(len(rows), columns)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tnrank._check import instance, shown, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,12 +25,17 @@ def image_bytes(figure: Figure, path: str | Path, dpi: int = 200) -> bytes:
 
     Raises:
         ValueError: for another suffix.
+        TypeError: if ``figure`` is none, or ``path`` no name.
 
     Example:
         >>> from tnrank.plots import Panel, dynamics, image_bytes
         >>> image_bytes(dynamics([Panel("one", [0, 1], [[0.0], [1.0]])]), "figure.png")[1:4]
         b'PNG'
     """
+    instance(path, "path", (str, os.PathLike), "the name of a file such as 'figure.png'")
+    if not hasattr(figure, "savefig"):
+        raise TypeError(f"figure is one of matplotlib, as the functions of tnrank.plots make it, got {shown(figure)}")
+    whole_number(dpi, "dpi", 1, 10_000)
     suffix = Path(path).suffix.lower().lstrip(".")
     if suffix not in _FORMATS:
         raise ValueError(f"{path} has the suffix {'.' + suffix!r}: a figure ends in .png, .svg or .pdf")

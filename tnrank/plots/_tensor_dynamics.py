@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank.plots import _style
+from tnrank.plots._arguments import lists, thing, things
 from tnrank.plots._dynamics import Panel, _draw
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def tensor_dynamics(rows: Sequence[Sequence[Staircase]]) -> Figure:
         >>> len(tensor_dynamics([[Staircase("l2", panel, [1.0, 0.4, 0.0])]]).axes)
         2
     """
+    rows = [things(row, Staircase, "runs", 0) for row in lists(rows, "rows")]
+    for run in (run for row in rows for run in row):
+        thing(run.panel, Panel, "the panel of a run")
     columns = len(rows[0]) if rows else 0
     if not columns or any(len(row) != columns for row in rows):
         raise ValueError(f"got rows of {[len(row) for row in rows]} runs: needed rows of equal length, from 1 on")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._check import instance
 from tnrank.plots import _style
+from tnrank.plots._arguments import numbers, thing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +61,11 @@ def tree_bias(
         >>> len(tree_bias([0, 1], {"n": lines, "root": lines}, {"on": lines, "off": lines}, both).axes)
         6
     """
+    for name, given in (("norms", norms), ("values", values)):
+        for node, lines in instance(given, name, Mapping, "a mapping of two names to arrays").items():
+            numbers(lines, f"{node!r} in {name}")
+    numbers(steps, "steps"), numbers(shown, "shown")
+    comparison = thing(comparison, TreeComparison, "comparison")
     if len(norms) != 2 or len(values) != 2:
         raise ValueError(f"got {len(norms)} nodes and {len(values)} matricizations, needed two of either")
     figure = _style.new_figure(13.2, 6.2)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tnrank.data import read_array, read_mask
+from tnrank.data import CsvFormat, read_array, read_mask
 from tnrank.dimension_tree import DimensionTree
 from tnrank.experiments._outcome import Outcome, Table
-from tnrank.experiments._recipe import Recipe, nearest
+from tnrank.experiments._recipe import Recipe, check_number, nearest
 from tnrank.experiments._recipes._split import Split, split_observed
 from tnrank.experiments._recipes._stopping import BestStep
 from tnrank.factorizations import (
@@ -56,6 +56,7 @@ class Completion(Recipe):
         std: of the initial weights; 0 chooses it so that the initial end tensor is small.
         learning_rate: of GroupRMSProp.
         hold_out: share of the observed entries that are held out.
+        csv: fields of ``tnrank.data.CsvFormat`` and their values as pairs, for a ``.csv`` file; ``None`` finds them.
         center: subtract the mean of the observed entries first.
     """
 
@@ -76,11 +77,14 @@ class Completion(Recipe):
     learning_rate: float = 1e-2
     hold_out: float = 0.1
     center: bool = False
+    csv: Any = None
 
     def __post_init__(self) -> None:
+        for field in ("seed", "rank", "depth", "steps", "std", "learning_rate"):
+            check_number(field, getattr(self, field))
         if self.model not in ("auto", *MODELS):
             raise ValueError(f"unknown model {self.model!r}{nearest(self.model, MODELS)}")
-        for field, least in (("rank", 0), ("depth", 1), ("steps", 1), ("std", 0)):
+        for field, least in (("seed", 0), ("rank", 0), ("depth", 1), ("steps", 1), ("std", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"{field} is at least {least}, got {getattr(self, field)}")
         if not 0 <= self.hold_out < 1:
@@ -129,7 +133,8 @@ class Completion(Recipe):
         return Outcome(facts, [_table(facts)], files={"completed.npy": _npy(completed)})
 
     def _read(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        array = read_array(self.source, self.key)
+        form = None if self.csv is None else CsvFormat(**dict(self.csv))
+        array = read_array(self.source, self.key, csv=form)
         if array.dtype.kind == "c":
             raise ValueError(f"{self.source} holds complex numbers, and training is for real ones")
         if array.ndim < 2:
@@ -143,7 +148,7 @@ class Completion(Recipe):
                     "(--missing MASK.npy, 1 where an entry is missing)"
                 )
         else:
-            missing = read_mask(self.missing, array.shape)
+            missing = read_mask(self.missing, array.shape, csv=form if Path(self.missing).suffix == ".csv" else None)
         if missing.all():
             raise ValueError(f"all {array.size:,} entries of {self.source} are missing")
         wrong = ~np.isfinite(array) & ~missing

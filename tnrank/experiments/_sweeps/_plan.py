@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tnrank._check import whole_number
+from tnrank._check import shown, whole_number
 from tnrank._files import write_atomically
-from tnrank.experiments._recipe import Recipe, make_recipe, read_field
+from tnrank._reading import read_json, reading
+from tnrank.experiments._recipe import Recipe, check_number, make_recipe, read_field
 
 MANIFEST = "sweep.json"
 _FORMAT = "tnrank sweep 1"
-_MOST_SEEDS = 10**6
-"""Each is a run folder: more are a slip of the keyboard."""
+_MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,14 @@ class Plan:
     grid: dict[str, tuple[Any, ...]]
     seeds: int | None
 
+    def __post_init__(self) -> None:
+        count = math.prod(len(values) for values in self.grid.values()) * (self.seeds or 1)
+        if count > _MOST_CELLS:
+            raise ValueError(
+                f"a sweep has at most {_MOST_CELLS:,} cells, since each is a run with a folder of its own, got "
+                f"{shown(count)}: fewer seeds, or several sweeps"
+            )
+
     @property
     def cells(self) -> list[Cell]:
         """All of them; seeds vary fastest, so that neighbors have most in common."""
@@ -66,6 +75,12 @@ class Plan:
                 recipe = replace(self.base, **{"seed": self.base.seed + k, **point})
                 found.append(Cell(len(found), point, recipe))
         return found
+
+    def check(self) -> None:
+        """Have the fields of all cells check themselves, before anything is written."""
+        self.cells  # noqa: B018
+        for field, values in self.grid.items():
+            check_number(field, values)
 
     def to_json(self) -> dict[str, Any]:
         """What another process needs to make the same plan, and tells one plan from another."""
@@ -98,7 +113,7 @@ def make_plan(
     if steps is not None:
         base = base.limited(steps)
     if seeds is not None:
-        seeds = whole_number(seeds, "seeds", least=1, most=_MOST_SEEDS)
+        seeds = whole_number(seeds, "seeds", 1)
     read: dict[str, tuple[Any, ...]] = {}
     for field, values in grid.items():
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
@@ -114,7 +129,7 @@ def make_plan(
     if "seed" in read and seeds is not None:
         raise ValueError(f"seed is in the grid, and seeds={seeds} asks for other ones: leave one out")
     plan = Plan(base, read, None if "seed" in read else int(seeds or 1))
-    plan.cells  # noqa: B018  # fields check themselves, and do so before anything is written
+    plan.check()
     return plan
 
 
@@ -138,18 +153,17 @@ def read_manifest(folder: Path) -> Plan:
     if not path.is_file():
         run = " but the folder of one run, which tnrank reproduce NAME --resume takes" if _is_run(folder) else ""
         raise ValueError(f"{folder} is not a sweep folder{run or f': it has no {MANIFEST}'}")
-    try:
-        content = json.loads(path.read_bytes())
+    with reading(path, "cannot be read"):
+        content = read_json(path)
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, needed {_FORMAT!r}")
         name, own, grid, seeds = (content[key] for key in ("recipe", "fields", "grid", "seeds"))
-        preset = own.pop("preset")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    own = {field: tuples(value) for field, value in own.items()}
-    base = make_recipe(name, preset, **own)
-    values = {f: tuple(read_field(type(base), f, tuples(v)) for v in found) for f, found in grid.items()}
-    return Plan(base, values, seeds)
+        own = {field: tuples(value) for field, value in own.items() if field != "preset"}
+        base = make_recipe(name, content["fields"]["preset"], **own)
+        values = {f: tuple(read_field(type(base), f, tuples(v)) for v in found) for f, found in grid.items()}
+        plan = Plan(base, values, None if seeds is None else whole_number(seeds, "seeds", 1))
+        plan.check()
+        return plan
 
 
 def check_same_plan(plan: Plan, found: Plan, folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._check import shown, whole_number
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._streaming._chunks import Chunks
 from tnrank.factorizations._streaming._groups import (
@@ -300,16 +301,19 @@ def parse_memory(memory: int | str) -> int:
     """Bytes of a number or of text such as ``"1.5 GiB"``.
 
     Raises:
-        ValueError: if it is neither, or not positive.
+        TypeError: if it is neither.
+        ValueError: if it is not positive, or no such text.
     """
     if isinstance(memory, str):
-        found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([a-z]*)\s*", memory.lower())
-        if found is None or found[2] not in _UNITS or found[1].count(".") > 1:
-            raise ValueError(f"memory is a number of bytes or text such as '1 GiB' or '500 MB', got {memory!r}")
-        memory = int(float(found[1]) * _UNITS[found[2]])
-    if memory < 1:
-        raise ValueError(f"memory is a positive number of bytes, got {memory}")
-    return int(memory)
+        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(e[0-9]+)?\s*([a-z]*)\s*", memory.lower())
+        number = float(found[1] + (found[2] or "")) if found is not None else 0.0
+        if found is None or found[3] not in _UNITS or number * _UNITS[found[3]] > 2**62:
+            raise ValueError(f"memory is a number of bytes or text such as '1 GiB' or '500 MB', got {shown(memory)}")
+        memory = int(number * _UNITS[found[3]])
+    count = whole_number(memory, "memory", -(2**62), 2**62)
+    if count < 1:
+        raise ValueError(f"memory is a positive number of bytes, got {count}")
+    return count
 
 
 def _read_tree(tree: DimensionTree | Sequence[Any] | None, shape: tuple[int, ...]) -> DimensionTree:
