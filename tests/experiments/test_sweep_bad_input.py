@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("tiny_known")
         ({"grid": {"std": [0.1]}, "overrides": {"std": 1.0}}, "both in the grid and set"),
         ({"grid": {"seed": [1]}, "seeds": 2}, "seed is in the grid"),
         ({"seeds": 0}, "seeds is a whole number from 1 on"),
-        ({"seeds": 10**11}, "seeds is a whole number from 1 on"),
+        ({"seeds": 10**11}, "a sweep has at most 100,000 cells"),
         ({"resume": "x\0"}, "a path has no null character"),
         ({"batch": 0}, "batch is a whole number from 1 on"),
         ({"table": "excel"}, "a table is csv or parquet"),
