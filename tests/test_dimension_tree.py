@@ -304,14 +304,14 @@ def test_malformed_trees(nested, message):
 
 @pytest.mark.parametrize("build", ["balanced", "windows", "linear", "star"])
 def test_orders_below_one(build):
-    with pytest.raises(ValueError, match="at least one mode, got order 0"):
+    with pytest.raises(ValueError, match=r"order, the number of modes, is a whole number from 1 to .*, got 0"):
         getattr(DimensionTree, build)(0)
 
 
 def test_arity_below_two():
-    with pytest.raises(ValueError, match="at least two modes, got 1"):
+    with pytest.raises(ValueError, match="a whole number from 2 on, got 1"):
         DimensionTree.balanced(4, arity=1)
-    with pytest.raises(ValueError, match="at least two modes, got 1"):
+    with pytest.raises(ValueError, match="a whole number from 2 on, got 1"):
         DimensionTree.windows(4, window=1)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._backend_base import CAPABILITIES as CAPABILITIES
 from tnrank._backend_base import Backend as Backend
-from tnrank._check import sequence
+from tnrank._check import instance, sequence
 
 if TYPE_CHECKING:
     from tnrank._typing import Array, Function
@@ -96,6 +96,7 @@ def get_backend(name: str | Backend) -> Backend:
     """
     if isinstance(name, Backend):
         return name
+    instance(name, "backend", str, "a name such as 'numpy', 'jax' or 'torch'")
     if name in _LOADED:
         return _LOADED[name]
     if name in _BUILT_IN:
@@ -177,7 +178,7 @@ def _load_backend(kind: type) -> str:
             backend = get_backend(name)
             if any(root in backend.array_modules for root in roots):
                 return name
-    if issubclass(kind, Structure):
+    if issubclass(kind, Structure) and hasattr(kind, "to_dense"):
         raise TypeError(f"got a {kind.__qualname__}, needed an array: use x.to_dense(), or from_factorization(x) here")
     fix = "convert it, for example with numpy.asarray(x) or tnrank.get_backend('torch').asarray(x)"
     if issubclass(kind, (str, os.PathLike)):

@@ -92,7 +92,7 @@ class Backend:
         """
 
     def plain(self, x: Array) -> Array:
-        """``x`` without a wrapper that changes arithmetic, such as a mask that hides nothing."""
+        """``x`` without what changes arithmetic: a mask that hides nothing, a byte order of another machine."""
         return x
 
     # arithmetic with a default

@@ -102,6 +102,14 @@ def modes_of(nested: Any) -> Iterator[int]:
             stack.extend(entry)
 
 
+def modes_named(key: Any) -> tuple[int, ...] | None:
+    """The modes that a key names, a number or modes in any order and grouping, ascending; ``None`` if it names none."""
+    try:
+        return tuple(sorted(modes_of(frozen((key.tolist() if hasattr(key, "tolist") else key,)))))
+    except (ValueError, TypeError):
+        return None
+
+
 def split(modes: tuple[int, ...], arity: int) -> Any:
     """Modes halved (or cut in ``arity`` parts as equal as can be) again and again."""
     if len(modes) <= arity:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tnrank._nested import from_text, frozen, modes_of, renamed, split, to_text
+from tnrank._check import instance, shape, shown, whole_number
+from tnrank._nested import from_text, frozen, modes_named, modes_of, renamed, split, to_text
+
+_MOST_MODES = 2**20
+"""Modes of a tree, whose construction takes a few seconds then."""
+_MOST_LISTED = 2**26
+"""Modes that all nodes together may list, 8 bytes each: a linear tree of order 11,000."""
 
 
 class Node(NamedTuple):
@@ -51,15 +58,16 @@ class DimensionTree:
             nested = nested.nested
         self._nested = frozen(nested)
         modes = list(modes_of(self._nested))
-        for mode in modes:
+        counts = Counter(modes)
+        for mode, count in counts.items():
             if mode < 0:
                 raise ValueError(f"a mode is a number from 0 on, got {mode}")
-            if modes.count(mode) > 1:
-                raise ValueError(f"mode {mode} appears {modes.count(mode)} times in {self._nested!r}, needed once")
+            if count > 1:
+                raise ValueError(f"mode {mode} appears {count} times in {_brief(self._nested)}, needed once")
         missing = sorted(set(range(len(modes))) - set(modes))
         if missing:
             raise ValueError(
-                f"mode {missing[0]} is missing from {self._nested!r}: "
+                f"mode {missing[0]} is missing from {_brief(self._nested)}: "
                 f"{len(modes)} modes are numbered 0 .. {len(modes) - 1}"
             )
 
@@ -72,7 +80,7 @@ class DimensionTree:
             >>> DimensionTree.balanced(5).nested
             (((0, 1), 2), (3, 4))
         """
-        _check_order(order, arity)
+        order, arity = _checked(order, "order"), whole_number(arity, "arity, the children of a node,", 2)
         return cls(split(tuple(range(order)), arity))
 
     @classmethod
@@ -86,7 +94,7 @@ class DimensionTree:
             >>> DimensionTree.windows(5).nested
             (((0, 1), (2, 3)), ((4,),))
         """
-        _check_order(order, window)
+        order, window = _checked(order, "order"), whole_number(window, "window, the children of a node,", 2)
         level: list[Any] = list(range(order))
         while len(level) > 1:
             level = [tuple(level[k : k + window]) for k in range(0, len(level), window)]
@@ -101,7 +109,7 @@ class DimensionTree:
             >>> DimensionTree.linear(4).nested
             (0, (1, (2, 3)))
         """
-        _check_order(order, 2)
+        order = _checked(order, "order")
         nested: Any = order - 1 if order > 1 else (0,)
         for mode in range(order - 2, -1, -1):
             nested = (mode, nested)
@@ -116,8 +124,7 @@ class DimensionTree:
             >>> DimensionTree.star(3).nested
             (0, 1, 2)
         """
-        _check_order(order, 2)
-        return cls(tuple(range(order)))
+        return cls(tuple(range(_checked(order, "order"))))
 
     @classmethod
     def quad(cls, height: int, width: int) -> DimensionTree:
@@ -128,7 +135,8 @@ class DimensionTree:
             >>> DimensionTree.quad(2, 4).nested
             ((0, 1, 4, 5), (2, 3, 6, 7))
         """
-        _check_order(height * width, 2)
+        height, width = _checked(height, "height"), _checked(width, "width")
+        _checked(height * width, "height * width")
         grid: list[list[Any]] = [[row * width + column for column in range(width)] for row in range(height)]
         while len(grid) > 1 or len(grid[0]) > 1:
             grid = [
@@ -162,7 +170,7 @@ class DimensionTree:
             >>> DimensionTree.from_text("((0, 1), (2, 3))") == DimensionTree.balanced(4)
             True
         """
-        return cls(from_text(text))
+        return cls(from_text(instance(text, "text", str, "a tree such as '((0, 1), (2, 3))'")))
 
     @cached_property
     def order(self) -> int:
@@ -175,6 +183,7 @@ class DimensionTree:
         # Iterative, because a linear tree of order 1000 is deeper than Python's recursion limit.
         stack: list[tuple[Any, bool]] = [(self._nested, False)]
         done: list[Node] = []
+        listed = 0
         while stack:
             entry, ready = stack.pop()
             if isinstance(entry, int):
@@ -185,6 +194,12 @@ class DimensionTree:
                 node = Node(tuple(sorted(m for child in below for m in child.modes)), 1 + max(c.height for c in below))
                 children[node] = below
                 done.append(node)
+                listed += len(node.modes)
+                if listed > _MOST_LISTED:
+                    raise ValueError(
+                        f"the nodes of this tree of high order list more than {_MOST_LISTED:,} modes, which does not "
+                        "fit into memory: use a flatter tree, such as DimensionTree.balanced(order)"
+                    )
             else:
                 stack.append((entry, True))
                 stack.extend((child, False) for child in reversed(entry))
@@ -240,12 +255,13 @@ class DimensionTree:
             if key.height in [n.height for n in self._by_modes.get(key.modes, [])]:
                 return key
             raise KeyError(f"no node {key!r} in {self!r}; its nodes: {', '.join(map(repr, self.nodes))}")
-        modes = (key,) if isinstance(key, int) else tuple(sorted(key))
-        found = self._by_modes.get(modes, [])
+        modes = modes_named(key)
+        found = [] if modes is None else self._by_modes.get(modes, [])
         if len(found) == 1:
             return found[0]
         if not found:
-            raise KeyError(f"no node of the modes {modes} in {self!r}; its nodes: {', '.join(map(str, self.nodes))}")
+            named = shown(key) if modes is None else modes
+            raise KeyError(f"no node of the modes {named} in {self!r}; its nodes: {', '.join(map(str, self.nodes))}")
         heights = ", ".join(repr(n) for n in found)
         raise KeyError(f"the modes {modes} name {len(found)} nodes (unary nodes): give one of {heights}")
 
@@ -300,7 +316,7 @@ class DimensionTree:
             >>> DimensionTree(((0, 1), (2, 3))).permute((3, 0, 1, 2)).nested
             ((1, 2), (3, 0))
         """
-        order = [int(mode) for mode in order]
+        order = list(shape(order, "order", 0))
         if sorted(order) != list(range(self.order)):
             raise ValueError(f"got the order {order!r}, needed a permutation of the modes 0 .. {self.order - 1}")
         place = {mode: k for k, mode in enumerate(order)}
@@ -353,8 +369,11 @@ class DimensionTree:
         return f"DimensionTree({self.text})"
 
 
-def _check_order(order: int, arity: int) -> None:
-    if order < 1:
-        raise ValueError(f"a tree needs at least one mode, got order {order}")
-    if arity < 2:
-        raise ValueError(f"a node groups at least two modes, got {arity}")
+def _checked(order: Any, name: str) -> int:
+    return whole_number(order, f"{name}, the number of modes," if name == "order" else name, 1, _MOST_MODES)
+
+
+def _brief(nested: Any) -> str:
+    # Python's repr recurses, and trees may be deep.
+    text = to_text(nested)
+    return text if len(text) <= 200 else f"{text[:200]} .."

@@ -33,7 +33,7 @@ class NumpyBackend(Backend):
         return np.asarray(x)
 
     def dtype_of(self, x: Any) -> str:
-        return str(x.dtype)
+        return str(x.dtype if x.dtype.isnative else x.dtype.newbyteorder("="))
 
     def device_of(self, x: Any) -> str:
         return "cpu"
@@ -43,7 +43,8 @@ class NumpyBackend(Backend):
             _check_wrapped(x)
 
     def plain(self, x: Any) -> NDArray:
-        return np.ma.getdata(x) if isinstance(x, np.ma.MaskedArray) else x
+        data: NDArray = np.ma.getdata(x) if isinstance(x, np.ma.MaskedArray) else x
+        return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
 
     def einsum(self, equation: str, *operands: Any) -> Any:
         return np.einsum(equation, *operands)
@@ -84,7 +85,7 @@ def _check_wrapped(x: Any) -> None:
         return
     masked = np.ma.getmaskarray(x)
     if masked.any():
-        first = tuple(int(k[0]) for k in masked.nonzero())
+        first = tuple(int(k) for k in np.argwhere(masked)[0])
         raise ValueError(
             f"{int(masked.sum())} of {masked.size} entries of the masked array are masked, the first at index {first}, "
             "and every entry is needed here: fill in the masked ones first, by tnrank.complete with the positions "

@@ -199,3 +199,141 @@ def test_wishes_that_cannot_be_fulfilled_are_not_the_files_fault(tmp_path):
         tnrank.load(tmp_path / "x", dtype="float8")
     with pytest.raises(ValueError, match=r"^the numpy backend has the device 'cpu' alone"):
         tnrank.load(tmp_path / "x", device="cuda")
+
+
+DTYPES_OF_FILES = {
+    "numpy": (
+        *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+        *("float16", "float32", "float64", "complex64", "complex128", ">i4", ">f8", ">c16"),
+    ),
+    "jax": ("bool", "int8", "uint8", "int32", "int64", "float16", "bfloat16", "complex128"),
+    "torch": ("bool", "int8", "uint8", "int16", "int64", "float16", "bfloat16", "complex64"),
+}
+
+
+def specials(dtype, order="C"):
+    """Arrays with numbers that only an exact copy keeps, in any layout."""
+    rng = np.random.default_rng(0)
+
+    def f(*shape):
+        host = rng.integers(0, 100, shape).astype(np.float64)
+        if np.dtype(dtype).kind in "fc" and host.size:
+            host.flat[0] = rng.choice([-0.0, np.nan, np.inf, 1e-45])
+        if np.dtype(dtype).kind == "c":
+            host = host + 0j
+            host.imag.flat[:1] = -0.0
+        array = np.asarray(host.astype(dtype))
+        return (
+            array if order == "C" or not array.ndim else array[::-1] if order == "reversed" else array.copy(order="F")
+        )
+
+    return f
+
+
+@pytest.mark.parametrize("order", ["C", "F", "reversed"])
+def test_every_dtype_of_numpy_comes_back_bit_for_bit(order, tmp_path):
+    from tests.factorizations.test_dtypes import classes
+
+    for dtype in DTYPES_OF_FILES["numpy"]:
+        for x in (*classes(specials(dtype, order)), tnrank.MatrixFactorization([specials(dtype)(0, 2)])):
+            x.save(tmp_path / "x")
+            y = tnrank.load(tmp_path / "x")
+            assert (type(y), y.dtype) == (type(x), np.dtype(dtype).newbyteorder("=").name)
+            for a, b in zip(x._values, y._values, strict=True):
+                assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+@pytest.mark.parametrize("name", ["jax", "torch"])
+def test_every_dtype_of_a_framework_comes_back(name, tmp_path):
+    pytest.importorskip(name)
+    from tests.factorizations.test_dtypes import classes, drawn
+
+    for dtype in DTYPES_OF_FILES[name]:
+        for x in classes(drawn(dtype, backend=name)):
+            x.save(tmp_path / "x")
+            y = tnrank.load(tmp_path / "x")
+            assert (y.backend.name, y.dtype) == (name, dtype)
+            for a, b in zip(x._values, y._values, strict=True):
+                assert a.shape == b.shape
+                np.testing.assert_array_equal(x.backend.to_numpy(a), y.backend.to_numpy(b))
+
+
+@pytest.mark.parametrize("dtype", ["longdouble", "clongdouble"])
+def test_what_a_file_cannot_hold_is_refused_before_writing(dtype, tmp_path):
+    x = tnrank.MatrixFactorization([np.ones((2, 2), dtype)])
+    with pytest.raises(ValueError, match="convert them first"):
+        x.save(tmp_path / "x")
+    mixed = MAKE["cp"]().map(lambda a: a.astype(np.float32) if a.ndim == 1 else a)
+    with pytest.raises(ValueError, match="'weights' is float32: convert them"):
+        mixed.save(tmp_path / "x")
+    with pytest.raises(TypeError, match="'A0' cannot be saved"):
+        MAKE["cp"]().map(lambda a: None).save(tmp_path / "x")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_dtype_that_a_backend_would_narrow_is_refused(tmp_path):
+    pytest.importorskip("jax")
+    import subprocess
+    import sys
+
+    tnrank.MatrixFactorization([np.ones((2, 2), np.int64)]).save(tmp_path / "x")
+    code = "import sys, tnrank; tnrank.load(sys.argv[1], backend='jax')"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "x")], capture_output=True, text=True, timeout=120
+    )
+    assert "ValueError: the arrays were saved as int64, which the jax backend keeps as int32" in done.stderr
+
+
+def test_equal_saves_are_equal_bytes_in_every_process(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, tnrank\n"
+        "x = tnrank.HierarchicalFactorization.random((2, 3, 2), width=2, seed=0)\n"
+        "x.save(sys.argv[1]); tnrank.load(sys.argv[1]).save(sys.argv[2])"
+    )
+    found = set()
+    for seed in ("1", "2", "3"):
+        path = tmp_path / f"{seed}.safetensors"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        again = tmp_path / f"{seed} again.safetensors"
+        subprocess.run([sys.executable, "-c", code, str(path), str(again)], env=environment, check=True, timeout=120)
+        found |= {path.read_bytes(), again.read_bytes()}
+    assert len(found) == 1
+
+
+def with_header(path, **changes):
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] |= changes
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("cp", {"structure": "[]"}),
+        ("cp", {"structure": "[1000000000000, true]"}),
+        ("cp", {"structure": "[2.5, true]"}),
+        ("cp", {"structure": "null"}),
+        ("cp", {"kind": ""}),
+        ("cp", {"tensors": "5"}),
+        ("cp", {"places": "{}"}),
+        ("cp", {"dtype": "float32"}),
+        ("matrix", {"structure": "true"}),
+        ("matrix", {"structure": "-3"}),
+        ("matrix", {"structure": "9" * 5000}),
+        ("matrix", {"structure": "[" * 100_000}),
+        ("hierarchical", {"structure": '["((0, (1,)), 2)", true]'}),
+        ("hierarchical", {"structure": "[5, false]"}),
+        ("hierarchical", {"structure": '["(0, 1", false]'}),
+    ],
+)
+def test_damaged_structures(kind, changes, tmp_path):
+    MAKE[kind]().save(tmp_path / "x")
+    with_header(tmp_path / "x", **changes)
+    with pytest.raises(ValueError, match=r"x' is not a factorization that tnrank saved: "):
+        tnrank.load(tmp_path / "x")

@@ -136,7 +136,7 @@ def test_bad_input():
         NetworkFactorization(RING, {"A": np.ones((2, 4, 3)), "B": np.ones((3, 5, 2))})
     with pytest.raises(ValueError, match="index 'b' has size 3 on tensor 'A' and size 4 on tensor 'B'"):
         NetworkFactorization(RING, [np.ones((2, 4, 3)), np.ones((4, 5, 2)), np.ones((2, 3, 2))])
-    with pytest.raises(TypeError, match="by name or as a sequence"):
+    with pytest.raises(TypeError, match="arrays is a sequence of arrays, or a mapping"):
         NetworkFactorization(tnrank.Network({"A": "ij"}), np.ones((1, 2, 2)))
     with pytest.raises(ValueError, match="no size for the index 'c'"):
         NetworkFactorization.random(RING, {"i": 4, "j": 5, "k": 3, "a": 2, "b": 3})

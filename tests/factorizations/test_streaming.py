@@ -195,7 +195,7 @@ def test_bad_calls() -> None:
         ({"rtol": 2.0}, r"in \[0, 1\)"),
         ({"tree": DimensionTree.balanced(4)}, "the tree has 4 modes and the tensor"),
         ({"tree": ((0, 1), 3)}, "mode 2 is missing"),
-        ({"max_rank": 0}, "at least 1, got 0"),
+        ({"max_rank": 0}, "a whole number from 1 on, got 0"),
         ({"memory": "much"}, "got 'much'"),
         ({"memory": 0}, "positive number of bytes"),
     ]:

@@ -109,20 +109,14 @@ def test_pytrees() -> None:
     [
         (lambda: sum_of([]), ValueError, "got no terms"),
         (lambda: sum_of([MAKE[0](0)], [1, 2]), ValueError, "2 weights for 1 terms"),
-        (lambda: sum_of([np.ones((2, 2))]), TypeError, "term 0 is a ndarray, needed a factorization"),
+        (lambda: sum_of([np.ones((2, 2))]), TypeError, "term 0 is a factorization.*, got a ndarray"),
         (
             lambda: sum_of([MAKE[0](0), CPFactorization.random((3, 4), rank=1)]),
             ValueError,
             r"term 1 has shape \(3, 4\)",
         ),
-        (
-            lambda: sum_of([MAKE[0](0), MAKE[1](0, dtype="float32")]),
-            ValueError,
-            "term 1 is float32 and term 0 is float64",
-        ),
-        (lambda: sum_of([MAKE[0](0)], [1j]), ValueError, "complex weights of float64 terms"),
-        (lambda: sum_of([MAKE[0](0)], ["one"]), TypeError, "a weight is a number, got str"),
-        (lambda: sum_of([MAKE[0](0), MAKE[1](1)]) * np.ones(2), TypeError, "a weight is a number, got ndarray"),
+        (lambda: sum_of([MAKE[0](0)], ["one"]), TypeError, "a weight is a number, got 'one'"),
+        (lambda: sum_of([MAKE[0](0), MAKE[1](1)]) * np.ones(2), TypeError, "a weight is a number, got a ndarray"),
         (lambda: sum_of([MAKE[0](0), MAKE[1](1)]) + 1, TypeError, "unsupported operand"),
     ],
 )

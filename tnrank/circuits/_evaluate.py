@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tnrank._backend import backend_of
+from tnrank._backend import plain_array
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
@@ -64,13 +64,13 @@ def _vectors(x: Factorization, features: Array | Sequence[Array]) -> list[Array]
                 f"got features of shape {shape}, needed (batch, N, M) for order {x.ndim}, M at least "
                 f"{max(x.shape)}: one vector a mode"
             )
-        moved = backend_of(features).permute(features, (1, 0, 2))
+        features, backend = plain_array(features)
+        moved = backend.permute(features, (1, 0, 2))
         return [moved[n, :, :d] for n, d in zip(range(shape[1]), x.shape, strict=False)]
-    found = list(features)
+    found = [plain_array(vector)[0] for vector in features]
     if not 1 <= len(found) <= x.ndim:
         raise ValueError(f"got {len(found)} arrays of vectors for order {x.ndim}: needed one a mode")
     for n, vector in enumerate(found):
-        backend_of(vector)
         if len(vector.shape) != 2 or vector.shape[1] != x.shape[n] or vector.shape[0] != found[0].shape[0]:
             raise ValueError(
                 f"got vectors of shape {tuple(vector.shape)} for mode {n}, needed "

@@ -12,7 +12,7 @@ from math import log as ln
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from tnrank._backend import Backend, backend_of, common_backend
+from tnrank._backend import Backend, backend_of, common_backend, plain_array
 from tnrank._typing import Array, Function
 from tnrank.circuits import _layout
 from tnrank.circuits._lookup import looked_up
@@ -30,6 +30,7 @@ def forward(circuit: Circuit, weights: Sequence[Array], features: Array, log: bo
     """See :meth:`tnrank.circuits.Circuit.forward`."""
     check_weights(circuit, weights)
     backend = backend_of(weights[0])
+    weights, features = [backend.plain(w) for w in weights], plain_array(features)[0]
     indexed = _checked(circuit, weights, features, backend)
     weights = [_without_padding(circuit, k, w, backend) for k, w in enumerate(weights)]
     if not indexed and features.dtype != weights[0].dtype:

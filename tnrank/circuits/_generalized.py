@@ -52,6 +52,7 @@ def generalized_product(a: Array, b: Array, g: str | Operator = "product") -> Ar
     # What NumPy makes of arrays of order 0 are scalars.
     a, b = (np.asarray(x) if isinstance(x, np.generic) else x for x in (a, b))
     backend = common_backend([a, b], lambda: ("a", "b"))
+    a, b = backend.plain(a), backend.plain(b)
     shape = (*a.shape, *b.shape)
     a = backend.reshape(a, (*a.shape, *([1] * len(b.shape))))
     found = _operator(g, backend)(a, b)
@@ -105,6 +106,7 @@ def generalized_tensor(
     """
     check_weights(circuit, weights)
     backend = backend_of(weights[0])
+    weights = [backend.plain(w) for w in weights]
     tensors = _features(circuit, weights[0], template_features, backend)
     shape = tuple(int(t.shape[0]) for t in tensors)
     _check_memory(circuit, shape, backend.dtype_of(weights[0]), memory_limit)

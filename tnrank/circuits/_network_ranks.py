@@ -206,7 +206,7 @@ def _one_output(values: Values, column: int | None) -> Callable[[Host], Host]:
 def _measured(found: CrossApproximation, rtol: float, atol: float, values: Values) -> NetworkRanks:
     report = rank_report(found.tensor, rtol=rtol, method="qr")
     norm = 1.0 if report.relative else report.norm or 1.0
-    spectra = ByNode({entry.node: np.array(entry.singular_values) / norm for entry in report.nodes})
+    spectra: ByNode[Host] = ByNode({entry.node: np.array(entry.singular_values) / norm for entry in report.nodes})
     return NetworkRanks(
         tensor=found.tensor,
         ranks=report.hierarchical_rank,

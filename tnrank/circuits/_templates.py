@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import backend_of, common_backend
+from tnrank._backend import common_backend, plain_array
 from tnrank._check import shown, whole_number
 from tnrank._typing import Array, Function
 from tnrank.circuits._layout import MOST_LOCATIONS
@@ -189,7 +189,7 @@ def _numbers(x: Any, what: str) -> Array:
             x = np.empty(0, object)
         if x.ndim == 0 or x.dtype.kind not in "biufc":
             raise TypeError(f"{what} are an array (M, p) or (M,) of numbers, got {_described(x)}")
-    backend = backend_of(x)
+    x, backend = plain_array(x)
     if backend.name == "numpy" and x.dtype.kind not in "biufc":
         raise TypeError(f"{what} are an array (M, p) or (M,) of numbers, got {_described(x)}")
     return x
@@ -197,8 +197,8 @@ def _numbers(x: Any, what: str) -> Array:
 
 def _host(values: Any) -> tuple[Host, str]:
     """Outputs on the host, and the name of their own dtype."""
-    if hasattr(values, "shape") and not isinstance(values, (np.ndarray, np.generic)):
-        backend = backend_of(values)
+    if hasattr(values, "shape") and not isinstance(values, np.generic):
+        values, backend = plain_array(values)
         return backend.to_numpy(values), backend.dtype_of(values)
     try:
         found = np.asarray(values)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar, Self
 
 from tnrank._backend import Backend, Structure, backend_of, get_backend
+from tnrank._check import instance, sequence, shown
 from tnrank._typing import Array, Shape
+from tnrank.factorizations._arrays import (
+    check_whole_result,
+    checked_arrays,
+    converted,
+    extremes,
+    is_whole,
+    largest_whole,
+    measurable,
+    measured,
+)
 from tnrank.factorizations._entries import EntryPlan
 from tnrank.network import Network, contract
 
@@ -70,7 +82,10 @@ class Factorization(Structure):
 
     @property
     def _sizes(self) -> dict[Any, int]:
-        return self.network.sizes_of_shapes({name: a.shape for name, a in self.arrays.items()})
+        try:
+            return self.network.sizes_of_shapes({name: a.shape for name, a in self.arrays.items()})
+        except AttributeError:
+            raise self._not_arrays("shape") from None
 
     @property
     def ndim(self) -> int:
@@ -95,17 +110,21 @@ class Factorization(Structure):
     @property
     def parameter_count(self) -> int:
         """Numbers stored in all arrays; one array at several tensors counts once."""
-        return sum(prod(a.shape) for a in {id(a): a for a in self._values}.values())
+        return sum(prod(a.shape) for a in {id(a): a for a in self._values}.values() if hasattr(a, "shape"))
 
     def to_dense(self, memory_limit: int | str | None = None) -> Array:
         """The end tensor, shape ``(d_1, .., d_N)``.
+
+        Raises:
+            OverflowError: if integer arrays give entries beyond the range of their dtype.
+            TypeError: if the arrays are boolean.
 
         Example:
             >>> import tnrank
             >>> tnrank.CPFactorization.random((2, 3, 4), rank=5, seed=0).to_dense().shape
             (2, 3, 4)
         """
-        return contract(self.network, self.arrays, memory_limit=memory_limit)
+        return self._exactly(lambda x: contract(x.network, x.arrays, memory_limit=memory_limit))
 
     def entries(self, indices: Any) -> Array:
         """Entries of the end tensor at ``indices`` of shape ``(M, N)``; gives shape ``(M,)``.
@@ -122,15 +141,18 @@ class Factorization(Structure):
             array([1., 0.])
         """
         plan = EntryPlan.of(self.network, self._sizes, indices)
-        return plan.evaluate(
-            self.backend, self._values, plan.positions(self.backend, default_or_named_device(self._values[0]))
-        )
+        positions = plan.positions(self.backend, default_or_named_device(self._values[0]))
+        return self._exactly(lambda x: plan.evaluate(x.backend, x._values, positions))
 
-    def inner(self, other: Factorization) -> Array:
+    @measured
+    def inner(self, other: Any) -> Array:
         """The inner product ``sum(conj(self) * other)``, a scalar array; the end tensors are not formed.
+
+        Integers count as numbers of the default dtype, half precision as single precision.
 
         Raises:
             ValueError: if the shapes differ.
+            TypeError: if ``other`` is no factorization.
 
         Example:
             >>> import numpy as np, tnrank
@@ -138,20 +160,26 @@ class Factorization(Structure):
             >>> float(x.inner(x))
             2.0
         """
+        if not isinstance(other, Factorization) and hasattr(other, "terms"):
+            return type(other)((self,), (1,)).inner(other)
+        instance(other, "other", Factorization, "a factorization: numpy.vdot(x.to_dense(), array) takes arrays")
         if self.shape != other.shape:
             raise ValueError(f"inner product of shapes {self.shape} and {other.shape}: needed equal shapes")
         xp = self.backend.xp
+        mine, theirs = self._with_dtype_of(other._measurable())
         tensors: dict[str, tuple[Any, ...]] = {}
         arrays: dict[str, Array] = {}
-        for side, x in (("x", self), ("y", other)):
+        for side, x in (("x", mine), ("y", theirs)):
             place = {label: k for k, label in enumerate(x.network.output)}
             for name, labels in x.network.tensors.items():
                 tensors[f"{side}.{name}"] = tuple(("mode", place[a]) if a in place else (side, a) for a in labels)
             for name, array in x.arrays.items():
                 turned = side == "x" and x.dtype.startswith("complex")
-                arrays[f"{side}.{name}"] = xp.conj(array) if turned else array
+                # NumPy makes a scalar of an array without axes.
+                arrays[f"{side}.{name}"] = x.backend.asarray(xp.conj(array)) if turned else array
         return contract(Network(tensors, ()), arrays)
 
+    @measured
     def norm(self) -> Array:
         """The Frobenius norm of the end tensor, a scalar array.
 
@@ -174,8 +202,15 @@ class Factorization(Structure):
         raise NotImplementedError
 
     def balance(self) -> Self:
-        """The same end tensor with balanced weights."""
-        raise NotImplementedError
+        """The same end tensor with balanced weights.
+
+        Raises:
+            NotImplementedError: if the format has no components that could be balanced.
+        """
+        raise NotImplementedError(
+            f"a {type(self).__name__} has no balance: a MatrixFactorization, CPFactorization and "
+            "HierarchicalFactorization of the same tensor have one"
+        )
 
     def unbalancedness(self) -> float:
         """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0."""
@@ -193,7 +228,7 @@ class Factorization(Structure):
             'float32'
         """
         target = self.backend if backend is None else get_backend(backend)
-        kept = dtype if target is self.backend else dtype or self.dtype
+        kept = self.dtype if dtype is None and target is not self.backend else target.check_dtype(dtype)
         # One array at several tensors stays one.
         moved: dict[int, Array] = {}
         for a in self._values:
@@ -219,9 +254,10 @@ class Factorization(Structure):
             if unknown:
                 raise ValueError(f"no array {unknown[0]!r}: it has {', '.join(self.network.tensors)}")
             arrays = list({**self.arrays, **arrays}.values())
+        arrays = sequence(arrays, "arrays", "arrays, or a mapping of some by name")
         if len(arrays) != len(self._values):
             raise ValueError(f"got {len(arrays)} arrays, needed {len(self._values)}: {', '.join(self.network.tensors)}")
-        return self._make(self._static, arrays)
+        return self._make(self._static, checked_arrays(arrays, lambda: list(self.network.tensors)))
 
     def map(self, fn: Callable[[Array], Array]) -> Self:
         """``fn`` applied to every array.
@@ -253,6 +289,9 @@ class Factorization(Structure):
     def _static_to_json(self) -> Any:
         return None
 
+    def _check_structure(self) -> None:
+        """Refuse arrays that fit the network and yet not the class: what a damaged file may hold."""
+
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
         return None
@@ -272,6 +311,49 @@ class Factorization(Structure):
     def __reduce__(self) -> Any:
         return _restore, (type(self), self._static, self._values)
 
+    def _measurable(self) -> Self:
+        """The same factorization in a dtype that has norms and decompositions."""
+        wide = measurable(self.dtype, self.backend)
+        return self if wide == self.dtype else self._converted(getattr(self.backend.xp, wide))
+
+    def _converted(self, dtype: Any) -> Self:
+        return self._make(self._static, converted(self.backend, self._values, dtype), validate=False)
+
+    def _with_dtype_of(self, other: Any) -> tuple[Any, Any]:
+        """Both factorizations in their common dtype."""
+        first, second = self._values[0], other._values[0]
+        if first.dtype == second.dtype or self.backend is not other.backend:
+            return self, other
+        dtype = self.backend.xp.result_type(first, second)
+        return self._converted(dtype), other._converted(dtype)
+
+    def _exactly(self, evaluate: Callable[[Any], Array]) -> Array:
+        """``evaluate(self)``, entries of the end tensor; of integer arrays the exact ones.
+
+        Integers wrap around modulo a power of two, so that a result is exact whenever it is in range.
+        """
+        dtype = self.dtype
+        if not is_whole(dtype):
+            return evaluate(self)
+        if dtype == "bool":
+            raise TypeError("a factorization of boolean arrays has no sums: use x.to(dtype='float64') first")
+        found = {id(a): extremes(a) for a in self._values}
+        if None not in found.values():
+            sizes, kept = self._sizes, set(self.network.output)
+            summed = prod(size for label, size in sizes.items() if label not in kept)
+            bounds: list[int] = [max(1, -low, high) for low, high in (found[id(a)] or (0, 0) for a in self._values)]
+            limit = prod(bounds) * summed
+            if limit > largest_whole(dtype) and 0 not in self.shape:
+                sums = evaluate(self._measurable().map(lambda a: self.backend.asarray(abs(a))))
+                if 0 not in sums.shape:
+                    most = float(self.backend.xp.max(sums)) * (1 + 1e-5)
+                    check_whole_result(dtype, most, "entries of the end tensor")
+        return evaluate(self)
+
+    def _not_arrays(self, what: str) -> TypeError:
+        leaves = ", ".join(f"{name!r} is {shown(a)}" for name, a in list(self.arrays.items())[:4])
+        return TypeError(f"a {type(self).__name__} has a {what} when all its leaves are arrays: {leaves}")
+
     def _title(self) -> str:
         shape = " x ".join(map(str, self.shape[:8])) + (" x .." if self.ndim > 8 else "")
         try:
@@ -280,22 +362,21 @@ class Factorization(Structure):
             where = "traced"
         return f"{type(self).__name__} of order {self.ndim}: {shape}, {self.parameter_count:,} parameters, {where}"
 
+    def _details(self) -> list[str]:
+        """Lines that a printed factorization has under its title."""
+        return []
+
     def __repr__(self) -> str:
-        return self._title()
+        try:
+            return "\n".join([self._title(), *(f"  {line}" for line in self._details())])
+        except Exception:  # leaves may be anything: None, booleans, gradients, what a framework puts in their place
+            kinds = Counter(type(a).__name__ for a in self._values)
+            leaves = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            return f"{type(self).__name__} of order {self.ndim} whose leaves are no arrays of one shape: {leaves}"
 
 
 def _restore(cls: type[Factorization], static: Any, values: tuple[Array, ...]) -> Factorization:
     return cls._make(static, values, validate=False)
-
-
-def as_arrays(given: Any, what: str) -> list[Array]:
-    """A sequence of arrays; lists of numbers are refused by the backend look-up later."""
-    if hasattr(given, "shape") or isinstance(given, (str, Mapping)):
-        raise TypeError(f"{what} are given as a sequence of arrays, got {type(given).__name__}")
-    arrays = list(given)
-    if not arrays:
-        raise ValueError(f"got no {what}, needed at least one")
-    return arrays
 
 
 def norm_of(array: Array) -> Array:
@@ -314,6 +395,18 @@ def listed(shape: Shape) -> str:
         if len(shape) <= 8
         else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]}) of order {len(shape)}"
     )
+
+
+def identity(like: Array, size: int) -> Array:
+    """The identity matrix with the dtype and on the device of ``like``."""
+    backend = backend_of(like)
+    return backend.asarray(backend.xp.eye(size, dtype=like.dtype), None, default_or_named_device(like))
+
+
+def zeros(like: Array, shape: Sequence[int]) -> Array:
+    """Zeros with the dtype and on the device of ``like``."""
+    backend = backend_of(like)
+    return backend.asarray(backend.xp.zeros(tuple(shape), dtype=like.dtype), None, default_or_named_device(like))
 
 
 def default_or_named_device(array: Array) -> Any:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank._check import whole_number
 from tnrank._typing import Array
-from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
+from tnrank.factorizations._arrays import checked_arrays, measured, read_arrays
+from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._cp_fit import _dense
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.network import Network
@@ -40,9 +41,8 @@ class CPFactorization(Factorization):
     kind: ClassVar[str] = "cp"
 
     def __init__(self, factors: Iterable[Array], weights: Array | None = None) -> None:
-        arrays = as_arrays(factors, "factors")
+        arrays = read_arrays(factors, "factors")
         for mode, factor in enumerate(arrays):
-            backend_of(factor)
             if len(factor.shape) != 2:
                 raise ValueError(f"factor {mode} has shape {tuple(factor.shape)}: needed (d_{mode + 1}, R)")
             if factor.shape[1] != arrays[0].shape[1]:
@@ -51,7 +51,11 @@ class CPFactorization(Factorization):
                     f"{arrays[0].shape[1]}: needed the same number"
                 )
         static = (len(arrays), weights is not None)
-        self._fill(static, arrays if weights is None else [*arrays, weights])
+        if weights is not None:
+            arrays = checked_arrays(
+                [*arrays, weights], lambda: [*(f"factors[{k}]" for k in range(static[0])), "weights"]
+            )
+        self._fill(static, arrays)
 
     @classmethod
     def _network_of(cls, static: Any) -> Network:
@@ -95,8 +99,7 @@ class CPFactorization(Factorization):
         if not d:
             raise ValueError("a CP factorization has at least one mode, got the shape ()")
         rank = prod(d) // max(d) if rank is None else rank
-        if rank < 1:
-            raise ValueError(f"rank is the number of components, at least 1, got {rank}")
+        rank = whole_number(rank, "rank, the number of components,", 1)
         shapes: list[tuple[int, ...]] = [(n, rank) for n in d]
         arrays = draw([*shapes, (rank,)] if weighted else shapes, std, mean, init, seed, backend, dtype, device)
         made = cls._make((len(d), weighted), arrays)
@@ -181,6 +184,7 @@ class CPFactorization(Factorization):
         """R, the number of components: an upper bound of the tensor rank."""
         return int(self._values[0].shape[1])
 
+    @measured
     def component_norms(self) -> Array:
         """The norm of every component, ``|weight_r| prod_n ||w_r^n||``, shape ``(R,)``, in the order of components."""
         norm = self.backend.xp.linalg.vector_norm
@@ -190,6 +194,7 @@ class CPFactorization(Factorization):
             norms = norms * norm(factor, axis=0)
         return norms if self.weights is None else norms * abs(self.weights)
 
+    @measured
     def balance(self) -> Self:
         """The same tensor with the vectors of each component scaled to equal norms (and the weight's absolute value).
 
@@ -210,6 +215,7 @@ class CPFactorization(Factorization):
         scaled = [a * backend.asarray(s, _real(self.dtype), where) for a, s in zip(self._values, scales, strict=True)]
         return self._make(self._static, scaled)
 
+    @measured
     def unbalancedness(self) -> float:
         """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0."""
         squared = self._lengths() ** 2
@@ -225,16 +231,15 @@ class CPFactorization(Factorization):
             found.append(abs(host) if host.ndim == 1 else np.linalg.norm(host, axis=0))
         return np.stack(found)
 
-    def __repr__(self) -> str:
-        weights = " with weights" if self._static[1] else ""
-        return f"{self._title()}\n  {self.rank} components{weights}"
+    def _details(self) -> list[str]:
+        return [f"{self.rank} components{' with weights' if self._static[1] else ''}"]
 
     def _static_to_json(self) -> Any:
         return list(self._static)
 
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
-        return int(content[0]), bool(content[1])
+        return whole_number(content[0], "its order", 1), bool(content[1])
 
 
 def _real(dtype: str) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import Backend, get_backend
+from tnrank._check import generator as seeded
+from tnrank._check import instance, one_of, real_number, shown, whole_number
+from tnrank._check import shape as checked_shape
 from tnrank._typing import Array, Shape
 
 
@@ -27,20 +30,18 @@ def draw(
         ValueError: for an unknown ``init`` or a negative ``std``.
     """
     target = get_backend(backend)
-    dtype = dtype or target.default_dtype
-    if std < 0:
-        raise ValueError(f"std is a standard deviation and at least 0, got {std}")
-    generator = np.random.default_rng(seed)
+    dtype = target.default_dtype if dtype is None else instance(dtype, "dtype", str, "a name such as 'float32'")
+    target.check_dtype(dtype)
+    std, mean = real_number(std, "std", 0), real_number(mean, "mean")
+    generator = seeded(seed)
     made = []
     for shape in shapes:
-        if init == "normal":
+        if one_of(init, "init", ("normal", "identity")) == "normal":
             values: Any = mean + std * generator.standard_normal(shape)
             if dtype.startswith("complex"):
                 values = (values + 1j * std * generator.standard_normal(shape)) / np.sqrt(2)
-        elif init == "identity":
-            values = mean + std * np.eye(*shape) if len(shape) == 2 else mean + std * np.ones(shape)
         else:
-            raise ValueError(f"unknown init={init!r}: 'normal' (Gaussian) or 'identity' (std on the diagonal)")
+            values = mean + std * np.eye(*shape) if len(shape) == 2 else mean + std * np.ones(shape)
         host = dtype if dtype in ("float32", "float64", "complex64", "complex128") else "float32"
         made.append(target.asarray(np.asarray(values, host), dtype, device))
     return made
@@ -48,19 +49,16 @@ def draw(
 
 def check_dimensions(shape: Any) -> tuple[int, ...]:
     """``shape`` as positive whole numbers."""
-    try:
-        dimensions = tuple(int(d) for d in shape)
-    except TypeError:
-        raise TypeError(f"a shape is a sequence of dimensions such as (8, 8, 8), got {shape!r}") from None
-    for mode, d in enumerate(dimensions):
-        if d < 1 or d != tuple(shape)[mode]:
-            raise ValueError(f"mode {mode} has dimension {tuple(shape)[mode]!r}: needed a whole number from 1 on")
-    return dimensions
+    return checked_shape(shape)
 
 
 def check_ranks(rank: Any, count: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     """One rank for all of ``count`` places, or one for each."""
-    given = [rank] * count if np.ndim(rank) == 0 else list(rank)
-    if len(shape) < 2 or len(given) != count or any(r != int(r) or r < 1 for r in given):
-        raise ValueError(f"for shape {shape} got rank {rank!r}: needed order 2 or more and {count} ranks from 1 on")
-    return tuple(int(r) for r in given)
+    if len(shape) < 2:
+        raise ValueError(f"got the shape {shape}, needed order 2 or more")
+    if hasattr(rank, "__index__") and not getattr(rank, "shape", ()):
+        return (whole_number(rank, "rank", 1),) * count
+    given = list(checked_shape(rank, "rank"))
+    if len(given) != count:
+        raise ValueError(f"for shape {shape} got rank {shown(rank)}: needed {count} ranks, or one number for all")
+    return tuple(given)

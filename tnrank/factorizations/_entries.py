@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import Backend, backend_of
+from tnrank._backend import Backend
 from tnrank._typing import Array, Label
+from tnrank.factorizations._arrays import host_values
 from tnrank.network import ContractionPlan, Network
 
 _ENTRY = ("entry",)
@@ -144,9 +145,7 @@ def checked_indices(indices: Any, shape: Sequence[int]) -> np.ndarray[Any, Any]:
         TypeError: if they are not whole numbers.
         ValueError: if there is not one column a mode, or an index is out of range; entry and mode are named.
     """
-    if hasattr(indices, "shape") and not isinstance(indices, np.ndarray):
-        indices = backend_of(indices).to_numpy(indices)
-    found = np.asarray(indices)
+    found = host_values(indices)
     if found.size == 0:
         found = found.reshape(0, len(shape)).astype(np.int64)
     if found.dtype.kind not in "iu":

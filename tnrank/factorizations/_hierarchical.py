@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
-from tnrank._backend import backend_of
+from tnrank._by_node import ByNode
+from tnrank._check import instance, whole_number
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._arrays import checked_arrays, measured
 from tnrank.factorizations._balance import balanced_hierarchy, family_norms
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._draw import check_dimensions, draw
@@ -52,10 +54,11 @@ class HierarchicalFactorization(Factorization):
 
     def __init__(self, tree: DimensionTree | Sequence[Any], matrices: Mapping[Any, Array]) -> None:
         tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
+        instance(matrices, "matrices", Mapping, "a mapping {node: matrix}")
         found = {}
-        for key, matrix in matrices.items():
+        checked = checked_arrays(list(matrices.values()), lambda: [f"matrices[{key}]" for key in matrices])
+        for key, matrix in zip(matrices, checked, strict=True):
             node = _named(tree, key)
-            backend_of(matrix)
             if node in found:
                 raise ValueError(f"got two matrices for the node {node}: needed one")
             if len(matrix.shape) != 2:
@@ -128,17 +131,16 @@ class HierarchicalFactorization(Factorization):
         if tree.order != len(d):
             raise ValueError(f"the tree has {tree.order} modes and the shape {d} has {len(d)}")
         if isinstance(width, Mapping):
-            widths = {_named(tree, key): int(value) for key, value in width.items()}
+            widths = {_named(tree, key): whole_number(value, f"width[{key}]", 1) for key, value in width.items()}
             for node in widths:
                 if not node.height:
                     raise ValueError(f"got a width for {node}, but {node} is a leaf: its rows are its mode's dimension")
         else:
-            widths = dict.fromkeys(tree.interior, int(width))
+            widths = dict.fromkeys(tree.interior, whole_number(width, "width", 1))
         for node in tree.interior:
             if widths.get(node, 0) < 1:
                 raise ValueError(f"node {node!r} has width {widths.get(node)}: needed a whole number from 1 on")
-        if classes < 1:
-            raise ValueError(f"classes are the columns of the root's matrix, at least 1, got {classes}")
+        classes = whole_number(classes, "classes, the columns of the root's matrix,", 1)
         shapes = []
         for node in tree.nodes:
             parent = tree.parent(node)
@@ -155,11 +157,12 @@ class HierarchicalFactorization(Factorization):
         return tree
 
     @property
-    def matrices(self) -> dict[Node, Array]:
+    def matrices(self) -> ByNode[Array]:
         """Node -> matrix, leaves first."""
-        return dict(zip(self.tree.nodes, self._values, strict=True))
+        return ByNode(zip(self.tree.nodes, self._values, strict=True))
 
-    def component_norms(self) -> dict[Node, Array]:
+    @measured
+    def component_norms(self) -> ByNode[Array]:
         """Norms of the local components of every interior node, {node: ``(R_v,)``}.
 
         The product of the norms of the children's columns and of the node's own row.
@@ -173,8 +176,9 @@ class HierarchicalFactorization(Factorization):
             for child in self.tree.children(node):
                 norms = norms * norm(matrices[child], axis=0)
             found[node] = norms
-        return found
+        return ByNode(found)
 
+    @measured
     def balance(self) -> Self:
         """The same tensor with equal norms of all vectors of every local component.
 
@@ -189,6 +193,7 @@ class HierarchicalFactorization(Factorization):
         """
         return self._make(self._static, balanced_hierarchy(self.tree, self._values))
 
+    @measured
     def unbalancedness(self) -> float:
         """The largest difference of squared norms within a local component, relative to the largest; 0 if all are 0."""
         worst, scale = 0.0, 0.0
@@ -198,13 +203,17 @@ class HierarchicalFactorization(Factorization):
             scale = max(scale, float(squared.max()))
         return worst / scale if scale else 0.0
 
-    def __repr__(self) -> str:
+    def _details(self) -> list[str]:
         shapes = {node: f"{a.shape[0]} x {a.shape[1]}" for node, a in self.matrices.items()}
         if len(shapes) > 40:
             widths = sorted({a.shape[0] for n, a in self.matrices.items() if n.height})
-            return f"{self._title()}\n  {self.tree!r}, local components {', '.join(map(str, widths))}"
-        lines = self.tree.draw(lambda node: shapes[node]).splitlines()
-        return "\n".join([self._title(), *(f"  {line}" for line in lines)])
+            return [f"{self.tree!r}, local components {', '.join(map(str, widths))}"]
+        return self.tree.draw(lambda node: shapes[node]).splitlines()
+
+    def _check_structure(self) -> None:
+        columns = self._values[-1].shape[1]
+        if (columns > 1) != self._static[1]:
+            raise ValueError(f"the matrix of its root has {columns} columns, and classes: {self._static[1]}")
 
     def _static_to_json(self) -> Any:
         return [self.tree.text, self._static[1]]

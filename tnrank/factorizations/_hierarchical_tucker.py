@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from tnrank._backend import backend_of
+from tnrank._backend import plain_array
+from tnrank._by_node import ByNode
+from tnrank._check import instance, whole_number
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._arrays import checked_arrays
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.factorizations._nodes._convert import as_tree, dense_to_nodes, to_nodes
-from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
+from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network
 
@@ -55,12 +58,13 @@ class HierarchicalTucker(TreeFormat):
         self, tree: DimensionTree | Sequence[Any], leaves: Mapping[Any, Array], transfers: Mapping[Any, Array]
     ) -> None:
         tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
+        instance(leaves, "leaves", Mapping, "a mapping {mode: frame}")
+        instance(transfers, "transfers", Mapping, "a mapping {node: transfer tensor}")
         found: dict[Node, Array] = {}
-        for key, array in [*((Node((int(m),), 0), a) for m, a in leaves.items()), *transfers.items()]:
-            try:
-                node = tree.node(key)
-            except KeyError as error:
-                raise ValueError(error.args[0]) from None
+        keys = [*map(_leaf, leaves), *transfers]
+        arrays = checked_arrays([*leaves.values(), *transfers.values()], lambda: list(map(str, keys)))
+        for key, array in zip(keys, arrays, strict=True):
+            node = _node(tree, key)
             axes = 2 if not node.height else len(tree.children(node)) + (node != tree.root)
             if len(array.shape) != axes:
                 raise ValueError(f"the array of node {node} has shape {tuple(array.shape)}: needed {axes} axes")
@@ -111,9 +115,9 @@ class HierarchicalTucker(TreeFormat):
         if tree.order != len(d):
             raise ValueError(f"the tree has {tree.order} modes and the shape {d} has {len(d)}")
         ranks = (
-            {tree.node(key): int(value) for key, value in rank.items()}
+            {_node(tree, key): whole_number(value, f"rank[{key}]", 1) for key, value in rank.items()}
             if isinstance(rank, Mapping)
-            else dict.fromkeys(tree.nodes, int(rank))
+            else dict.fromkeys(tree.nodes, whole_number(rank, "rank", 1))
         )
         shapes = []
         for node in tree.nodes:
@@ -130,7 +134,7 @@ class HierarchicalTucker(TreeFormat):
         tensor: Array,
         tree: DimensionTree | Sequence[Any] | None = None,
         rtol: PerNode = None,
-        max_rank: int | Mapping[Any, int] | None = None,
+        max_rank: MaxRank = None,
         method: str = "auto",
         *,
         atol: PerNode = None,
@@ -143,7 +147,8 @@ class HierarchicalTucker(TreeFormat):
             tree: ``DimensionTree.balanced(N)`` if not given.
             rtol: bounds ``||tensor - result|| / ||tensor||``; ``None`` is max(sides) * eps. A mapping {node: rtol}
                 gives each named node its own share, and keeps all but zeros elsewhere.
-            max_rank: the most columns of any frame, or {node: columns}; with it the error may exceed ``rtol``.
+            max_rank: the most columns of any frame, {node: columns}, or one number a node but the root in the order of
+                :attr:`ranks`; with it the error may exceed ``rtol``.
             method: ``"qr"`` (LQ, accurate to eps), ``"gram"`` (faster, to sqrt(eps)), ``"auto"`` by the tolerance, or
                 ``"randomized"`` (sketches of matrices with sides above 256, for large leaves of low rank, to a
                 tolerance).
@@ -164,11 +169,11 @@ class HierarchicalTucker(TreeFormat):
             >>> max(x.ranks.values()), bool(abs(x.to_dense() - total).max() < 1e-9)
             (2, True)
         """
-        backend_of(tensor)
+        tensor = plain_array(tensor)[0]
         tree = as_tree(tree, tuple(tensor.shape))
 
         def cutoff(norm: float) -> Cutoff:
-            return Cutoff(tree, tree.nodes, rtol, atol, max_rank, norm)
+            return Cutoff(tree, tree.nodes, rtol, atol, max_rank, norm, cls._in_order(tree))
 
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, direction=direction))
 
@@ -178,7 +183,7 @@ class HierarchicalTucker(TreeFormat):
         x: Factorization,
         tree: DimensionTree | None = None,
         rtol: PerNode = None,
-        max_rank: int | Mapping[Any, int] | None = None,
+        max_rank: MaxRank = None,
     ) -> Self:
         """Another factorization in this format: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
 
@@ -203,6 +208,8 @@ class HierarchicalTucker(TreeFormat):
             >>> bool(abs(x.to_dense() - cp.to_dense()).max() < 1e-12)
             True
         """
+        instance(x, "x", Factorization, f"a factorization; {cls.__name__}.from_dense(array) takes an array")
+        x = x._measurable()
         own = getattr(x, "tree", None)
         wanted = tree if isinstance(tree, DimensionTree) or tree is None else DimensionTree(tree)
         exact = rtol is None and max_rank is None
@@ -259,16 +266,15 @@ class HierarchicalTucker(TreeFormat):
         return tree
 
     @property
-    def nodes(self) -> dict[Node, Array]:
+    def nodes(self) -> ByNode[Array]:
         """Node -> frame or transfer tensor, leaves first."""
-        return dict(zip(self.tree.nodes, self._values, strict=True))
+        return ByNode(zip(self.tree.nodes, self._values, strict=True))
 
-    def __repr__(self) -> str:
+    def _details(self) -> list[str]:
         if len(self._values) > 40:
-            return f"{self._title()}\n  {self.tree!r}, ranks up to {max(self.ranks.values())}"
+            return [f"{self.tree!r}, ranks up to {max(self.ranks.values())}"]
         shapes = {node: " x ".join(map(str, a.shape)) for node, a in self.nodes.items()}
-        lines = self.tree.draw(lambda node: shapes[node]).splitlines()
-        return "\n".join([self._title(), *(f"  {line}" for line in lines)])
+        return self.tree.draw(lambda node: shapes[node]).splitlines()
 
     def _static_to_json(self) -> Any:
         return self.tree.text
@@ -276,6 +282,20 @@ class HierarchicalTucker(TreeFormat):
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
         return DimensionTree.from_text(content)
+
+
+def _node(tree: DimensionTree, key: Any) -> Node:
+    try:
+        return tree.node(key)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+
+
+def _leaf(key: Any) -> Node:
+    if isinstance(key, Node):
+        return key
+    mode = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    return Node((whole_number(mode, "the key of a leaf, its mode,"),), 0)
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import available_backends, get_backend
+from tnrank._backend import Backend, available_backends, backend_of, get_backend
 from tnrank._check import shown
 from tnrank._files import write_atomically
 from tnrank._reading import reading
@@ -23,6 +23,8 @@ _STORED = {
     "float64": "float64",
     "complex64": "float32",
     "complex128": "float64",
+    "bool": "bool",
+    **{f"{kind}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
 """dtype of a factorization -> dtype of the stored arrays."""
 
@@ -37,7 +39,7 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
             f"factorizations are saved as .safetensors, got {os.fspath(path)!r}; arrays: np.save(x.to_dense())"
         )
 
-    dtype = x.dtype
+    dtype = _stored_dtype(x)
     header = {
         "format": _FORMAT,
         "kind": x.kind,
@@ -52,7 +54,36 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
     if len(places) < len(where):
         header["places"] = json.dumps(where)
     stored = {f"{k}": _pack(x.backend.to_numpy(x._values[k]), dtype) for k in places.values()}
-    write_atomically(path, to_bytes(stored, header))
+    write_atomically(path, steady(to_bytes(stored, header)))
+
+
+def steady(content: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order: its writer orders entries anew in every process."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def _stored_dtype(x: Factorization) -> str:
+    """The one dtype of all arrays, if a file can hold it."""
+    found: dict[str, str] = {}
+    for name, array in x.arrays.items():
+        try:
+            found.setdefault(backend_of(array).dtype_of(array), name)
+        except TypeError as error:
+            raise TypeError(f"{name!r} cannot be saved: {error}") from None
+    if len(found) > 1:
+        listed = ", ".join(f"{name!r} is {dtype}" for dtype, name in found.items())
+        raise ValueError(f"a file holds arrays of one dtype, and {listed}: convert them, x.to(dtype='float64')")
+    (dtype,) = found
+    if dtype not in _STORED or (dtype == "bfloat16" and x.backend.name == "numpy"):
+        raise ValueError(
+            f"a file holds {', '.join(_STORED)} (bfloat16 of JAX and PyTorch alone), and the arrays are {dtype}: "
+            "convert them first, for example x.to(dtype='float32')"
+        )
+    return dtype
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | None = None, device: Any = None) -> Any:
@@ -80,8 +111,22 @@ def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | 
     with reading(path, "is not a factorization that tnrank saved", quoted=True) as file:
         found, stored, home = _read(str(file))
     target = get_backend(backend or (home if home in available_backends() else "numpy"))
-    moved = {id(a): target.asarray(a, dtype or stored, device) for a in {id(a): a for a in found._values}.values()}
+    distinct = {id(a): a for a in found._values}
+    moved = {key: _moved(target, a, dtype, stored, device) for key, a in distinct.items()}
     return found._make(found._static, [moved[id(a)] for a in found._values], validate=False)
+
+
+def _moved(target: Backend, array: Any, dtype: str | None, stored: str, device: Any) -> Any:
+    if dtype is not None or stored in target.dtypes or stored == "bfloat16":
+        return target.asarray(array, stored if dtype is None else dtype, device)
+    # What a backend has arrays of and does not compute in: integers, half precision in NumPy.
+    made = target.asarray(array, None, device)
+    if target.dtype_of(made) != stored:
+        raise ValueError(
+            f"the arrays were saved as {stored}, which the {target.name} backend keeps as {target.dtype_of(made)}: "
+            "give dtype, for example dtype='float32', or backend='numpy'"
+        )
+    return made
 
 
 def _read(path: str) -> tuple[Factorization, str, str]:
@@ -102,7 +147,9 @@ def _read(path: str) -> tuple[Factorization, str, str]:
         tensors = list(cls._network_of(static).tensors)
         if tensors != names:
             raise ValueError(f"its tensors are {header['tensors']}, needed {json.dumps(tensors)}")
-        where = json.loads(header.get("places", "null")) or list(range(len(tensors)))
+        where = json.loads(header["places"]) if "places" in header else list(range(len(tensors)))
+        if not isinstance(where, list) or len(where) != len(tensors):
+            raise ValueError(f"its places are {header['places']}, needed one a tensor")
         read = {k: stream.get_tensor(f"{k}") for k in sorted(set(where))}
         stored = [read[k] for k in where]
     for name, array in zip(tensors, stored, strict=True):
@@ -110,7 +157,9 @@ def _read(path: str) -> tuple[Factorization, str, str]:
         if wrong or (dtype.startswith("complex") and array.shape[-1:] != (2,)):
             raise ValueError(f"the array {name!r} is stored as {array.dtype} {array.shape}, its dtype is {dtype!r}")
     unpacked = {k: _unpack(a, dtype) for k, a in read.items()}
-    return cls._make(static, [unpacked[k] for k in where]), dtype, home
+    made = cls._make(static, [unpacked[k] for k in where])
+    made._check_structure()
+    return made, dtype, home
 
 
 def _class(kind: str) -> type[Factorization]:
@@ -125,17 +174,17 @@ def _class(kind: str) -> type[Factorization]:
 
 def _pack(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     """Complex numbers as a trailing axis of 2 and bfloat16 as its bits: the NumPy binding has neither."""
-    if dtype.startswith("complex"):
-        return np.ascontiguousarray(np.stack([array.real, array.imag], axis=-1))
     if dtype == "bfloat16":
-        bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32)
-        return np.ascontiguousarray((bits >> 16).astype(np.uint16))
-    return np.ascontiguousarray(array)
+        bits = np.array(array, dtype=np.float32, order="C").view(np.uint32)
+        return np.asarray(bits >> 16).astype(np.uint16)  # of a 0-d array a shift makes a scalar
+    host = np.array(array, dtype=dtype, order="C")  # in the byte order of this machine
+    return host.reshape(-1).view(_STORED[dtype]).reshape(*host.shape, 2) if dtype.startswith("complex") else host
 
 
 def _unpack(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
     if dtype.startswith("complex"):
-        return array[..., 0] + 1j * array[..., 1]
+        # A view, because 1j * inf has a real part that is NaN.
+        return np.array(array, order="C").reshape(-1).view(dtype).reshape(array.shape[:-1])
     if dtype == "bfloat16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
+        return np.asarray(array.astype(np.uint32) << 16).view(np.float32)
     return array

@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._check import sequence, whole_number
 from tnrank._typing import Array
-from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
+from tnrank.factorizations._arrays import measured, read_arrays
+from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.network import Network
 
@@ -38,7 +40,7 @@ class MatrixFactorization(Factorization):
     kind: ClassVar[str] = "matrix"
 
     def __init__(self, layers: Iterable[Array]) -> None:
-        arrays = as_arrays(layers, "layers")
+        arrays = read_arrays(layers, "layers")
         self._fill(len(arrays), arrays)
 
     @classmethod
@@ -83,10 +85,9 @@ class MatrixFactorization(Factorization):
         d = check_dimensions(shape)
         if len(d) != 2:
             raise ValueError(f"a matrix factorization has a shape of two sides, got {d}")
-        if depth < 1:
-            raise ValueError(f"depth is the number of layers, at least 1, got {depth}")
-        sizes = [min(d)] * (depth - 1) if hidden is None else hidden
-        sizes = [sizes] * (depth - 1) if isinstance(sizes, int) else list(sizes)
+        depth = whole_number(depth, "depth, the number of layers,", 1)
+        sizes: Any = min(d) if hidden is None else hidden
+        sizes = [sizes] * (depth - 1) if hasattr(sizes, "__index__") else sequence(sizes, "hidden", "whole numbers")
         if len(sizes) != depth - 1:
             raise ValueError(f"depth {depth} has {depth - 1} hidden sizes, got {len(sizes)}: {sizes}")
         chain = check_dimensions([d[0], *sizes, d[1]])
@@ -104,10 +105,12 @@ class MatrixFactorization(Factorization):
         """L, the number of layers."""
         return len(self._values)
 
+    @measured
     def component_norms(self) -> Array:
         """The singular values of the end matrix, shape ``(min(d_1, d_2),)``, descending."""
         return self.backend.svdvals(self.to_dense())
 
+    @measured
     def balance(self) -> Self:
         """The same end matrix with ``W_j^H W_j = W_{j+1} W_{j+1}^H`` for neighboring layers.
 
@@ -122,6 +125,7 @@ class MatrixFactorization(Factorization):
         chain = [self._values[0].shape[0], *(a.shape[1] for a in self._values)]
         return self._make(self._static, split_evenly(self.to_dense(), chain))
 
+    @measured
     def unbalancedness(self) -> float:
         """The largest entry of ``W_j^H W_j - W_{j+1} W_{j+1}^H``, relative to that of either; 0 if all are 0."""
         arrays = [np.asarray(self.backend.to_numpy(a)) for a in self._values]
@@ -132,16 +136,16 @@ class MatrixFactorization(Factorization):
             scale = max(scale, float(abs(left).max()), float(abs(right).max()))
         return worst / scale if scale else 0.0
 
-    def __repr__(self) -> str:
+    def _details(self) -> list[str]:
         sizes = [self._values[0].shape[0], *(a.shape[1] for a in self._values)]
-        return f"{self._title()}\n  depth {self.depth}: {' - '.join(map(str, sizes))}"
+        return [f"depth {self.depth}: {' - '.join(map(str, sizes))}"]
 
     def _static_to_json(self) -> Any:
         return self._static
 
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
-        return int(content)
+        return whole_number(content, "its depth", 1)
 
 
 @lru_cache(maxsize=256)

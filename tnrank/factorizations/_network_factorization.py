@@ -8,7 +8,9 @@ from math import prod, sqrt
 from typing import Any, ClassVar, Self
 
 from tnrank._backend import backend_of, get_backend
+from tnrank._check import sequence
 from tnrank._typing import Array, Label, Labels, Sizes
+from tnrank.factorizations._arrays import checked_arrays, measured
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.network import Network, contract
@@ -45,8 +47,9 @@ class NetworkFactorization(Factorization):
     def __init__(self, network: Network, arrays: Mapping[str, Array] | Sequence[Array]) -> None:
         static = _static_of(network)
         given = arrays if isinstance(arrays, Mapping) else _named(network, arrays)
-        network.sizes(given)
-        self._fill(static, [given[name] for name in network.tensors], validate=False)
+        values = dict(zip(given, checked_arrays(list(given.values()), lambda: list(given)), strict=True))
+        network.sizes(values)
+        self._fill(static, [values[name] for name in network.tensors], validate=False)
 
     @classmethod
     def _network_of(cls, static: Any) -> Network:
@@ -115,6 +118,7 @@ class NetworkFactorization(Factorization):
         factor = (norm / found) ** (1 / len(shapes))
         return made.map(lambda a: factor * a).to(backend, dtype or get_backend(backend).default_dtype, device)
 
+    @measured
     def component_norms(self) -> dict[Label, Array]:
         """For every inner index, {index: ``(R,)``}: the products of the norms of the slices at each of its values.
 
@@ -132,15 +136,14 @@ class NetworkFactorization(Factorization):
                     found[label] = found[label] * norms if label in found else norms
         return found
 
-    def __repr__(self) -> str:
+    def _details(self) -> list[str]:
         from tnrank.network._labels import pattern
 
         rows = [
-            f"  {name} ({pattern(labels)}) {' x '.join(map(str, array.shape))}"
+            f"{name} ({pattern(labels)}) {' x '.join(map(str, array.shape))}"
             for (name, labels), array in zip(self.network.tensors.items(), self._values, strict=True)
         ]
-        more = [f"  .. {len(rows)} tensors"] if len(rows) > 12 else []
-        return "\n".join([self._title(), *rows[:12], *more])
+        return rows[:12] + ([f".. {len(rows)} tensors"] if len(rows) > 12 else [])
 
     def _static_to_json(self) -> Any:
         tensors, output = self._static
@@ -205,12 +208,9 @@ def deepen(network: Network, sizes: Sizes, along: Mapping[str, Label], depth: in
 
 
 def _named(network: Network, arrays: Sequence[Array]) -> dict[str, Array]:
-    if hasattr(arrays, "shape") or isinstance(arrays, str):
-        raise TypeError(f"arrays are given by name or as a sequence, got {type(arrays).__name__}")
+    arrays = sequence(arrays, "arrays", "arrays, or a mapping {name: array}")
     if len(arrays) != len(network.tensors):
         raise ValueError(f"got {len(arrays)} arrays, needed {len(network.tensors)}: {', '.join(network.tensors)}")
-    for array in arrays:
-        backend_of(array)
     return dict(zip(network.tensors, arrays, strict=True))
 
 

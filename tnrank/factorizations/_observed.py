@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank.factorizations._arrays import host_values
 from tnrank.factorizations._entries import checked_indices
 
 HostArray = np.ndarray[Any, Any]
@@ -20,9 +20,7 @@ def checked_numbers(values: Any, what: str = "values") -> HostArray:
         TypeError: if they are not real numbers.
         ValueError: if some are NaN or infinite.
     """
-    if hasattr(values, "shape") and not isinstance(values, np.ndarray):
-        values = backend_of(values).to_numpy(values)
-    found = np.asarray(values)
+    found = host_values(values)
     if found.dtype.kind not in "fiub" and str(found.dtype) != "bfloat16":
         raise TypeError(f"{what} are real numbers, got dtype {found.dtype}")
     found = found.astype(np.float64)

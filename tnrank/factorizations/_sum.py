@@ -7,8 +7,10 @@ from math import prod
 from typing import Any
 
 from tnrank._backend import Backend, Structure, common_backend
+from tnrank._check import instance, sequence, shown
 from tnrank._typing import Array, Shape
 from tnrank.dimension_tree import DimensionTree
+from tnrank.factorizations._arrays import is_number, is_zero
 from tnrank.factorizations._base import Factorization, norm_of
 from tnrank.factorizations._cp import CPFactorization
 
@@ -24,6 +26,14 @@ class FactorizationSum(Structure):
     _weights: tuple[complex, ...]
 
     def __init__(self, terms: Iterable[Factorization], weights: Sequence[complex]) -> None:
+        checked = sequence(terms, "terms", "factorizations")
+        for place, term in enumerate(checked):
+            instance(term, f"term {place}", Factorization, "a factorization; sum_of takes sums, too")
+        self._fill(checked, [_number(w) for w in sequence(weights, "weights", "numbers")])
+        if not checked or len(self._weights) != len(checked):
+            raise ValueError(f"got {len(self._weights)} weights for {len(checked)} terms, needed one term or more")
+
+    def _fill(self, terms: Iterable[Any], weights: Iterable[complex]) -> None:
         object.__setattr__(self, "_terms", tuple(terms))
         object.__setattr__(self, "_weights", tuple(weights))
 
@@ -32,7 +42,9 @@ class FactorizationSum(Structure):
 
     @classmethod
     def _unflatten(cls, static: Any, arrays: Iterable[Any]) -> FactorizationSum:
-        return cls(arrays, static)
+        new = object.__new__(cls)
+        new._fill(arrays, static)
+        return new
 
     @property
     def terms(self) -> tuple[Factorization, ...]:
@@ -88,6 +100,8 @@ class FactorizationSum(Structure):
 
     def inner(self, other: Factorization | FactorizationSum) -> Array:
         """The inner product ``sum(conj(self) * other)``, a scalar array."""
+        if not isinstance(other, FactorizationSum):
+            instance(other, "other", Factorization, "a factorization: numpy.vdot(x.to_dense(), array) takes arrays")
         others = other if isinstance(other, FactorizationSum) else FactorizationSum((other,), (1,))
         return sum(
             complex(w).conjugate() * v * x.inner(y) if isinstance(w, complex) else w * v * x.inner(y)
@@ -110,6 +124,9 @@ class FactorizationSum(Structure):
         """The same sum on another backend, dtype or device."""
         return FactorizationSum((term.to(backend, dtype, device) for term in self._terms), self._weights)
 
+    # NumPy's operators leave the word to ours.
+    __array_ufunc__ = None
+
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, (Factorization, FactorizationSum)):
             return NotImplemented
@@ -125,9 +142,16 @@ class FactorizationSum(Structure):
 
     def __mul__(self, factor: Any) -> FactorizationSum:
         number = _number(factor)
-        return FactorizationSum(self._terms, tuple(number * w for w in self._weights))
+        dtype = (self._terms[0]._values[0] * factor).dtype
+        return FactorizationSum((x._converted(dtype) for x in self._terms), tuple(number * w for w in self._weights))
 
     __rmul__ = __mul__
+
+    def __truediv__(self, number: Any) -> FactorizationSum:
+        if is_zero(number):
+            raise ZeroDivisionError("a FactorizationSum over 0 has no finite entries: needed another number")
+        quotient: FactorizationSum = self * (1 / _number(number))
+        return quotient
 
     def __neg__(self) -> FactorizationSum:
         return self * -1
@@ -139,7 +163,7 @@ class FactorizationSum(Structure):
         return FactorizationSum, (self._terms, self._weights)
 
     def __repr__(self) -> str:
-        lines = [f"  {w:+g} {term._title()}" for w, term in zip(self._weights, self._terms, strict=True)]
+        lines = [f"  {w:+g} {str(term).splitlines()[0]}" for w, term in zip(self._weights, self._terms, strict=True)]
         return "\n".join([f"FactorizationSum of {len(self._terms)} terms", *lines])
 
 
@@ -147,14 +171,15 @@ def sum_of(terms: Sequence[Any], weights: Sequence[complex] | None = None) -> An
     """The tensor ``sum_i weights[i] * terms[i]`` of factorizations of any formats, not formed.
 
     Args:
-        terms: factorizations of one shape, backend and dtype, or sums of them.
+        terms: factorizations of one shape and backend, or sums of them. Their dtypes are promoted as those of arrays
+            are; integers and half precision count as floating-point numbers.
         weights: one number a term; all 1 if ``None``.
 
     Returns:
         A ``CPFactorization`` if all terms are such (their components side by side), else a ``FactorizationSum``.
 
     Raises:
-        ValueError: if there are no terms, or shapes, dtypes or the numbers of weights and terms differ.
+        ValueError: if there are no terms, or shapes or the numbers of weights and terms differ.
         TypeError: if a term is no factorization, or backends differ.
 
     Example:
@@ -166,35 +191,33 @@ def sum_of(terms: Sequence[Any], weights: Sequence[complex] | None = None) -> An
           +1 CPFactorization of order 3: 3 x 3 x 3, 18 parameters, float64, numpy
           -2 HierarchicalTucker of order 3: 3 x 3 x 3, 30 parameters, float64, numpy
     """
-    given = list(terms)
+    given = sequence(terms, "terms", "factorizations")
     if not given:
         raise ValueError("got no terms, needed at least one factorization")
-    factors: list[complex] = [1] * len(given) if weights is None else [_number(w) for w in weights]
+    factors: list[Any] = [1] * len(given) if weights is None else sequence(weights, "weights", "numbers")
     if len(factors) != len(given):
         raise ValueError(f"got {len(factors)} weights for {len(given)} terms, needed one a term")
-    flat: list[tuple[complex, Factorization]] = []
+    flat: list[tuple[Any, Factorization]] = []
     for place, (factor, term) in enumerate(zip(factors, given, strict=True)):
+        _number(factor)
         if isinstance(term, FactorizationSum):
             flat += [(factor * w, t) for w, t in zip(term.weights, term.terms, strict=True)]
-        elif isinstance(term, Factorization):
-            flat.append((factor, term))
         else:
-            raise TypeError(f"term {place} is a {type(term).__name__}, needed a factorization")
+            needed = "a factorization: HierarchicalTucker.from_dense(array), for example, makes one of an array"
+            flat.append((factor, instance(term, f"term {place}", Factorization, needed)))
     first = flat[0][1]
     for place, (_, term) in enumerate(flat):
         if term.shape != first.shape:
             raise ValueError(f"term {place} has shape {term.shape} and term 0 has {first.shape}: needed equal shapes")
     common_backend([term._values[0] for _, term in flat])
-    for place, (_, term) in enumerate(flat):
-        if term.dtype != first.dtype:
-            raise ValueError(
-                f"term {place} is {term.dtype} and term 0 is {first.dtype}: convert one, x.to(dtype={first.dtype!r})"
-            )
-    if any(isinstance(w, complex) for w, _ in flat) and not first.dtype.startswith("complex"):
-        raise ValueError(f"complex weights of {first.dtype} terms: convert them first, x.to(dtype='complex128')")
-    if all(type(term) is CPFactorization for _, term in flat):
-        return _side_by_side([(w, term) for w, term in flat if isinstance(term, CPFactorization)])
-    return FactorizationSum((term for _, term in flat), tuple(w for w, _ in flat))
+    numbers, wide = [_number(w) for w, _ in flat], [term._measurable() for _, term in flat]
+    # A weight counts as a number of its kind, real or complex, and of its precision if it has one.
+    xp = first.backend.xp
+    dtype = xp.result_type(*((x._values[0][..., :1] * w) for x, (w, _) in zip(wide, flat, strict=True)))
+    same = [x if x._values[0].dtype == dtype else x._converted(dtype) for x in wide]
+    if all(type(term) is CPFactorization for term in same):
+        return _side_by_side([(w, x) for w, x in zip(numbers, same, strict=True) if isinstance(x, CPFactorization)])
+    return FactorizationSum(same, numbers)
 
 
 def _side_by_side(terms: Sequence[tuple[complex, CPFactorization]]) -> CPFactorization:
@@ -208,8 +231,7 @@ def _side_by_side(terms: Sequence[tuple[complex, CPFactorization]]) -> CPFactori
 
 
 def _number(given: Any) -> Any:
-    if isinstance(given, (int, float, complex)):
-        return given
-    if tuple(getattr(given, "shape", (None,))) != ():
-        raise TypeError(f"a weight is a number, got {type(given).__name__}")
-    return given.item()
+    """A weight as a number of Python, which leaves the dtype of arrays as it is."""
+    if not is_number(given):
+        raise TypeError(f"a weight is a number, got {shown(given)}")
+    return given.item() if hasattr(given, "item") else given

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
-from tnrank._backend import backend_of
+from tnrank._backend import backend_of, plain_array
+from tnrank._by_node import ByNode
+from tnrank._check import instance, whole_number
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations._base import Factorization, as_arrays, default_or_named_device
+from tnrank.factorizations._arrays import check_product, read_arrays
+from tnrank.factorizations._base import Factorization, identity, zeros
+from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
-from tnrank.factorizations._nodes._convert import dense_to_nodes, to_nodes
-from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
+from tnrank.factorizations._nodes._convert import as_tree, dense_to_nodes, to_nodes
+from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
+from tnrank.factorizations._nodes._modes import kronecker
+from tnrank.factorizations._tree_core import TreeCore
 from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network
 
@@ -45,7 +50,7 @@ class TensorTrain(TreeFormat):
     kind: ClassVar[str] = "tensor train"
 
     def __init__(self, cores: Iterable[Array]) -> None:
-        arrays = as_arrays(cores, "cores")
+        arrays = read_arrays(cores, "cores")
         last = len(arrays) - 1
         if last < 1:
             raise ValueError("got one core, needed two or more: a tensor of order 1 is its own vector")
@@ -100,7 +105,7 @@ class TensorTrain(TreeFormat):
         cls,
         tensor: Array,
         rtol: float | None = None,
-        max_rank: int | None = None,
+        max_rank: MaxRank = None,
         method: str = "auto",
         *,
         atol: float | None = None,
@@ -110,7 +115,8 @@ class TensorTrain(TreeFormat):
         Args:
             tensor: array of order 2 or more.
             rtol: bounds ``||tensor - result|| / ||tensor||``; ``None`` is max(sides) * eps.
-            max_rank: the largest rank; with it the error may exceed ``rtol``.
+            max_rank: the largest rank, N - 1 of them from the first core to the last, or {modes: rank} for modes on
+                one side of a core's end; with it the error may exceed ``rtol``.
             method: as for :meth:`tnrank.HierarchicalTucker.from_dense`.
             atol: bounds ``||tensor - result||``; with ``rtol`` too, the looser of the two holds.
 
@@ -125,21 +131,17 @@ class TensorTrain(TreeFormat):
             >>> tnrank.TensorTrain.from_dense(total, rtol=1e-10).tt_ranks
             (2, 2, 2)
         """
-        backend_of(tensor)
-        if len(tensor.shape) < 2:
-            raise ValueError(f"got an array of shape {tuple(tensor.shape)}, needed a tensor of order 2 or more")
-        tree = DimensionTree.linear(len(tensor.shape))
+        tensor = plain_array(tensor)[0]
+        tree = as_tree(None, tuple(tensor.shape), DimensionTree.linear)
         reduced = cls._reduced(tree)
 
         def cutoff(norm: float) -> Cutoff:
-            return Cutoff(tree, reduced, rtol, atol, max_rank, norm)
+            return Cutoff(tree, reduced, rtol, atol, max_rank, norm, cls._in_order(tree))
 
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, reduced))
 
     @classmethod
-    def from_factorization(
-        cls, x: Factorization, rtol: PerNode = None, max_rank: int | Mapping[Any, int] | None = None
-    ) -> Self:
+    def from_factorization(cls, x: Factorization, rtol: PerNode = None, max_rank: MaxRank = None) -> Self:
         """Another factorization as a tensor train: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
 
         Raises:
@@ -151,8 +153,15 @@ class TensorTrain(TreeFormat):
             >>> tnrank.TensorTrain.from_factorization(cp).tt_ranks
             (2, 2, 2)
         """
+        instance(x, "x", Factorization, f"a factorization; {cls.__name__}.from_dense(array) takes an array")
+        if x.ndim < 2:
+            raise ValueError(f"got a {type(x).__name__} of order {x.ndim}, needed order 2 or more")
+        x, exact = x._measurable(), rtol is None and max_rank is None
+        if isinstance(x, CPFactorization):
+            # The transfer tensors of the tree layout would have R^3 entries, the cores have d R^2.
+            return cls._make(x.ndim, _cp_cores(x)) if exact else cls.truncate_sum([x], None, rtol, max_rank).tensor
         made = cls._of_nodes(*to_nodes(x, DimensionTree.linear(x.ndim)))
-        if rtol is None and max_rank is None:
+        if exact:
             return made
         short: Self = made.truncate(rtol, max_rank).tensor
         return short
@@ -174,35 +183,70 @@ class TensorTrain(TreeFormat):
         return _linear(len(self._values))
 
     @property
-    def nodes(self) -> dict[Node, Array]:
-        """The same tensor in the hierarchical Tucker layout: the cores are transfer tensors, leaves identities."""
+    def nodes(self) -> ByNode[Array]:
+        """The same tensor in the hierarchical Tucker layout.
+
+        A core is a transfer tensor above an identity, or a leaf below one: whichever identity is the smaller.
+        """
         backend, tree, order = self.backend, self.tree, len(self._values)
-        device, shape = default_or_named_device(self._values[0]), self.shape
-        frames = {}
-        for node in tree.nodes:
-            first = node.modes[0]
-            core = self._values[first]
-            if node == tree.root:
-                frames[node] = core
-            elif node.height:
-                frames[node] = backend.permute(core, (1, 2, 0))
-            elif first == order - 1:
-                frames[node] = backend.permute(core, (1, 0))
+        frames = {Node((order - 1,), 0): backend.permute(self._values[-1], (1, 0))}
+        for mode, node in enumerate(reversed(tree.interior)):
+            # shape: (d, r') for the first core, (d, r', r) for the others
+            core = self._values[mode] if not mode else backend.permute(self._values[mode], (1, 2, 0))
+            size, columns = core.shape[0], tuple(core.shape[1:])
+            width = prod(columns)
+            leaf = Node((mode,), 0)
+            if size <= width:
+                frames[leaf], frames[node] = identity(core, size), core
             else:
-                frames[node] = backend.asarray(np.eye(shape[first]), self.dtype, device)
-        return frames
+                frames[leaf] = backend.reshape(core, (size, width))
+                frames[node] = backend.reshape(identity(core, width), (width, *columns))
+        return ByNode((node, frames[node]) for node in tree.nodes)
 
     @classmethod
     def _of_nodes(cls, tree: DimensionTree, arrays: Mapping[Node, Array]) -> Self:
-        """Each leaf goes into the transfer tensor above it; the last one is a core of its own."""
+        """Each leaf goes into the transfer tensor above it; the last one is a core of its own.
+
+        A leaf that is missing is the identity.
+        """
         xp = backend_of(arrays[tree.root]).xp
         cores: list[Array] = [None] * tree.order
         for node in tree.interior:
-            leaf = arrays[Node((node.modes[0],), 0)]
-            core = xp.tensordot(leaf, arrays[node], axes=((1,), (0,)))
+            leaf = arrays.get(Node((node.modes[0],), 0))
+            core = arrays[node] if leaf is None else xp.tensordot(leaf, arrays[node], axes=((1,), (0,)))
             cores[node.modes[0]] = core if node == tree.root else xp.permute_dims(core, (2, 0, 1))
         cores[-1] = xp.permute_dims(arrays[Node((tree.order - 1,), 0)], (1, 0))
         return cls._make(tree.order, cores)
+
+    # Sums and products core by core: the identities of the tree layout would grow with them.
+    def _sum_with(self, other: TreeCore) -> Self:
+        xp, last = self.backend.xp, len(self._values) - 1
+        cores = []
+        for k, (a, b) in enumerate(zip(self._values, self._alike(other)._values, strict=True)):
+            if k in (0, last):
+                cores.append(xp.concat([a, b], axis=-1 if not k else 0))
+                continue
+            above = xp.concat([a, zeros(a, (*a.shape[:2], b.shape[2]))], axis=2)
+            below = xp.concat([zeros(b, (*b.shape[:2], a.shape[2])), b], axis=2)
+            cores.append(xp.concat([above, below], axis=0))
+        return self._make(self._static, cores)
+
+    def _product_with(self, other: TreeCore) -> Self:
+        permute, cores = self.backend.permute, []
+        for k, (a, b) in enumerate(zip(self._values, self._alike(other)._values, strict=True)):
+            check_product(a, b)
+            # The mode first, which is shared; the swap of two axes is its own inverse.
+            axes = (0, 1) if not k else (1, 0, 2)[: a.ndim]
+            cores.append(permute(kronecker(permute(a, axes), permute(b, axes), 1), axes))
+        return self._make(self._static, cores)
+
+    def _at_root(self, change: Callable[[Array], Array]) -> Self:
+        first = change(self._values[0])
+        x = self if first.dtype == self._values[0].dtype else self._converted(first.dtype)
+        return self._make(self._static, [first, *x._values[1:]])
+
+    def _alike(self, other: TreeCore) -> TensorTrain:
+        return other if isinstance(other, TensorTrain) else self._of_nodes(other.tree, other.nodes)
 
     @classmethod
     def _reduced(cls, tree: DimensionTree) -> Collection[Node]:
@@ -210,6 +254,11 @@ class TensorTrain(TreeFormat):
         last = Node((tree.order - 1,), 0)
         trailing = [node for node in tree.nodes if node == last or (node.height and node != tree.root)]
         return trailing
+
+    @classmethod
+    def _in_order(cls, tree: DimensionTree) -> Sequence[Node]:
+        last = Node((tree.order - 1,), 0)
+        return [*(node for node in reversed(tree.interior) if node != tree.root), last]
 
     @classmethod
     def _default_tree(cls, order: int) -> DimensionTree:
@@ -224,17 +273,24 @@ class TensorTrain(TreeFormat):
             )
         return own
 
-    def __repr__(self) -> str:
+    def _details(self) -> list[str]:
         ranks = self.tt_ranks
-        shown = ", ".join(map(str, ranks[:12])) + (f", .. up to {max(ranks)}" if len(ranks) > 12 else "")
-        return f"{self._title()}\n  ranks {shown}"
+        return ["ranks " + ", ".join(map(str, ranks[:12])) + (f", .. up to {max(ranks)}" if len(ranks) > 12 else "")]
 
     def _static_to_json(self) -> Any:
         return self._static
 
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
-        return int(content)
+        return whole_number(content, "its order", 2)
+
+
+def _cp_cores(x: CPFactorization) -> list[Array]:
+    permute, factors = x.backend.permute, x.factors
+    first = factors[0] if x.weights is None else factors[0] * x.weights
+    eye = identity(first, x.rank)
+    middle = [eye[:, None, :] * permute(factor, (1, 0))[:, :, None] for factor in factors[1:-1]]
+    return [first, *middle, permute(factors[-1], (1, 0))]
 
 
 @lru_cache(maxsize=64)

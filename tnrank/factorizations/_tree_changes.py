@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tnrank._check import instance
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._arrays import measured
 from tnrank.factorizations._nodes._change import change_root, change_tree, permute
 from tnrank.factorizations._nodes._indexing import read_modes
 from tnrank.factorizations._nodes._tensordot import tensordot
@@ -43,6 +45,8 @@ class TreeChanges(TreeArithmetic):
             >>> x.tensordot(x, axes=((0, 2), (0, 2))).shape
             (4, 4)
         """
+        instance(other, "other", TreeArithmetic, f"a tensor in a tree format: {type(self).__name__}.from_dense(array)")
+        self, other = self._measurable()._with_dtype_of(other._measurable())
         if isinstance(axes, int):
             pairs: tuple[Sequence[int], Sequence[int]] = (range(self.ndim - axes, self.ndim), range(axes))
         else:
@@ -70,6 +74,7 @@ class TreeChanges(TreeArithmetic):
         """
         return _general(*permute(self.tree, self.nodes, order))
 
+    @measured
     def change_root(self, at: Any, on_edge: bool = True) -> HierarchicalTucker:
         """The same tensor with another root: its dimension tree is a graph, and any edge or interior node may be it.
 
@@ -89,6 +94,7 @@ class TreeChanges(TreeArithmetic):
         """
         return _general(*change_root(self.tree, self.nodes, at, on_edge))
 
+    @measured
     def change_tree(
         self, tree: DimensionTree | Sequence[Any], rtol: float | None = None, memory_limit: int | None = None
     ) -> HierarchicalTucker:

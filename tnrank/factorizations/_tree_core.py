@@ -8,12 +8,15 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tnrank._backend import Backend
+from tnrank._backend import Backend, common_backend
+from tnrank._by_node import ByNode
+from tnrank._check import instance, sequence
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
+from tnrank.factorizations._arrays import is_whole, measured, rounding_of
 from tnrank.factorizations._base import Factorization
-from tnrank.factorizations._nodes._cutoff import Cutoff, PerNode
+from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._nodes._sum import columns_of, orthogonalize_sum
 from tnrank.linalg import choose_method, default_rtol
 
@@ -27,7 +30,7 @@ class Truncation(NamedTuple):
     tensor: Any
     error_bound: float
     relative_error_bound: float
-    singular_values: dict[Node, Array]
+    singular_values: ByNode[Array]
 
     def __repr__(self) -> str:
         return f"Truncation with relative_error_bound {self.relative_error_bound:.3g} of {self.tensor!r}"
@@ -47,7 +50,7 @@ class TreeCore(Factorization):
         raise NotImplementedError
 
     @property
-    def nodes(self) -> dict[Node, Array]:
+    def nodes(self) -> ByNode[Array]:
         """Node -> frame ``(d_n, k)`` or transfer tensor ``(k_c1, .., k_cm, k)``, leaves first; the root has no k."""
         raise NotImplementedError
 
@@ -60,11 +63,28 @@ class TreeCore(Factorization):
         """The nodes whose frames truncation makes narrower."""
         return [node for node in tree.nodes if node != tree.root]
 
-    @property
-    def ranks(self) -> dict[Node, int]:
-        """Node -> columns of its frame, the root left out: upper bounds of the hierarchical rank."""
-        return {node: int(a.shape[-1]) for node, a in self.nodes.items() if node != self.tree.root}
+    def balance(self) -> Self:
+        """Not for this format, whose components are fixed only up to a change of basis: see :meth:`orthogonalize`.
 
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"a {type(self).__name__} has no balance, because its frames are fixed only up to a change of basis: use "
+            "x.orthogonalize() for orthonormal frames, or x.truncate() for the smallest ones"
+        )
+
+    @classmethod
+    def _in_order(cls, tree: DimensionTree) -> Sequence[Node]:
+        """The nodes that a sequence of ranks is for."""
+        return [node for node in tree.nodes if node != tree.root]
+
+    @property
+    def ranks(self) -> ByNode[int]:
+        """Node -> columns of its frame, the root left out: upper bounds of the hierarchical rank."""
+        return ByNode({node: int(a.shape[-1]) for node, a in self.nodes.items() if node != self.tree.root})
+
+    @measured
     def orthogonalize(self, normalize: bool = False) -> Self:
         """The same tensor with orthonormal frames at all nodes but the root; ``normalize`` divides it by its norm.
 
@@ -90,6 +110,7 @@ class TreeCore(Factorization):
         root = self.tree.root
         return self._of_nodes(self.tree, {**arrays, root: arrays[root] * self.backend.xp.exp(log_norm)})
 
+    @measured
     def log_norm(self) -> Array:
         """The natural logarithm of the Frobenius norm, a scalar array; -inf for the zero tensor.
 
@@ -101,12 +122,14 @@ class TreeCore(Factorization):
         """
         return _hsvd.orthogonalize(self.tree, self.nodes)[1]
 
+    @measured
     def norm(self) -> Array:
         """The Frobenius norm, a scalar array, from orthonormal frames: accurate to eps where terms cancel."""
         with np.errstate(over="ignore"):
             return self.backend.xp.exp(self.log_norm())
 
-    def singular_values(self, method: str = "qr", relative: bool = False) -> dict[Node, Array]:
+    @measured
+    def singular_values(self, method: str = "qr", relative: bool = False) -> ByNode[Array]:
         """Hierarchical singular values, {node: values} for every node but the root; nothing is made dense.
 
         Args:
@@ -123,11 +146,11 @@ class TreeCore(Factorization):
         """
         method = choose_method(method, None, self.dtype)
         if relative:
-            return _hsvd.relative_spectra(self.tree, self.nodes, method)
+            return ByNode(_hsvd.relative_spectra(self.tree, self.nodes, method))
         found, log_norm = _hsvd.spectra_and_log_norm(self.tree, self.nodes, method)
         with np.errstate(over="ignore"):
             scale = self.backend.xp.exp(log_norm)
-        return {node: s * scale for node, s in found.items()}
+        return ByNode({node: s * scale for node, s in found.items()})
 
     def default_rtol(self, node: Node) -> float:
         """What counts as zero at a node, relative to its largest value: max(sides of its array's matricization) * eps.
@@ -136,16 +159,17 @@ class TreeCore(Factorization):
         of the format do not.
         """
         shape = tuple(self.nodes[node].shape)
-        return default_rtol((prod(shape[:-1]), shape[-1]), self.dtype)
+        dtype = self._measurable().dtype if is_whole(self.dtype) else self.dtype
+        return default_rtol((prod(shape[:-1]), shape[-1]), dtype)
 
-    def component_norms(self) -> dict[Node, Array]:
+    def component_norms(self) -> ByNode[Array]:
         """The hierarchical singular values: this format's components are fixed only up to a basis change."""
         return self.singular_values()
 
     def truncate(
         self,
         rtol: PerNode = None,
-        max_rank: int | Mapping[Any, int] | None = None,
+        max_rank: MaxRank = None,
         method: str = "qr",
         *,
         atol: PerNode = None,
@@ -155,14 +179,15 @@ class TreeCore(Factorization):
         Args:
             rtol: bounds ``||x - y|| / ||x||``; ``None`` is :meth:`default_rtol`, which drops zeros only. A mapping
                 {node: rtol} gives each named node its own share.
-            max_rank: the most columns of any frame, or {node: columns}; with it the error may exceed the tolerance,
-                not the returned bound.
+            max_rank: the most columns of any frame, {node: columns}, or a sequence of them: for the nodes of
+                :attr:`ranks` in their order, of a Tucker tensor for the modes, of a train from the first core to the
+                last. With it the error may exceed the tolerance, not the returned bound.
             method: ``"qr"`` or ``"gram"``, as in :meth:`singular_values`, or ``"auto"`` by the tolerance.
             atol: bounds ``||x - y||``, or {node: share}; with ``rtol`` too, the looser of the two holds.
 
         Returns:
             The tensor, the bounds ``sqrt(sum of the dropped squares)``, rounding left out, and the spectra before,
-            divided by the norm.
+            divided by the norm. Integers give the default dtype, half precision gives single precision.
 
         Raises:
             ValueError: for ``rtol`` outside [0, 1) or below the method's floor.
@@ -175,7 +200,9 @@ class TreeCore(Factorization):
             >>> max((x + x).ranks.values()), max((x + x).truncate().tensor.ranks.values())
             (4, 2)
         """
-        return self._cut(self.tree, *_hsvd.orthogonalize(self.tree, self.nodes), rtol, atol, max_rank, method)
+        x = self._measurable()
+        frames, log_norm = _hsvd.orthogonalize(x.tree, x.nodes)
+        return self._cut(x.tree, frames, log_norm, rtol, atol, max_rank, method, rounding=rounding_of(self.dtype))
 
     @classmethod
     def truncate_sum(
@@ -183,7 +210,7 @@ class TreeCore(Factorization):
         terms: Sequence[Factorization],
         tree: DimensionTree | None = None,
         rtol: PerNode = None,
-        max_rank: int | Mapping[Any, int] | None = None,
+        max_rank: MaxRank = None,
         method: str = "qr",
         *,
         atol: PerNode = None,
@@ -208,18 +235,25 @@ class TreeCore(Factorization):
             >>> max(tnrank.HierarchicalTucker.truncate_sum([x, small, -x], rtol=1e-10).tensor.ranks.values())
             1
         """
-        terms = list(terms)
+        terms = sequence(terms, "terms", "factorizations")
         if not terms:
             raise ValueError("got no terms, needed at least one")
-        for term in terms:
+        for place, term in enumerate(terms):
+            instance(term, f"term {place}", Factorization, "a factorization, which from_dense(array) makes")
             if term.shape != terms[0].shape:
                 raise ValueError(f"sum of shapes {terms[0].shape} and {term.shape}: needed equal shapes")
-        found = cls._tree_of_sum(terms, tree)
+        found = cls._tree_of_sum(
+            terms, tree if isinstance(tree, DimensionTree) or tree is None else DimensionTree(tree)
+        )
+        common_backend([term._values[0] for term in terms])
+        wide = [term._measurable() for term in terms]
+        rounding = max(rounding_of(term.dtype) for term in terms)
+        dtype = wide[0].backend.xp.result_type(*(x._values[0] for x in wide))
+        terms = [x._converted(dtype) for x in wide]
         frames, log_norm, condition = orthogonalize_sum(found, [columns_of(term, found) for term in terms])
         backend = terms[0].backend
-        return cls._cut(
-            found, frames, log_norm, rtol, atol, max_rank, method, max(1.0, float(backend.to_numpy(condition)))
-        )
+        worst = max(1.0, float(backend.to_numpy(condition)))
+        return cls._cut(found, frames, log_norm, rtol, atol, max_rank, method, worst, rounding)
 
     @classmethod
     def _tree_of_sum(cls, terms: Sequence[Factorization], tree: DimensionTree | None) -> DimensionTree:
@@ -238,19 +272,20 @@ class TreeCore(Factorization):
         log_norm: Array,
         rtol: PerNode,
         atol: PerNode,
-        max_rank: int | Mapping[Any, int] | None,
+        max_rank: MaxRank,
         method: str,
         condition: float = 1.0,
+        rounding: float = 0.0,
     ) -> Truncation:
         """Truncate orthonormal frames of a tensor of norm 1 times ``exp(log_norm)``, with rounding errors of
-        ``condition`` units."""
+        ``condition`` units, or of ``rounding`` in numbers that were given in less precision."""
         backend = _backend_of(arrays[tree.root])
         dtype = backend.dtype_of(arrays[tree.root])
         reduced, edges = cls._reduced(tree), _hsvd.edges(tree)
         log = float(backend.to_numpy(log_norm))
         with np.errstate(over="ignore"):
             norm = float(np.exp(np.float64(log)))
-        cutoff = Cutoff(tree, reduced, rtol, atol, max_rank, norm)
+        cutoff = Cutoff(tree, reduced, rtol, atol, max_rank, norm, cls._in_order(tree))
         chosen = choose_method(method, None if cutoff.tightest is None else min(cutoff.tightest, 0.99), dtype)
         bases, values = {}, {}
         dropped: dict[Any, float] = {}
@@ -261,7 +296,7 @@ class TreeCore(Factorization):
                 continue
             host = np.asarray(backend.to_numpy(s), np.float64)
             shape = arrays[node].shape
-            floor = min(0.5, condition * default_rtol((prod(shape[:-1]), shape[-1]), dtype))
+            floor = min(0.5, condition * max(rounding, default_rtol((prod(shape[:-1]), shape[-1]), dtype)))
             # The absolute bound of all nodes together is relative to the norm, which is that of the spectrum too.
             allowed = cutoff.share(node, floor) * float(np.linalg.norm(host))
             count = _hsvd.kept_count(host, allowed, cutoff.most(node))
@@ -274,7 +309,7 @@ class TreeCore(Factorization):
         share_of_norm = backend.xp.exp(log_norm / len(made))
         tensor = cls._of_nodes(tree, {node: array * share_of_norm for node, array in made.items()})
         relative = sum(dropped.values()) ** 0.5
-        return Truncation(tensor, relative * norm if relative else 0.0, relative, values)
+        return Truncation(tensor, relative * norm if relative else 0.0, relative, ByNode(values))
 
 
 def _backend_of(array: Array) -> Backend:

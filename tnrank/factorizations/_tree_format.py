@@ -7,7 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from tnrank._backend import common_backend
+from tnrank._check import instance
 from tnrank._typing import Array
+from tnrank.factorizations._arrays import checked_arrays, in_one_dtype, measurable
 from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._nodes._indexing import Selection, read_index, read_mode, read_modes
 from tnrank.factorizations._nodes._modes import contract_modes, multiply_modes
@@ -58,6 +61,7 @@ class TreeFormat(TreeChanges):
     def _contracted(self, nodes: Mapping[Any, Array], vectors: Mapping[int, Array]) -> Any:
         if not vectors:
             return self._of_nodes(self.tree, nodes)
+        nodes, vectors = in_one_dtype(self.backend, nodes, vectors)
         tree, made = contract_modes(self.tree, nodes, vectors)
         return made if tree is None else self._of_nodes(tree, made)
 
@@ -90,7 +94,8 @@ class TreeFormat(TreeChanges):
             >>> x.mode_products({0: np.ones((7, 3))}).shape
             (7, 4, 5)
         """
-        return self._of_nodes(self.tree, multiply_modes(self.nodes, self._fitting(matrices, 2)))
+        nodes, fitting = in_one_dtype(self.backend, self.nodes, self._fitting(matrices, 2))
+        return self._of_nodes(self.tree, multiply_modes(nodes, fitting))
 
     def sum(self, modes: int | Sequence[int] | None = None) -> Any:
         """The sum over some modes, or over all; returns as indexing does.
@@ -113,14 +118,18 @@ class TreeFormat(TreeChanges):
         return self.sum([m for m in range(self.ndim) if m not in kept])
 
     def _weighed(self, modes: int | Sequence[int] | None, weight: Callable[[int], float]) -> Any:
-        backend, shape, dtype = self.backend, self.shape, self.dtype
+        backend, shape, dtype = self.backend, self.shape, measurable(self.dtype, self.backend)
         device = default_or_named_device(self._values[0])
         weights = {m: np.full(shape[m], weight(shape[m])) for m in read_modes(modes, self.ndim)}
         return self._contracted(self.nodes, {m: backend.asarray(w, dtype, device) for m, w in weights.items()})
 
     def _fitting(self, given: Mapping[int, Array], axes: int) -> dict[int, Array]:
         found, own = {}, self.shape
-        for mode, array in given.items():
+        instance(given, "what acts on modes", Mapping, "a mapping {mode: array}")
+        arrays = checked_arrays(list(given.values()), lambda: [f"the array of mode {mode}" for mode in given])
+        if arrays:
+            common_backend([self._values[0], arrays[0]], lambda: ("the tensor", "the arrays of the modes"))
+        for mode, array in zip(given, arrays, strict=True):
             number, shape = read_mode(mode, self.ndim), tuple(array.shape)
             if len(shape) != axes or shape[-1] != own[number]:
                 wanted = f"(m, {own[number]})" if axes == 2 else f"({own[number]},)"

@@ -7,14 +7,18 @@ from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, Self
 
-from tnrank._backend import backend_of
+from tnrank._backend import plain_array
+from tnrank._by_node import ByNode
+from tnrank._check import instance, sequence, whole_number
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
-from tnrank.factorizations._base import Factorization, as_arrays
+from tnrank.factorizations._arrays import checked_arrays
+from tnrank.factorizations._base import Factorization, identity
+from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
-from tnrank.factorizations._nodes._convert import dense_to_nodes, to_nodes
-from tnrank.factorizations._nodes._cutoff import Cutoff
+from tnrank.factorizations._nodes._convert import as_tree, dense_to_nodes, to_nodes
+from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.network import Network, contract
 
@@ -46,7 +50,10 @@ class Tucker(TreeFormat):
     kind: ClassVar[str] = "tucker"
 
     def __init__(self, core: Array, factors: Iterable[Array]) -> None:
-        matrices = as_arrays(factors, "factors")
+        given = sequence(factors, "factors", "matrices")
+        *matrices, core = checked_arrays(
+            [*given, core], lambda: [*(f"factors[{k}]" for k in range(len(given))), "core"]
+        )
         if len(core.shape) != len(matrices) or len(matrices) < 2:
             raise ValueError(
                 f"a core of shape {tuple(core.shape)} and {len(matrices)} factors: needed one an axis, two or more"
@@ -92,7 +99,7 @@ class Tucker(TreeFormat):
         cls,
         tensor: Array,
         rtol: float | None = None,
-        max_rank: int | Sequence[int] | None = None,
+        max_rank: MaxRank = None,
         method: str = "auto",
         *,
         atol: float | None = None,
@@ -102,7 +109,8 @@ class Tucker(TreeFormat):
         Args:
             tensor: array of order 2 or more.
             rtol: bounds ``||tensor - result|| / ||tensor||``; ``None`` is max(sides) * eps.
-            max_rank: the largest rank of every mode, or N of them; with it the error may exceed ``rtol``.
+            max_rank: the largest rank of every mode, N of them, or {mode: rank}; with it the error may exceed
+                ``rtol``.
             method: as for :meth:`tnrank.HierarchicalTucker.from_dense`.
             atol: bounds ``||tensor - result||``; with ``rtol`` too, the looser of the two holds.
 
@@ -117,21 +125,16 @@ class Tucker(TreeFormat):
             >>> tnrank.Tucker.from_dense(total, rtol=1e-10).core.shape
             (2, 2, 2)
         """
-        backend_of(tensor)
-        if len(tensor.shape) < 2:
-            raise ValueError(f"got an array of shape {tuple(tensor.shape)}, needed a tensor of order 2 or more")
-        tree = DimensionTree.star(len(tensor.shape))
-        most: Any = max_rank
-        if max_rank is not None and not hasattr(max_rank, "__index__"):
-            most = dict(zip(tree.leaves, check_ranks(max_rank, len(tree.leaves), tuple(tensor.shape)), strict=True))
+        tensor = plain_array(tensor)[0]
+        tree = as_tree(None, tuple(tensor.shape), DimensionTree.star)
 
         def cutoff(norm: float) -> Cutoff:
-            return Cutoff(tree, tree.leaves, rtol, atol, most, norm)
+            return Cutoff(tree, tree.leaves, rtol, atol, max_rank, norm, tree.leaves)
 
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method))
 
     @classmethod
-    def from_factorization(cls, x: Factorization, rtol: float | None = None, max_rank: int | None = None) -> Self:
+    def from_factorization(cls, x: Factorization, rtol: PerNode = None, max_rank: MaxRank = None) -> Self:
         """Another factorization in this format: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
 
         Raises:
@@ -144,25 +147,34 @@ class Tucker(TreeFormat):
             >>> tnrank.Tucker.from_factorization(tt, rtol=1e-12).core.shape
             (2, 4, 4, 2)
         """
-        tree, nodes = to_nodes(x, None)
-        arrays, log_norm = _hsvd.orthogonalize(tree, nodes)
-        backend = x.backend
-        ranks = tuple(int(arrays[leaf].shape[1]) for leaf in tree.leaves)
-        if prod(ranks) > _LARGEST_CORE:
-            raise ValueError(
-                f"the core would have {prod(ranks):,} entries: truncate first, or stay in {type(x).__name__}"
-            )
-        # With identities in place of its frames, the tensor is its own core.
-        inner = {node: a if node.height else backend.xp.eye(a.shape[1], dtype=a.dtype) for node, a in arrays.items()}
-        from tnrank.factorizations._hierarchical_tucker import HierarchicalTucker
-
-        small = HierarchicalTucker._of_nodes(tree, inner)
-        core = contract(small.network, small.arrays) * backend.xp.exp(log_norm)
-        made = cls._make(tree.order, [*(arrays[leaf] for leaf in tree.leaves), core])
+        instance(x, "x", Factorization, f"a factorization; {cls.__name__}.from_dense(array) takes an array")
+        x = x._measurable()
+        made = cls._from_cp(x) if isinstance(x, CPFactorization) else cls._from_nodes(x)
         if rtol is None and max_rank is None:
             return made
         short: Self = made.truncate(rtol, max_rank).tensor
         return short
+
+    @classmethod
+    def _from_cp(cls, x: CPFactorization) -> Self:
+        """Orthonormal factors; the core is the CP factorization of the triangular ones, never R^N."""
+        pairs = [x.backend.xp.linalg.qr(factor) for factor in x.factors]
+        _check_core([q.shape[1] for q, _ in pairs], x)
+        core = CPFactorization([r for _, r in pairs], x.weights).to_dense()
+        return cls._make(x.ndim, [*(q for q, _ in pairs), core])
+
+    @classmethod
+    def _from_nodes(cls, x: Factorization) -> Self:
+        tree, nodes = to_nodes(x, None)
+        arrays, log_norm = _hsvd.orthogonalize(tree, nodes)
+        _check_core([int(arrays[leaf].shape[1]) for leaf in tree.leaves], x)
+        # With identities in place of its frames, the tensor is its own core.
+        inner = {node: a if node.height else identity(a, a.shape[1]) for node, a in arrays.items()}
+        from tnrank.factorizations._hierarchical_tucker import HierarchicalTucker
+
+        small = HierarchicalTucker._of_nodes(tree, inner)
+        core = contract(small.network, small.arrays) * x.backend.xp.exp(log_norm)
+        return cls._make(tree.order, [*(arrays[leaf] for leaf in tree.leaves), core])
 
     @property
     def core(self) -> Array:
@@ -180,13 +192,17 @@ class Tucker(TreeFormat):
         return _star_tree(len(self._values) - 1)
 
     @property
-    def nodes(self) -> dict[Node, Array]:
+    def nodes(self) -> ByNode[Array]:
         """Leaf -> factor, root -> core."""
-        return dict(zip(self.tree.nodes, self._values, strict=True))
+        return ByNode(zip(self.tree.nodes, self._values, strict=True))
 
     @classmethod
     def _of_nodes(cls, tree: DimensionTree, arrays: Mapping[Node, Array]) -> Self:
         return cls._make(tree.order, [arrays[node] for node in tree.nodes])
+
+    @classmethod
+    def _in_order(cls, tree: DimensionTree) -> Sequence[Node]:
+        return tree.leaves
 
     @classmethod
     def _default_tree(cls, order: int) -> DimensionTree:
@@ -201,15 +217,20 @@ class Tucker(TreeFormat):
             )
         return own
 
-    def __repr__(self) -> str:
-        return f"{self._title()}\n  core {' x '.join(map(str, self.core.shape))}"
+    def _details(self) -> list[str]:
+        return [f"core {' x '.join(map(str, self.core.shape))}"]
 
     def _static_to_json(self) -> Any:
         return self._static
 
     @classmethod
     def _static_from_json(cls, content: Any) -> Any:
-        return int(content)
+        return whole_number(content, "its order", 2)
+
+
+def _check_core(ranks: Sequence[int], x: Factorization) -> None:
+    if prod(ranks) > _LARGEST_CORE:
+        raise ValueError(f"the core would have {prod(ranks):,} entries: truncate first, or stay in {type(x).__name__}")
 
 
 @lru_cache(maxsize=64)

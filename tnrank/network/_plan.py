@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tnrank._backend import Backend, backend_of, common_backend
+from tnrank._backend import Backend, backend_of, common_backend, plain_array
 from tnrank._typing import Array, Arrays, Label, Sizes
 from tnrank.network._labels import pattern
 from tnrank.network._path import Problem, walk
@@ -174,14 +174,21 @@ class ContractionPlan:
                 return common_backend(()), values
             first = values[0]
             kind, dtype = type(first), first.dtype
+            alike = kind is np.ndarray
             for value, shape in zip(values, self._shapes, strict=True):
+                alike = alike and type(value) is kind
                 if value.shape != shape or value.dtype != dtype:
                     raise KeyError
                 if type(value) is not kind and backend_of(value) is not backend_of(first):
                     raise KeyError
+            if not alike:
+                values = [plain_array(value)[0] for value in values]
             return backend_of(first), values
         except (KeyError, AttributeError, TypeError):
             self._explain(arrays)
+            plain = {name: plain_array(array)[0] for name, array in arrays.items()}
+            if any(plain[name] is not array for name, array in arrays.items()):
+                return self._check(plain)  # arrays that differed in their byte order alone
             raise
 
     def _explain(self, arrays: Arrays) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tnrank.ranks._by_node import ByNode as ByNode
+from tnrank._by_node import ByNode as ByNode
 from tnrank.ranks._certified._certificate import Certificate as Certificate
 from tnrank.ranks._certified._target import Bound as Bound
 from tnrank.ranks._certified._tensor_rank import TensorRank as TensorRank

@@ -6,8 +6,8 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from tnrank._by_node import ByNode
 from tnrank.linalg import check_rtol, default_rtol
-from tnrank.ranks._by_node import ByNode
 from tnrank.ranks._routes._measure import measure, measured_nodes
 from tnrank.ranks._spectrum import check_spectrum, guarded, scaled
 

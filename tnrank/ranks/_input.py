@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from tnrank._backend import backend_of
+from tnrank._backend import backend_of, plain_array
 from tnrank.dimension_tree import DimensionTree
 
 if TYPE_CHECKING:
@@ -42,12 +40,10 @@ def read(x: Any) -> Dense:
         ValueError: if entries are masked, NaN or infinite, or a factorization is too large to be made dense.
     """
     tree, given = None, "array"
-    if isinstance(x, np.ma.MaskedArray):
-        x = _unmasked(x)
     if _is_factorization(x):
         tree, given = getattr(x, "tree", None), type(x).__name__
         x = _to_dense(x)
-    backend = backend_of(x)
+    x, backend = plain_array(x)
     dtype = backend.dtype_of(x)
     if dtype.startswith(("int", "uint", "bool")):
         x, dtype = backend.asarray(x, dtype=backend.default_dtype), backend.default_dtype
@@ -168,19 +164,6 @@ def size_of(shape: Shape) -> str:
 def listed(shape: Shape) -> str:
     """A shape, shortened where it is long."""
     return str(tuple(shape)) if len(shape) <= 8 else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]})"
-
-
-def _unmasked(x: Any) -> Array:
-    """The values of a masked array that hides none of them."""
-    masked = np.ma.getmaskarray(x)
-    if masked.any():
-        first = tuple(int(k[0]) for k in masked.nonzero())
-        raise ValueError(
-            f"{int(masked.sum())} of {masked.size} entries of the masked array are masked, the first at index {first}: "
-            "ranks need every entry; fill in the masked ones first, by tnrank.complete with the positions "
-            "np.argwhere(~x.mask) and the values x.compressed(), or give x.data to have the mask ignored"
-        )
-    return x.data
 
 
 def _check_order(shape: Shape) -> None:

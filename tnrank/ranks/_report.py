@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._by_node import ByNode
 from tnrank.linalg import check_rtol, matricization_sides
 from tnrank.ranks import _table
-from tnrank.ranks._by_node import ByNode
 from tnrank.ranks._entropy import capped, renyi_entropy_of
 from tnrank.ranks._norms import nuclear_norm_of
 from tnrank.ranks._numbers import effective_rank_of, stable_rank_of

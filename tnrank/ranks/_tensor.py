@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tnrank._by_node import ByNode
 from tnrank.dimension_tree import DimensionTree
 from tnrank.linalg import check_modes
-from tnrank.ranks._by_node import ByNode
 from tnrank.ranks._routes._measure import measure, measured_nodes
 
 if TYPE_CHECKING:

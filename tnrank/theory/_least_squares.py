@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import Backend, backend_of, common_backend
+from tnrank._backend import Backend, backend_of, common_backend, plain_array
 from tnrank._typing import Array
 from tnrank.linalg._tolerance import check_rtol, default_rtol
 
@@ -36,7 +36,7 @@ def minimum_l2(A: Array, y: Array, *, rtol: float | None = None) -> Array:
         >>> minimum_l2(np.array([[3.0, 4.0]]), np.array([5.0]))
         array([0.6, 0.8])
     """
-    backend, y = _checked(A, y)
+    backend, A, y = _checked(A, y)
     xp = backend.xp
     rtol = default_rtol(tuple(A.shape), backend.dtype_of(A)) if rtol is None else check_rtol(rtol)
     U, s, Vh = xp.linalg.svd(A, full_matrices=False)
@@ -69,7 +69,7 @@ def ridge_path(A: Array, y: Array, penalties: Array) -> Array:
         array([[1. ],
                [0.5]])
     """
-    backend, y = _checked(A, y)
+    backend, A, y = _checked(A, y)
     xp = backend.xp
     if hasattr(penalties, "shape"):
         penalties = backend_of(penalties).to_numpy(penalties)
@@ -94,8 +94,9 @@ def _combined(backend: Backend, U: Array, factors: Array, Vh: Array, y: Array) -
     return found if y.ndim == 2 else found[:, 0]
 
 
-def _checked(A: Array, y: Any) -> tuple[Backend, Array]:
+def _checked(A: Array, y: Any) -> tuple[Backend, Array, Array]:
     backend = common_backend([A, y], lambda: ("A", "y"))
+    A, y = plain_array(A)[0], plain_array(y)[0]
     if A.ndim != 2 or 0 in tuple(A.shape):
         raise ValueError(f"A is a matrix (n, d) with no size 0, got shape {tuple(A.shape)}")
     if y.ndim not in (1, 2) or y.shape[0] != A.shape[0]:
@@ -108,4 +109,4 @@ def _checked(A: Array, y: Any) -> tuple[Backend, Array]:
     for name, array in (("A", A), ("y", y)):
         if not bool(backend.xp.all(backend.xp.isfinite(array))):
             raise ValueError(f"{name} has NaN or infinite entries")
-    return backend, backend.xp.astype(y, A.dtype)
+    return backend, A, backend.xp.astype(y, A.dtype)

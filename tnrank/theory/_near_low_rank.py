@@ -8,6 +8,7 @@ from functools import reduce
 from operator import add, mul
 from typing import TYPE_CHECKING, Any
 
+from tnrank._by_node import ByNode
 from tnrank._typing import Array
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class NearLowRank:
 
     theorem: Array
     bound: Array
-    tails: dict[Node, Array]
+    tails: ByNode[Array]
 
 
 def near_low_rank_bound(x: HierarchicalFactorization, kept: int | Mapping[Any, int]) -> NearLowRank:
@@ -72,7 +73,7 @@ def near_low_rank_bound(x: HierarchicalFactorization, kept: int | Mapping[Any, i
         others = [size for other, size in sizes.items() if other not in family]
         terms.append(reduce(mul, others, tails[node]))
         simple.append(tails[node] * largest ** len(others))
-    return NearLowRank(len(terms) * reduce(xp.maximum, simple), reduce(add, terms), tails)
+    return NearLowRank(len(terms) * reduce(xp.maximum, simple), reduce(add, terms), ByNode(tails))
 
 
 def prune_components(x: HierarchicalFactorization, kept: int | Mapping[Any, int]) -> HierarchicalFactorization:

@@ -67,6 +67,7 @@ def read(call: str, wanted: tuple[str, ...], given: tuple[Any, ...], named: dict
         raise TypeError(f"got a {type(x).__name__}, needed a factorization or a Network: {forms}")
     sizes = network.sizes(arrays)
     backend = network.check_uniform(arrays)
+    arrays = {name: backend.plain(array) for name, array in arrays.items()}
     for name, array in arrays.items():
         if backend.dtype_of(array) not in _REAL:
             raise TypeError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import get_backend
+from tnrank._by_node import by_node
 from tnrank.factorizations import Factorization
 from tnrank.training._complete import check_recorders
 from tnrank.training._loop import Problem, Stop, runner
@@ -250,5 +251,5 @@ def _host(x: Factorization) -> Any:
 
 def _trace(times: np.ndarray[Any, Any], rows: list[Any]) -> FlowTrace:
     if isinstance(rows[0], Mapping):
-        return FlowTrace(times, {key: np.stack([row[key] for row in rows]) for key in rows[0]})
+        return FlowTrace(times, by_node({key: np.stack([row[key] for row in rows]) for key in rows[0]}))
     return FlowTrace(times, np.stack(rows))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._by_node import by_node
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -65,7 +67,7 @@ def on_leaves(fn: Callable[[Any], Any], value: Any) -> Any:
 def trace_of(rows: list[tuple[int, Any]]) -> Trace:
     steps = np.asarray([step for step, _ in rows], np.int64)
     if isinstance(rows[0][1], Mapping):
-        return Trace(steps, {key: np.stack([row[key] for _, row in rows]) for key in rows[0][1]})
+        return Trace(steps, by_node({key: np.stack([row[key] for _, row in rows]) for key in rows[0][1]}))
     return Trace(steps, np.stack([np.asarray(row) for _, row in rows]))
 
 

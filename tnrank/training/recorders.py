@@ -17,7 +17,7 @@ from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import EntryPlan
-from tnrank.factorizations._observed import checked_entries
+from tnrank.factorizations._observed import checked_entries, checked_numbers
 from tnrank.training._rate_recorders import ConservedQuantities, Rates, SingularValueRates, Unbalancedness
 from tnrank.training._recorder import Recorder
 
@@ -79,7 +79,7 @@ class Error(Recorder):
 
     def __init__(self, target: Any, relative: bool = True, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
-        self.target, self.relative = np.asarray(target, np.float64), relative
+        self.target, self.relative = checked_numbers(target, "entries of the target"), relative
 
     @property
     def key(self) -> Any:

@@ -86,7 +86,10 @@ class Factorization(torch.nn.Module):
         return found
 
     def extra_repr(self) -> str:
-        return repr(self.value())
+        try:
+            return repr(self.value())
+        except (KeyError, AttributeError):  # its parameters were taken away or renamed
+            return self._kind.__name__
 
 
 def _safe_names(tensors: Iterable[Any]) -> Iterable[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tnrank._backend import backend_of
 from tnrank._typing import Array
+from tnrank.factorizations._arrays import measurable, rounding_of
 from tnrank.factorizations._cp_fit._als import HostArray, component_norms
 from tnrank.factorizations._cp_fit._fit import Fit, Options, Progress, fit_rank, fit_tolerance, lossless
 from tnrank.factorizations._cp_fit._starts import compress, error_floors, expand
@@ -44,7 +45,7 @@ def from_dense(
     if size == 0:
         return _back(tensor, dtype, [np.zeros((d, rank or 1), host.dtype) for d in shape])
     if rtol is None:
-        core, bases, _ = compress(host / size, floor)
+        core, bases, _ = compress(host / size, _unnoticed(dtype))
         best = fit_rank(core, rank or 1, options, _project(bases, given, size))
     else:
         goal = rtol - _CAST * eps_of(dtype)  # the factors are rounded on the way back
@@ -68,12 +69,17 @@ def scan_dense(tensor: Array, max_rank: int, options: Options) -> Iterator[tuple
             zeros = [np.zeros((d, rank), host.dtype) for d in host.shape]
             yield Fit(zeros, 0.0, 0.0, False), 0.0, _back(tensor, dtype, zeros)
         return
-    core, bases, _ = compress(host / size, lossless(dtype))
+    core, bases, _ = compress(host / size, _unnoticed(dtype))
     floors, best = error_floors(core), list[Fit]()
     for rank in range(1, max_rank + 1):
         best.append(fit_rank(core, rank, options, best[-1].factors if best else None))
         floor = float(floors[rank]) if rank < len(floors) else 0.0
         yield best[-1], floor, _back(tensor, dtype, _sorted(expand(bases, best[-1].factors), size))
+
+
+def _unnoticed(dtype: str) -> float:
+    """What the compression may drop: 32 roundings of half precision would be a quarter of the tensor."""
+    return rounding_of(dtype) or lossless(dtype)
 
 
 def read(tensor: Array) -> tuple[HostArray, str]:
@@ -88,8 +94,8 @@ def read(tensor: Array) -> tuple[HostArray, str]:
         raise ValueError(f"got an array of shape {shape}, needed a tensor of order 2 or more")
     if 0 in shape:
         raise ValueError(f"mode {shape.index(0)} of the tensor {shape} is empty")
-    if "int" in dtype or dtype == "bool":
-        dtype = backend.default_dtype
+    if dtype not in backend.dtypes:  # NumPy has half precision, and nothing that computes in it
+        dtype = measurable(dtype, backend)
     raw = np.asarray(backend.to_numpy(tensor))
     host = raw.astype(np.complex128 if raw.dtype.kind == "c" else np.float64)
     if not np.all(np.isfinite(host)):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tnrank.dimension_tree import DimensionTree, Node
+from tnrank._by_node import ByNode
+from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations._cross._loop import Status, cross_to_nodes
 from tnrank.factorizations._cross._search import relative_errors
 from tnrank.factorizations._cross._tree import NumberedTree
@@ -47,7 +48,7 @@ class CrossApproximation:
         return self.status == "converged"
 
     @property
-    def ranks(self) -> dict[Node, int]:
+    def ranks(self) -> ByNode[int]:
         """Node -> rank, the root left out."""
         return self.tensor.ranks
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank.factorizations._arrays import host_values
 
 Host = np.ndarray[Any, Any]
 _ELEMENTS = 2**22  # of one index array that the function gets, unless batch_size says otherwise
@@ -103,14 +103,11 @@ class Evaluations:
 
     def _call(self, indices: Host) -> Host:
         count = len(indices)
-        got = self.function(indices)
+        # A copy: a function may change its argument, and the indices name the values.
+        got = self.function(indices.copy())
         self.count += count
-        if hasattr(got, "shape") and not isinstance(got, (np.ndarray, np.generic)):
-            got = backend_of(got).to_numpy(got)
-        try:
-            got = np.asarray(got)
-        except ValueError:  # ragged
-            got = np.empty(0, object)
+        nested = isinstance(got, (list, tuple)) and any(isinstance(value, (list, tuple)) for value in got)
+        got = np.empty(0, object) if nested else host_values(got)
         if got.shape != (count,) or got.dtype.kind not in "biufc":
             raise TypeError(
                 f"the function returned values of shape {got.shape} and dtype {got.dtype} for indices of shape "

@@ -12,7 +12,8 @@ from tnrank._backend import Backend, backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
-from tnrank.factorizations._base import Factorization, default_or_named_device
+from tnrank.factorizations._arrays import measurable, rounding_of
+from tnrank.factorizations._base import Factorization, identity
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._hierarchical import HierarchicalFactorization
 from tnrank.factorizations._matrix import MatrixFactorization
@@ -36,11 +37,13 @@ def dense_to_nodes(
 ) -> Nodes:
     """See :meth:`tnrank.HierarchicalTucker.from_dense`; ``cutoff`` takes the norm.
 
-    Nodes outside of ``reduced`` keep the identity as their frame.
+    Leaves outside of ``reduced`` have no frame: their mode goes as it is into the transfer tensor above.
     """
+    given = backend_of(tensor).dtype_of(tensor)
     tensor, squared = _checked(tensor, tree)
     backend = backend_of(tensor)
     xp, dtype, shape = backend.xp, backend.dtype_of(tensor), tuple(tensor.shape)
+    rounding = rounding_of(given)
     tensor, size, scale = _scaled(backend, tensor, squared)
     limits = cutoff(size * scale)
     chosen = choose_method(
@@ -55,7 +58,7 @@ def dense_to_nodes(
         # The two children of a binary root share an edge, as unary nodes do: it drops its share once.
         again = edges.get(node) in cut
         cut.add(edges.get(node))
-        floor = default_rtol(matricization_sides(shape, node.modes), dtype)
+        floor = max(rounding, default_rtol(matricization_sides(shape, node.modes), dtype))
         allowed, most = size * (floor if again else limits.share(node, floor)), limits.most(node)
         if method == "randomized" and not again and min(matrix.shape) > _LARGE_SIDE:
             return randomized_dominant(backend, matrix, allowed, most)
@@ -64,11 +67,12 @@ def dense_to_nodes(
         return u[:, :count], s[:count]
 
     if direction == "root to leaves":
-        frames = _from_the_root(xp, tensor, tree, basis)
-        return {**frames, tree.root: frames[tree.root] * scale}
+        downward = _from_the_root(xp, tensor, tree, basis)
+        return {**downward, tree.root: downward[tree.root] * scale}
     if direction != "leaves to root":
         raise ValueError(f"unknown direction {direction!r}: 'leaves to root' or 'root to leaves'")
-    frames = {}
+    frames: Nodes = {}
+    columns: dict[Node, int] = {}
     core, frontier = tensor, [Node((mode,), 0) for mode in range(len(shape))]
     for node in tree.nodes:
         children = tree.children(node)
@@ -76,17 +80,16 @@ def dense_to_nodes(
             core, frontier = _bring_together(xp, core, frontier, node, children)
         place = frontier.index(node)
         if node == tree.root:
-            frames[node] = xp.reshape(core, tuple(frames[c].shape[-1] for c in children)) * scale
+            frames[node] = xp.reshape(core, tuple(columns[c] for c in children)) * scale
             break
-        inner = (shape[node.modes[0]],) if not children else tuple(frames[c].shape[-1] for c in children)
+        inner = (shape[node.modes[0]],) if not children else tuple(columns[c] for c in children)
         if reduced is not None and node not in reduced:
-            eye = backend.asarray(np.eye(prod(inner)), dtype, default_or_named_device(tensor))
-            frames[node] = xp.reshape(eye, (*inner, prod(inner)))
+            columns[node] = inner[0]
             continue
         rest = tuple(n for k, n in enumerate(core.shape) if k != place)
         matrix = _hsvd.rows_at(xp, core, place)
         u, _ = basis(node, matrix)
-        frames[node] = xp.reshape(u, (*inner, u.shape[1]))
+        frames[node], columns[node] = xp.reshape(u, (*inner, u.shape[1])), int(u.shape[1])
         # The node's axis stays the first, where the matricization has put it.
         core = xp.reshape(_hsvd.adjoint(xp, u) @ matrix, (u.shape[1], *rest))
         frontier = [node, *(other for other in frontier if other != node)]
@@ -110,15 +113,14 @@ def _scaled(backend: Backend, tensor: Array, squared: float) -> tuple[Array, flo
 def _checked(tensor: Array, tree: DimensionTree) -> tuple[Array, float]:
     """The tensor with a floating-point dtype after all checks, and the sum of its squares, which may be infinite."""
     backend = backend_of(tensor)
-    if isinstance(tensor, np.ma.MaskedArray):
-        raise TypeError("got a masked array, needed all entries: fill them in first, for example with tnrank.complete")
     shape = tuple(int(d) for d in tensor.shape)
     if tree.order != len(shape):
         raise ValueError(f"the tree has {tree.order} modes and the tensor {shape} has {len(shape)}")
     if 0 in shape:
         raise ValueError(f"mode {shape.index(0)} of the tensor {shape} is empty")
-    if "int" in backend.dtype_of(tensor) or backend.dtype_of(tensor) == "bool":
-        tensor = backend.asarray(tensor, dtype=backend.default_dtype)
+    dtype = backend.dtype_of(tensor)
+    if (wide := measurable(dtype, backend)) != dtype:
+        tensor = backend.xp.astype(tensor, getattr(backend.xp, wide))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = float(backend.to_numpy(backend.sum_of_squares([tensor])))
     # One pass over the entries tells; the second is for finite entries whose squares are not.
@@ -171,12 +173,16 @@ def _bring_together(
     return merged, [node, *(frontier[k] for k in rest)]
 
 
-def as_tree(tree: DimensionTree | Sequence[Any] | None, shape: tuple[int, ...]) -> DimensionTree:
-    """The given tree, or the balanced one for a tensor of this shape."""
+def as_tree(
+    tree: DimensionTree | Sequence[Any] | None,
+    shape: tuple[int, ...],
+    default: Callable[[int], DimensionTree] = DimensionTree.balanced,
+) -> DimensionTree:
+    """The given tree, or the default one for a tensor of this shape."""
     if tree is None:
         if len(shape) < 2:
             raise ValueError(f"got an array of shape {shape}, needed a tensor of order 2 or more")
-        return DimensionTree.balanced(len(shape))
+        return default(len(shape))
     return tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
 
 
@@ -210,12 +216,13 @@ def _on_tree(own: DimensionTree, nodes: Nodes, tree: DimensionTree | None) -> tu
 def _from_layers(x: MatrixFactorization, tree: DimensionTree) -> tuple[DimensionTree, Nodes]:
     if tree.order != 2:
         raise ValueError(f"the tree has {tree.order} modes and the factorization {x.shape} has 2")
-    last = x.layers[-1]
-    eye = x.backend.asarray(np.eye(last.shape[1]), x.dtype, default_or_named_device(last))
-    ends = (x.layers[0], eye if len(x.layers) == 1 else x.backend.permute(last, (1, 0)))
-    middle = x.backend.asarray(np.eye(ends[0].shape[1]), x.dtype, default_or_named_device(last))
-    for layer in x.layers[1:-1]:
-        middle = middle @ layer
+    # A layer is the frame of its mode if it is tall; a wide one goes into the middle, below an identity.
+    layers = list(x.layers)
+    left = layers.pop(0) if layers[0].shape[0] >= layers[0].shape[1] else identity(layers[0], layers[0].shape[0])
+    tall = bool(layers) and layers[-1].shape[0] <= layers[-1].shape[1]
+    right = x.backend.permute(layers.pop(), (1, 0)) if tall else identity(left, x.layers[-1].shape[1])
+    middle = MatrixFactorization(layers).to_dense() if layers else identity(left, left.shape[1])
+    ends = (left, right)
     first = Node((0,), 0)
     frames: Nodes = {first: ends[0], Node((1,), 0): ends[1]}
     for node in tree.interior:
@@ -224,7 +231,7 @@ def _from_layers(x: MatrixFactorization, tree: DimensionTree) -> tuple[Dimension
             frames[node] = middle if below[0].modes == first.modes else x.backend.permute(middle, (1, 0))
         else:
             columns = frames[below[0]].shape[1] if below[0].height == 0 else frames[below[0]].shape[-1]
-            frames[node] = x.backend.asarray(np.eye(columns), x.dtype, default_or_named_device(last))
+            frames[node] = identity(left, columns)
     return tree, frames
 
 
@@ -233,7 +240,7 @@ def _from_cp(x: CPFactorization, tree: DimensionTree) -> tuple[DimensionTree, No
     if tree.order != x.ndim:
         raise ValueError(f"the tree has {tree.order} modes and the factorization {x.shape} has {x.ndim}")
     weights = x.weights if x.weights is not None else backend.xp.ones_like(x.factors[0][0])
-    eye = backend.asarray(np.eye(x.rank), x.dtype, default_or_named_device(x.factors[0]))
+    eye = identity(x.factors[0], x.rank)
     frames: Nodes = {Node((mode,), 0): factor for mode, factor in enumerate(x.factors)}
     for node in tree.interior:
         root, count = node == tree.root, len(tree.children(node))
@@ -266,6 +273,6 @@ def _superdiagonal(backend: Backend, matrix: Array, count: int) -> Array:
     xp, rank = backend.xp, matrix.shape[0]
     made = matrix
     for _ in range(count - 1):
-        eye = xp.eye(rank, dtype=matrix.dtype)
+        eye = identity(matrix, rank)
         made = xp.reshape(eye, (rank, rank, *(1,) * (made.ndim - 1))) * made[None]
     return made

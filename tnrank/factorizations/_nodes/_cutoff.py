@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from math import isfinite
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from tnrank._check import real_number, whole_number
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.linalg import check_rtol
 
 PerNode = float | Mapping[Any, float] | None
+MaxRank = int | Mapping[Any, int] | Sequence[int] | None
 
 
 class Cutoff:
@@ -23,8 +24,9 @@ class Cutoff:
         reduced: nodes whose frames are made narrower; their edges share one ``rtol`` evenly, in squares.
         rtol: bounds ``||x - y|| / ||x||``; a mapping gives each named node its own share, others keep all but zeros.
         atol: bounds ``||x - y||``, or each named node's share of it; with ``rtol`` too, the looser of the two holds.
-        max_rank: the most columns of any frame, or of each named node.
+        max_rank: the most columns of any frame, of each named node, or of each node of ``in_order``.
         norm: ``||x||``, which makes ``atol`` relative; may be infinite or 0.
+        in_order: the nodes that a sequence of ranks is for.
 
     Raises:
         ValueError: for values out of range, and nodes that do not exist or are not made narrower.
@@ -36,16 +38,17 @@ class Cutoff:
         reduced: Collection[Node],
         rtol: PerNode,
         atol: PerNode,
-        max_rank: int | Mapping[Any, int] | None,
+        max_rank: MaxRank,
         norm: float,
+        in_order: Sequence[Node] = (),
     ) -> None:
         self._edges = _hsvd.edges(tree)
         known = {self._edges[node] for node in reduced if node in self._edges}
 
         def edge(key: Any) -> tuple[int, ...]:
             try:
-                found = self._edges.get(tree.node(key))
-            except KeyError as error:
+                found = self._edges.get(tree.node(_named(tree, key)))
+            except (KeyError, TypeError) as error:
                 raise ValueError(error.args[0]) from None
             if found not in known:
                 raise ValueError(f"node {key} has no rank of its own in this format that a tolerance could act on")
@@ -60,7 +63,7 @@ class Cutoff:
         share = max(1, len(known)) ** -0.5
         self._everywhere = [value * share for value in (relative, absolute) if value is not None]
         self._per_edge = (relative_of, absolute_of)
-        self._rank, self._ranks = _read(max_rank, _checked_rank, edge)
+        self._rank, self._ranks = _read(_by_name(max_rank, in_order), _checked_rank, edge)
 
     def share(self, node: Node, floor: float) -> float:
         """The part of ``||x||`` that may go at this node; ``floor`` where nothing is asked for."""
@@ -74,6 +77,35 @@ class Cutoff:
         return most
 
 
+def _by_name(max_rank: Any, nodes: Sequence[Node]) -> Any:
+    """A sequence of ranks as a mapping."""
+    if max_rank is None or isinstance(max_rank, (Mapping, str)) or _is_number(max_rank):
+        return max_rank
+    if not isinstance(max_rank, Iterable):
+        return max_rank
+    given = list(max_rank)
+    if len(given) != len(nodes):
+        raise ValueError(
+            f"max_rank has {len(given)} numbers, needed {len(nodes)}, for the nodes {', '.join(map(str, nodes))}; "
+            "or one number for all, or a mapping {modes: rank}"
+        )
+    return dict(zip(nodes, given, strict=True))
+
+
+def _is_number(value: Any) -> bool:
+    return hasattr(value, "__index__") and not getattr(value, "shape", ())
+
+
+def _named(tree: DimensionTree, key: Any) -> Any:
+    """The key, or the modes complementary to it if they are a node: both have one matricization."""
+    if isinstance(key, Node) or not isinstance(key, (tuple, list, set, frozenset)):
+        return key
+    modes = tuple(sorted(key))
+    rest = tuple(mode for mode in range(tree.order) if mode not in modes)
+    known = {node.modes for node in tree.nodes}
+    return rest if modes not in known and rest in known and set(modes) <= set(range(tree.order)) else key
+
+
 def _read(
     given: Any, check: Callable[[Any], Any], edge: Callable[[Any], tuple[int, ...]]
 ) -> tuple[Any, dict[Any, Any]]:
@@ -84,12 +116,9 @@ def _read(
 
 
 def _relative(atol: float, norm: float) -> float:
-    if not (isfinite(atol) and atol >= 0):
-        raise ValueError(f"atol bounds the Frobenius norm of the error and is at least 0, got {atol}")
+    atol = real_number(atol, "atol, a bound of the Frobenius norm of the error,", 0)
     return 0.0 if not atol else 1.0 if norm <= atol else atol / norm
 
 
 def _checked_rank(most: Any) -> int:
-    if not hasattr(most, "__index__") or most < 1:
-        raise ValueError(f"max_rank is the most columns of a frame, a whole number from 1 on, got {most!r}")
-    return int(most)
+    return whole_number(most, "max_rank, the most columns of a frame,", 1)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tnrank.factorizations._arrays import host_values
+
 
 class Selection(NamedTuple):
     """Rows a mode (modes that are kept whole have none), the modes indexed by a number, or points to look up."""
@@ -71,7 +73,7 @@ def _without_ellipsis(entries: list[Any], order: int) -> list[Any]:
 
 
 def _positions(entry: Any, size: int, mode: int) -> np.ndarray[Any, Any]:
-    array = np.asarray(entry)
+    array = host_values(entry)
     if array.dtype == bool:
         if array.shape != (size,):
             raise IndexError(f"the mask of mode {mode} has shape {array.shape}: needed ({size},)")

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._arrays import check_product
+from tnrank.factorizations._base import zeros
 
 Nodes = Mapping[Node, Array]
 
@@ -83,10 +85,12 @@ def _onto_leaf(node: Node, array: Array, matrices: Mapping[int, Array]) -> Array
 
 def entrywise_product(tree: DimensionTree, a: Nodes, b: Nodes) -> dict[Node, Array]:
     """Ranks multiply: each transfer tensor is the Kronecker product of the two, each frame the row-wise one."""
-    return {node: _kronecker(a[node], b[node], 1 if not node.height else 0) for node in tree.nodes}
+    for node in tree.nodes:
+        check_product(a[node], b[node])
+    return {node: kronecker(a[node], b[node], 1 if not node.height else 0) for node in tree.nodes}
 
 
-def _kronecker(a: Array, b: Array, shared: int) -> Array:
+def kronecker(a: Array, b: Array, shared: int) -> Array:
     """Kronecker product along all axes but the first ``shared``, which are multiplied entry by entry."""
     xp = backend_of(a).xp
     kept = tuple(a.shape[:shared])
@@ -116,6 +120,6 @@ def _block_diagonal(xp: Any, a: Array, b: Array) -> Array:
         low[axis] = b.shape[axis]
         high = list(wide_b.shape)
         high[axis] = a.shape[axis]
-        wide_a = xp.concat([wide_a, xp.zeros(tuple(low), dtype=a.dtype)], axis=axis)
-        wide_b = xp.concat([xp.zeros(tuple(high), dtype=b.dtype), wide_b], axis=axis)
+        wide_a = xp.concat([wide_a, zeros(a, low)], axis=axis)
+        wide_b = xp.concat([zeros(b, high), wide_b], axis=axis)
     return wide_a + wide_b

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import plain_array
+
 NDArray = np.ndarray[Any, Any]
 
 
@@ -59,7 +61,10 @@ class Chunks:
 
     def _read(self, place: dict[int, slice]) -> NDArray:
         index = tuple(place.get(n, slice(None)) for n in range(len(self.shape)))
-        chunk = np.array(self.array[index], dtype=self.dtype, order="C")
+        part = self.array[index]
+        if isinstance(part, np.ma.MaskedArray):  # as some readers of files give them
+            part = plain_array(part)[0]
+        chunk = np.array(part, dtype=self.dtype, order="C")
         if self._map is not None:
             # Pages of the file that were copied would count as memory of this process until the system needs it.
             self._map.madvise(mmap.MADV_DONTNEED)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._backend import plain_array
 from tnrank._check import shown, whole_number
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._streaming._chunks import Chunks
@@ -89,15 +90,29 @@ def stream_to_nodes(
     memory: int | str = "1 GiB",
 ) -> tuple[DimensionTree, dict[Node, NDArray]]:
     """Tree and ``{node: array}``: see :func:`compress`."""
+    array = _readable(array)
     shape = tuple(int(d) for d in array.shape)
     tree = _read_tree(tree, shape)
     rtol, budget = _checked(rtol), parse_memory(memory)
-    if max_rank is not None and max_rank < 1:
-        raise ValueError(f"max_rank is the most columns of a frame, at least 1, got {max_rank}")
+    if max_rank is not None:
+        max_rank = whole_number(max_rank, "max_rank, the most columns of a frame,", 1)
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biufc":
         raise ValueError(f"the array has entries of dtype {dtype}, needed numbers")
     return _Stream(array, shape, dtype, tree, rtol, max_rank, budget, progress or (lambda text, share: None)).run()
+
+
+def _readable(array: Any) -> Any:
+    """An array of a framework on the host; what reads a file, as it is."""
+    try:
+        plain, backend = plain_array(array)
+    except TypeError:
+        sparse = hasattr(array, "toarray") or hasattr(array, "todense") or isinstance(array, np.matrix)
+        known = all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))
+        if sparse or not known or not isinstance(array.dtype, (np.dtype, str, type)):
+            raise
+        return array
+    return plain if backend.name == "numpy" else backend.to_numpy(plain)
 
 
 class _Stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -127,6 +127,7 @@ def frame_shapes(x: Any, tree: DimensionTree, shape: Sequence[int]) -> dict[Node
     terms = [term for _, term in terms_of(x)]
     columns = dict.fromkeys(tree.nodes, 0)
     for term in terms:
+        ranks: Mapping[Any, int]
         if isinstance(term, TreeFormat):
             ranks = term.ranks
         elif hasattr(term, "matrices"):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
 
+from tnrank._by_node import ByNode
 from tnrank.dimension_tree import DimensionTree
 from tnrank.linalg import choose_method, default_rtol, eps_of, matricization_sides, matricize, singular_values
-from tnrank.ranks._by_node import ByNode
 from tnrank.ranks._input import read_tensor
 from tnrank.ranks._numbers import effective_rank_of
 from tnrank.ranks._suggest import _search as search

@@ -67,7 +67,7 @@ class SampledJob(SubsetJob):
         points = np.empty((len(rows), len(columns), self.order), np.int64)
         points[..., list(modes)] = rows[:, None]
         points[..., others] = columns[None]
-        found = np.asarray(self.function(points.reshape(-1, self.order)))
+        found = np.asarray(self.function(points.reshape(-1, self.order).copy()))
         if found.shape != (len(rows) * len(columns),):
             raise ValueError(f"the function gave shape {found.shape} for {len(rows) * len(columns)} multi-indices")
         if not np.isfinite(found).all():

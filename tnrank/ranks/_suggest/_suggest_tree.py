@@ -14,7 +14,7 @@ from tnrank.ranks._suggest._sampling import SampledJob
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tnrank.ranks._by_node import ByNode
+    from tnrank._by_node import ByNode
 
 MEMORY_LIMIT = 2**20
 """By default; the SVD of a 1024 x 1024 matrix takes a second."""
