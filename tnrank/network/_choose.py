@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import traced_as_constant
 from tnrank._typing import Label, Sizes
-from tnrank.network._labels import listed
-from tnrank.network._path import NAMED, candidates, explicit_path, walk
+from tnrank.network._finders import candidates
+from tnrank.network._given import Finder, GivenOrder, read
+from tnrank.network._labels import checked_sizes, listed
+from tnrank.network._path import walk
 from tnrank.network._plan import ContractionPlan, Numbers
 from tnrank.network._slicing import Slicing, choose_slices, parse_limit
 
@@ -47,26 +49,14 @@ def make_plan(
 ) -> ContractionPlan:
     """See :meth:`tnrank.Network.plan`."""
     limit = parse_limit(memory_limit, dtype)
-    values = []
-    for label in network.indices:
-        if label not in sizes:
-            raise ValueError(
-                f"no size for the index {label!r}: got {listed(sizes) or 'none'}, needed {listed(network.indices)}"
-            )
-        size = sizes[label]
-        if not hasattr(size, "__index__") or size < 0 or isinstance(size, bool):
-            raise ValueError(f"the size of index {label!r} is a number from 0 on, got {size!r}")
-        values.append(int(size))
+    values = tuple(checked_sizes(network, sizes).values())
     for label in batch:
         if label not in network._holders:
             raise ValueError(f"batch index {label!r} is on no tensor; indices: {listed(network.indices)}")
-    if isinstance(optimize, list):
-        optimize = tuple(tuple(step) for step in optimize)
-    elif isinstance(optimize, str) and optimize not in NAMED:
-        raise ValueError(f"unknown optimize={optimize!r}: one of {', '.join(NAMED)}, a path or a path finder")
+    choice = read(optimize, network)
     # Networks are equal in whatever order their tensors were given; a plan's path is not, so the order is in
     # the key.
-    return _cached_plan(network, tuple(network.tensors), tuple(values), optimize, limit, batch)
+    return _cached_plan(network, tuple(network.tensors), values, choice, limit, batch)
 
 
 @lru_cache(maxsize=1024)
@@ -74,7 +64,7 @@ def _cached_plan(
     network: Network,
     names: tuple[str, ...],
     values: tuple[int, ...],
-    optimize: Any,
+    choice: str | Finder | GivenOrder,
     limit: int | None,
     batch: tuple[Label, ...],
 ) -> ContractionPlan:
@@ -84,22 +74,18 @@ def _cached_plan(
     numbers = Numbers(network, sizes)
     every = tuple(dict.fromkeys((*network.batch_indices, *batch)))
     problem = numbers.problem(every)
-    if isinstance(optimize, tuple):
-        found: Any = [("given path", explicit_path(optimize, len(names)))]
-    else:
-        found = candidates(problem, optimize)
     best: tuple[Any, ...] | None = None
     least: int | None = None
-    for order, (method, path) in enumerate(found):
-        steps = walk(problem, path)
-        slices, peak = choose_slices(steps, problem, numbers.given, limit)
+    for position, order in enumerate(candidates(problem, choice)):
+        steps = walk(problem, list(order.path))
+        slices, peak = choose_slices(steps, problem, limit, [(x, c) for x, c in order.slices if values[x] > 1])
         if slices is None:
             least = peak if least is None else min(least, peak)
             continue
         cost = Slicing(slices, numbers.sizes).costs(steps, numbers.given)
-        score = (sum(f for f, _ in cost), max((s for _, s in cost), default=1), order)
+        score = (sum(f for f, _ in cost), max((s for _, s in cost), default=1), position)
         if best is None or score < best[0]:
-            best = score, method, path, slices
+            best = score, order.method, order.path, slices
     if best is None:
         raise ValueError(
             f"memory_limit of {limit:,} elements cannot be honored: slicing reaches no less than {least:,} "

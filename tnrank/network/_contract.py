@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tnrank._typing import Array, Arrays, Label
+from tnrank.network._labels import checked_arrays, checked_network
 from tnrank.network._network import Network
+from tnrank.network._scalars import with_scalars
 
 
 def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_limit: int | str | None = None) -> Array:
@@ -13,7 +15,9 @@ def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_li
 
     Args:
         network: which tensors share which indices.
-        arrays: tensor name -> array, all of one backend and dtype.
+        arrays: tensor name -> array, all of one backend and dtype. A tensor without indices may be a Python or NumPy
+            scalar: it takes backend and dtype of the arrays, whatever its own dtype is; beside a complex number real
+            arrays become complex, beside a fraction integers become floating. Scalars alone give a NumPy array.
         optimize: as in :meth:`tnrank.Network.plan`.
         memory_limit: likewise.
 
@@ -22,7 +26,7 @@ def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_li
 
     Raises:
         ValueError: for missing or extra arrays and sizes that differ; tensor, index and sizes are named.
-        TypeError: for entries that are not arrays, two backends or two dtypes.
+        TypeError: for entries that are not arrays, two backends or two dtypes, arguments of another kind.
 
     Example:
         >>> import numpy as np, tnrank
@@ -30,7 +34,12 @@ def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_li
         >>> tnrank.contract(net, {"A": np.eye(2), "B": np.ones((3, 2))})
         array([[1., 1., 1.],
                [1., 1., 1.]])
+        >>> tnrank.contract(tnrank.Network.from_einsum(",i->i"), {"0": 2.0, "1": np.ones(3, "float32")})
+        array([2., 2., 2.], dtype=float32)
     """
+    if type(network) is not Network:
+        checked_network(network)
+    arrays = with_scalars(network.without_indices, checked_arrays(arrays, network.tensors))
     sizes = network.sizes(arrays)
     dtype = "float64"
     if isinstance(memory_limit, str) and arrays:
@@ -65,7 +74,8 @@ def environment(network: Network, arrays: Arrays, name: str, cotangent: Array | 
         array([[3., 3.],
                [3., 3.]])
     """
-    rest = network.without(name)
+    rest = checked_network(network).without(name)
+    arrays = checked_arrays(arrays, network.tensors)
     others = {other: array for other, array in arrays.items() if other != name}
     if cotangent is None:
         return contract(rest, others)

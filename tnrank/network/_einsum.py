@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from tnrank._check import instance, sequence
 from tnrank._typing import Label
 from tnrank.network._labels import listed
 from tnrank.network._network import Network
@@ -12,6 +13,9 @@ from tnrank.network._network import Network
 
 def from_einsum(equation: str, names: Sequence[str] | None) -> Network:
     """See :meth:`tnrank.Network.from_einsum`."""
+    instance(equation, "equation", str, "a string such as 'ir,jr->ij'")
+    if names is not None and not isinstance(names, str):  # a string is one name a letter
+        names = sequence(names, "names", "tensor names, such as ['A', 'B']")
     written = "".join(equation.split())
     left, arrow, right = written.partition("->")
     odd = sorted({c for c in left.replace(",", "") + right if c.isdigit() or c in ",.->"})
@@ -20,7 +24,7 @@ def from_einsum(equation: str, names: Sequence[str] | None) -> Network:
         raise ValueError(f"the equation {equation!r} has {what}, such as 'ir,jr->ij'")
     terms = left.split(",")
     titles = [str(k) for k in range(len(terms))] if names is None else list(names)
-    if len(titles) != len(terms) or len(set(titles)) != len(titles):
+    if len(titles) != len(terms) or len(set(map(str, titles))) != len(titles):
         raise ValueError(
             f"the equation {equation!r} has {len(terms)} tensors, got the names {listed(titles)}: "
             "needed as many, each once"

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import backend_of, get_backend
+from tnrank._check import sequence, shown
 from tnrank._typing import Array, Arrays, Label
-from tnrank.network._labels import listed, show
+from tnrank.network._labels import checked_arrays, listed, show
+from tnrank.network._scalars import with_scalars
 
 if TYPE_CHECKING:
     from tnrank.network._network import Network
@@ -34,7 +36,12 @@ def from_nodes(
     """See :meth:`tnrank.Network.from_nodes`."""
     from tensornetwork import AbstractNode, CopyNode
 
-    given = list(nodes)
+    try:
+        given = list(nodes)  # a single node gives its edges, which the loop refuses
+    except TypeError:
+        raise TypeError(f"got {shown(nodes)}, needed a collection of tensornetwork nodes") from None
+    if output is not None:
+        output = sequence(output, "output", "dangling edges or their names")
     for node in given:
         if not isinstance(node, AbstractNode):
             raise TypeError(f"got {type(node).__name__}, needed a collection of tensornetwork nodes")
@@ -195,6 +202,7 @@ def to_nodes(network: Network, arrays: Arrays) -> list[Any]:
     """See :meth:`tnrank.Network.to_nodes`."""
     from tensornetwork import CopyNode, Node, connect
 
+    arrays = with_scalars(network.without_indices, checked_arrays(arrays, network.tensors))
     sizes = network.sizes(arrays)
     backend = network.check_uniform(arrays)
     if backend.name not in _NODE_BACKENDS:
@@ -202,7 +210,7 @@ def to_nodes(network: Network, arrays: Arrays) -> list[Any]:
             f"tensornetwork knows the backends {listed(_NODE_BACKENDS)}, got arrays of {backend.name!r}: convert them"
         )
     there = _NODE_BACKENDS[backend.name]
-    nodes = {name: Node(arrays[name], name=name, backend=there) for name in network.tensors}
+    nodes = {name: Node(backend.plain(arrays[name]), name=name, backend=there) for name in network.tensors}
     # CopyNode takes a NumPy dtype, and it must be the tensors' own: torch refuses to mix, NumPy promotes.
     dtype = np.dtype("float32")
     if arrays:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import Backend, Structure, backend_of, common_backend
+from tnrank._check import instance, sequence, shown
 from tnrank._typing import Array, Arrays, Label, Labels, Sizes
-from tnrank.network._labels import as_labels, listed, pattern
+from tnrank.network._labels import as_labels, checked_arrays, listed, pattern
+from tnrank.network._scalars import with_scalars
 
 if TYPE_CHECKING:
     from tnrank.network._plan import ContractionPlan
@@ -44,12 +46,14 @@ class Network(Structure):
     __slots__ = ("__dict__",)
     tensors: Mapping[str, tuple[Label, ...]]
     output: tuple[Label, ...]
+    without_indices: tuple[str, ...]
 
     def __init__(self, tensors: Mapping[str, Labels], output: Labels | None = None) -> None:
         found: dict[str, tuple[Label, ...]] = {}
-        for name, labels in tensors.items():
+        needed = "a mapping from names to labels, such as {'A': 'ir', 'B': 'jr'}"
+        for name, labels in instance(tensors, "tensors", Mapping, needed).items():
             if not isinstance(name, str):
-                raise TypeError(f"a tensor's name is a string, got {name!r}")
+                raise TypeError(f"a tensor's name is a string, got {shown(name)}")
             found[name] = as_labels(labels, f"tensor {name!r}")
         counts: dict[Label, int] = {}
         for labels in found.values():
@@ -69,6 +73,8 @@ class Network(Structure):
                 raise ValueError(f"the output {pattern(out)} has the index {twice!r} twice; each index once")
         self.__dict__["tensors"] = _ReadOnly(found)
         self.__dict__["output"] = out
+        # Made here: every contraction asks for it, and torch's compiler cannot trace a cached property.
+        self.__dict__["without_indices"] = tuple(name for name, labels in found.items() if not labels)
 
     @classmethod
     def from_einsum(cls, equation: str, names: Sequence[str] | None = None) -> Network:
@@ -166,6 +172,8 @@ class Network(Structure):
 
     def holders(self, label: Label) -> tuple[str, ...]:
         """The names of the tensors that carry ``label``."""
+        if label not in self._holders:
+            raise ValueError(f"no index {label!r} in the network: it has {listed(self.indices)}")
         return self._holders[label]
 
     @cached_property
@@ -186,6 +194,7 @@ class Network(Structure):
             TypeError: if an entry is not an array, or backends or dtypes are mixed.
         """
         shapes = {}
+        arrays = with_scalars(self.without_indices, checked_arrays(arrays, self.tensors))
         for name in self.tensors:
             if name not in arrays:
                 raise ValueError(
@@ -196,11 +205,14 @@ class Network(Structure):
         extra = [name for name in arrays if name not in self.tensors]
         if extra:
             raise ValueError(f"the array {extra[0]!r} belongs to no tensor: the network has {listed(self.tensors)}")
-        self.check_uniform(arrays)
+        self._uniform(arrays)
         return self.sizes_of_shapes(shapes)
 
     def check_uniform(self, arrays: Arrays) -> Backend:
         """The one backend of ``arrays``; raises TypeError for two backends or two dtypes."""
+        return self._uniform(with_scalars(self.without_indices, checked_arrays(arrays, self.tensors)))
+
+    def _uniform(self, arrays: Arrays) -> Backend:
         backend = common_backend(arrays.values(), lambda: arrays)
         first: tuple[str, Any] | None = None
         for name, array in arrays.items():
@@ -242,7 +254,7 @@ class Network(Structure):
     def plan(
         self,
         sizes: Sizes,
-        optimize: str | Callable[..., Any] = "auto",
+        optimize: Any = "auto",
         memory_limit: int | str | None = None,
         batch: Sequence[Label] = (),
         dtype: str = "float64",
@@ -254,17 +266,24 @@ class Network(Structure):
             sizes: index -> size.
             optimize: ``"auto"`` considers the tree-aware order, opt_einsum's finders searched without the
                 batch indices, and cotengra's greedy finder where it is installed; ``"auto-hq"`` adds slower
-                searches. Also one of ``"tree"``, ``"greedy"``, ``"optimal"``, ``"dp"``, ``"random-greedy"``,
-                ``"cotengra"``, an opt_einsum path finder, or an explicit path.
-            memory_limit: the most elements (an int) or bytes (a string such as ``"64 MiB"``, of ``dtype``)
-                that any array of the contraction may have; indices are sliced to honor it, batch indices
-                first.
+                searches and dynamic programming. Also one of ``"tree"``, ``"greedy"``, ``"optimal"`` (all orders
+                of at most 12 tensors), ``"dp"`` (the best without outer products), ``"random-greedy"``,
+                ``"cotengra"``; an explicit path in opt_einsum's or NumPy's form, as they return it; a cotengra
+                ``ContractionTree``; or a path finder of opt_einsum's or cotengra's, or a function like them. The
+                slices of a tree or finder are used. Each named search ends after two to three seconds of one
+                core, ``"auto-hq"`` after about ten; ``"optimal"`` and ``"dp"`` raise where that is not enough. A
+                finder that is given runs as long as it likes.
+            memory_limit: the most elements (an int) or bytes (a string such as ``"64 MiB"``, of ``dtype``) of any
+                array that a step makes; indices are sliced to honor it, batch indices first. The arrays that are
+                given and the whole result, ``plan.result_size`` elements, exist whatever the order, and are not
+                counted; with slices, the result is put together from pieces within the limit.
             batch: indices to treat as batch indices besides the output labels that two or more tensors carry.
             dtype: what ``memory_limit`` in bytes refers to.
 
         Raises:
-            ValueError: if a size is missing or not positive, or no slicing honors ``memory_limit``; the
-                minimum is named.
+            ValueError: if a size is missing or negative, a name, path or tree does not fit, a search is given up, or
+                no slicing honors ``memory_limit``; the minimum is named.
+            TypeError: for arguments of another kind.
 
         Example:
             >>> import tnrank
@@ -275,13 +294,14 @@ class Network(Structure):
         """
         from tnrank.network._choose import keep_plan
 
-        name = keep_plan(self, sizes, optimize, memory_limit, tuple(batch), dtype)
+        wanted = tuple(batch) if isinstance(batch, (str, tuple)) else tuple(sequence(batch, "batch", "indices"))
+        name = keep_plan(self, sizes, optimize, memory_limit, wanted, dtype)
         plan: ContractionPlan = getattr(self, name)
         return plan
 
     def without(self, name: str) -> Network:
         """The network with one tensor left out; its output: see :func:`tnrank.environment`."""
-        if name not in self.tensors:
+        if instance(name, "name", str, "the name of a tensor") not in self.tensors:
             raise ValueError(f"no tensor {name!r} in the network: it has {listed(self.tensors)}")
         rest = {other: labels for other, labels in self.tensors.items() if other != name}
         present = {label for labels in rest.values() for label in labels}

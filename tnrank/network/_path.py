@@ -1,19 +1,20 @@
-"""Candidates for a contraction path, and the choice between them."""
+"""Contraction paths: what a step costs, and the two forms in which a path is written.
+
+opt_einsum, NumPy and ``optimize=`` count positions in the list of arrays that are left: the operands leave it, and the
+result goes to its end. A plan is in static single assignment form: step k of n tensors makes array n + k, and every
+array is taken once. Only the second form has numbers from n on, so that a path of three or more tensors is of one form
+alone.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tnrank.network._tree_path import Path, tree_path
-
-NAMED = ("auto", "auto-hq", "tree", "greedy", "optimal", "dp", "random-greedy", "cotengra")
-_EXHAUSTIVE = 4  # opt_einsum searches all orders of up to four tensors: nothing can be better
+from tnrank._check import sequence, shown
+from tnrank.network._tree_path import Path
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,17 @@ class Problem:
     output: tuple[int, ...]
     sizes: tuple[int, ...]
     batch: tuple[int, ...]
+
+    def seen(self, with_batch: bool) -> tuple[list[frozenset[int]], frozenset[int], dict[int, int]]:
+        """Inputs, output and sizes as finders see them: batch indices mislead them, so they are left out."""
+        skip = frozenset() if with_batch else frozenset(self.batch)
+        inputs = [frozenset(member) - skip for member in self.inputs]
+        return inputs, frozenset(self.output) - skip, dict(enumerate(self.sizes))
+
+    def ordered(self, with_batch: bool) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], dict[int, int]]:
+        """The same with tuples, for finders that need an order."""
+        inputs, output, sizes = self.seen(with_batch)
+        return tuple(tuple(sorted(member)) for member in inputs), tuple(sorted(output)), sizes
 
 
 @dataclass(frozen=True)
@@ -67,88 +79,8 @@ def walk(problem: Problem, path: Path) -> list[Pair]:
     return steps
 
 
-def candidates(problem: Problem, optimize: str | Callable[..., Any]) -> Iterator[tuple[str, Path]]:
-    """Named paths in static single assignment form, duplicates of no interest removed by the caller."""
-    count = len(problem.inputs)
-    if count == 1:
-        yield "nothing to contract", []
-        return
-    if count == 2:
-        yield "the only order", [(0, 1)]
-        return
-    if callable(optimize):
-        yield "given finder", _opt_einsum(problem, optimize)
-        return
-    if optimize in ("auto", "auto-hq", "tree"):
-        if optimize != "tree" and count <= _EXHAUSTIVE:
-            yield "opt_einsum optimal", _opt_einsum(problem, "optimal", with_batch=True)
-            return
-        path = tree_path(problem.inputs, problem.output, problem.sizes, problem.batch)
-        if path is not None:
-            yield "tree-aware", path
-        elif optimize == "tree":
-            raise ValueError(
-                "optimize='tree' needs a network that is a tree once hyperindices are nodes, and this one "
-                "has a cycle: use optimize='auto'"
-            )
-        if optimize == "tree":
-            return
-    if optimize in ("auto", "auto-hq"):
-        yield "opt_einsum without batch", _opt_einsum(problem, "auto")
-        if importlib.util.find_spec("cotengra"):
-            # Its scores are floating-point numbers, which the sizes of high-order end tensors leave.
-            with contextlib.suppress(OverflowError):
-                yield "cotengra greedy", _cotengra(problem, "greedy")
-        if optimize == "auto-hq":
-            yield "opt_einsum random-greedy", _opt_einsum(problem, "random-greedy-128")
-            if count <= 40:
-                yield "opt_einsum dp", _opt_einsum(problem, "dp", with_batch=True)
-            if importlib.util.find_spec("cotengra"):
-                yield "cotengra auto-hq", _cotengra(problem, "auto-hq")
-    elif optimize == "cotengra":
-        if not importlib.util.find_spec("cotengra"):
-            raise ValueError("optimize='cotengra' needs cotengra: pip install 'tnrank[cotengra]'")
-        yield "cotengra auto", _cotengra(problem, "auto")
-    else:
-        yield f"opt_einsum {optimize}", _opt_einsum(problem, str(optimize))
-
-
-def _search_view(problem: Problem, with_batch: bool) -> tuple[list[frozenset[int]], frozenset[int], dict[int, int]]:
-    """Inputs, output and sizes as the finders see them: batch indices mislead them, so they are left out."""
-    skip = frozenset() if with_batch else frozenset(problem.batch)
-    inputs = [frozenset(member) - skip for member in problem.inputs]
-    return inputs, frozenset(problem.output) - skip, dict(enumerate(problem.sizes))
-
-
-def _opt_einsum(problem: Problem, optimize: str | Callable[..., Any], with_batch: bool = False) -> Path:
-    from opt_einsum import paths
-
-    inputs, output, sizes = _search_view(problem, with_batch)
-    if optimize == "greedy" or (optimize == "auto" and len(inputs) > 14):
-        return _pairs(paths.ssa_greedy_optimize(inputs, output, sizes), len(inputs))
-    finder = paths.get_path_fn(optimize) if isinstance(optimize, str) else optimize
-    linear = finder(inputs, output, sizes, None)
-    return _pairs(_to_ssa(linear, len(inputs)), len(inputs))
-
-
-def _cotengra(problem: Problem, optimize: str) -> Path:
-    inputs, output, sizes = _search_view(problem, False)
-    ordered = [tuple(sorted(member)) for member in inputs]
-    if optimize == "greedy":
-        from cotengra.pathfinders.path_basic import optimize_greedy
-
-        return _pairs(optimize_greedy(ordered, tuple(sorted(output)), sizes, use_ssa=True), len(inputs))
-    import cotengra
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*kahypar")  # an extra of cotengra's, not of ours
-        linear = cotengra.array_contract_path(
-            tuple(ordered), tuple(sorted(output)), size_dict=sizes, optimize=optimize, canonicalize=False
-        )
-    return _pairs(_to_ssa(linear, len(inputs)), len(inputs))
-
-
-def _to_ssa(linear: Any, count: int) -> list[tuple[int, ...]]:
+def to_single_assignment(linear: Iterable[Sequence[int]], count: int) -> list[tuple[int, ...]]:
+    """A path that counts positions in what is left, in static single assignment form."""
     ids = list(range(count))
     ssa = []
     for step in linear:
@@ -160,7 +92,7 @@ def _to_ssa(linear: Any, count: int) -> list[tuple[int, ...]]:
     return ssa
 
 
-def _pairs(ssa: Any, count: int) -> Path:
+def in_pairs(ssa: Iterable[Sequence[int]], count: int) -> Path:
     """Steps of one or of many operands as pairs."""
     renamed: dict[int, int] = {}
     made: Path = []
@@ -182,16 +114,99 @@ def _pairs(ssa: Any, count: int) -> Path:
 
 
 def explicit_path(path: Any, count: int) -> Path:
-    """A path that the caller gave in opt_einsum's form.
+    """A path in opt_einsum's form, checked, as pairs in static single assignment form.
 
     Raises:
-        ValueError: if it does not contract every tensor once.
+        TypeError: if it is not a sequence of sequences of whole numbers.
+        ValueError: if it does not contract ``count`` tensors to one.
     """
+    steps: list[list[int]] = []
+    left = count
+    problem = ""
+    path = sequence(path, "a path", "steps such as (0, 1)")
+    for number, step in enumerate(path, 1):
+        if isinstance(step, str):
+            problem = f"step {number} is {shown(step)}"
+            break
+        positions = [_position(k, number) for k in _members(step, number)]
+        wrong = [k for k in positions if k < 0 or k >= left]
+        if wrong or len(set(positions)) != len(positions) or not positions:
+            what = f"takes position {wrong[0]}" if wrong else "takes nothing" if not positions else "takes one twice"
+            problem = f"step {number} {what}, and {left} arrays are left"
+            break
+        steps.append(positions)
+        left -= len(positions) - 1
+    if not problem and left > 1:
+        problem = f"{left} arrays are left at its end"
+    if problem:
+        hint = ""
+        if count > 2 and _is_plan_path(path, count):
+            hint = "; its form is that of a plan: give it to tnrank.ContractionPlan(network, sizes, path)"
+        raise ValueError(
+            f"the path {shown(path)} does not contract {count} tensors: {problem}; needed steps such as (0, 1), "
+            f"positions in the list of what is left, as opt_einsum and NumPy count{hint}"
+        )
+    return in_pairs(to_single_assignment(steps, count), count)
+
+
+def plan_path(path: Any, count: int) -> tuple[tuple[int, int], ...]:
+    """Pairs in static single assignment form that contract ``count`` tensors, checked.
+
+    Raises:
+        TypeError: if it is not a sequence of pairs of whole numbers.
+        ValueError: if it does not take every array once.
+    """
+    needed = max(count - 1, 0)
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    problem = ""
+    path = sequence(path, "the path of a plan", "pairs such as (0, 1)")
+    for number, step in enumerate(path, 1):
+        pair = [_position(k, number) for k in _members(step, number)]
+        made = count + number - 1
+        wrong = next((k for k in pair if k in taken or not 0 <= k < made), None)
+        if len(pair) != 2 or number > needed:
+            problem = f"step {number} takes {len(pair)} arrays" if len(pair) != 2 else f"it has {len(path)} steps"
+        elif pair[0] == pair[1]:
+            problem = f"step {number} takes array {pair[0]} twice"
+        elif wrong is not None:
+            exists = (
+                "which an earlier step has taken" if wrong in taken else f"and the arrays so far are 0 to {made - 1}"
+            )
+            problem = f"step {number} takes array {wrong}, {exists}"
+        if problem:
+            break
+        taken.update(pair)
+        pairs.append((pair[0], pair[1]))
+    if not problem and len(pairs) < needed:
+        problem = f"it has {len(pairs)} steps"
+    if problem:
+        hint = _recycled_hint(path, count)
+        raise ValueError(
+            f"the path {shown(path)} is not that of a plan for {count} tensors: {problem}; needed {needed} pairs, in "
+            f"which step k makes array {count} + k (k from 0 on) and each array is taken once{hint}"
+        )
+    return tuple(pairs)
+
+
+def _recycled_hint(path: Any, count: int) -> str:
     try:
-        steps = [tuple(int(k) for k in step) for step in path]
-        made = _pairs(_to_ssa(steps, count), count) if sum(len(s) - 1 for s in steps) == count - 1 else []
-    except (TypeError, ValueError, IndexError):
-        made = []
-    if sorted(k for pair in made for k in pair) != list(range(2 * count - 2)):
-        raise ValueError(f"the path {path!r} does not contract {count} tensors: needed steps such as (0, 1)")
-    return made
+        explicit_path(path, count)
+    except (TypeError, ValueError):
+        return ""
+    return "; its form is opt_einsum's: give it to network.plan(sizes, optimize=path)"
+
+
+def _is_plan_path(path: Any, count: int) -> bool:
+    made = [k for step in path if isinstance(step, Iterable) and not isinstance(step, str) for k in step]
+    return sorted(made, key=str) == sorted(range(2 * count - 2), key=str)
+
+
+def _members(step: Any, number: int) -> list[Any]:
+    return sequence(step, f"step {number} of a path", "positions such as (0, 1)")
+
+
+def _position(value: Any, number: int) -> int:
+    if isinstance(value, bool) or not hasattr(type(value), "__index__") or getattr(value, "shape", ()) != ():
+        raise TypeError(f"step {number} of a path has positions such as (0, 1), got {shown(value)}")
+    return int(value)

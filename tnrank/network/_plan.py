@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import Backend, backend_of, common_backend, plain_array
+from tnrank._check import instance, shown, whole_number
 from tnrank._typing import Array, Arrays, Label, Sizes
-from tnrank.network._labels import pattern
-from tnrank.network._path import Problem, walk
+from tnrank.network._amounts import exact, rounded
+from tnrank.network._labels import checked_arrays, checked_network, checked_sizes, listed, pattern
+from tnrank.network._path import Problem, plan_path, walk
 from tnrank.network._program import Program
+from tnrank.network._scalars import is_scalar, scalar_like, with_scalars
 from tnrank.network._slicing import SlicedProgram, Slicing
 
 if TYPE_CHECKING:
@@ -56,8 +59,19 @@ class ContractionPlan:
             included.
         largest_intermediate: elements of the largest array that a step makes (in one slice, if there are
             slices).
+        result_size: elements of the whole result; a memory limit does not count it.
         slices: index -> elements of it that are handled at once.
         method: which finder's path was kept.
+
+    A plan made by hand, ``ContractionPlan(network, sizes, path, slices, method)``, has a path in static single
+    assignment form: of n tensors, step k makes array n + k, and each array is taken once. A path of opt_einsum's or
+    NumPy's counts positions in what is left instead, and goes to ``network.plan(sizes, optimize=path)``. Each of the
+    two refuses the other's form.
+
+    Raises:
+        TypeError: for arguments of another kind.
+        ValueError: if a size is missing or negative, the path does not take every array once, or a slice is of an
+            unknown index or outside of 1 .. its size.
 
     Example:
         >>> import numpy as np, tnrank
@@ -74,15 +88,16 @@ class ContractionPlan:
         self,
         network: Network,
         sizes: Sizes,
-        path: Sequence[tuple[int, int]],
+        path: Sequence[Sequence[int]],
         slices: Mapping[Label, int] | None = None,
         method: str = "given",
     ) -> None:
-        self.network = network
-        self.sizes: dict[Label, int] = {label: int(sizes[label]) for label in network.indices}
-        self.path = tuple((int(a), int(b)) for a, b in path)
-        self.slices: dict[Label, int] = dict(slices or {})
-        self.method = method
+        # A plan may come from a file or be made by hand: nothing in it is believed.
+        self.network = network = checked_network(network)
+        self.sizes: dict[Label, int] = checked_sizes(network, sizes)
+        self.path = plan_path(path, len(network.tensors))
+        self.slices: dict[Label, int] = _checked_slices(self.sizes, slices)
+        self.method = instance(method, "method", str, "a string, the name of what found the path")
         self._numbers = Numbers(network, self.sizes)
         pairs = walk(self._numbers.problem(()), list(self.path))
         names = list(network.tensors) + [f"#{k + 1}" for k in range(len(pairs))]
@@ -106,6 +121,7 @@ class ContractionPlan:
         )
         self.flops = sum(step.flops for step in self.steps)
         self.largest_intermediate = max((step.size for step in self.steps), default=1)
+        self.result_size = prod(self.sizes[label] for label in network.output)
         self._pairs = pairs
         self._names = tuple(network.tensors)
         self._shapes = tuple(tuple(self.sizes[x] for x in network.tensors[name]) for name in self._names)
@@ -166,6 +182,7 @@ class ContractionPlan:
         return _array(program.run(backend, values))
 
     def _check(self, arrays: Arrays) -> tuple[Backend, list[Array]]:
+        """The arrays in the plan's order, with their backend; numbers become arrays, and harmless masks go."""
         try:
             values = [arrays[name] for name in self._names]
             if len(values) != len(arrays):
@@ -174,17 +191,22 @@ class ContractionPlan:
                 return common_backend(()), values
             first = values[0]
             kind, dtype = type(first), first.dtype
+            backend = backend_of(first)
             alike = kind is np.ndarray
             for value, shape in zip(values, self._shapes, strict=True):
-                alike = alike and type(value) is kind
                 if value.shape != shape or value.dtype != dtype:
                     raise KeyError
-                if type(value) is not kind and backend_of(value) is not backend_of(first):
-                    raise KeyError
-            if not alike:
-                values = [plain_array(value)[0] for value in values]
-            return backend_of(first), values
-        except (KeyError, AttributeError, TypeError):
+                if type(value) is not kind:
+                    alike = False
+                    if backend_of(value) is not backend:
+                        raise KeyError
+                elif kind is not np.ndarray and value is not first:
+                    backend.check_array(value)
+            return backend, values if alike else [backend.plain(value) for value in values]
+        except (KeyError, AttributeError, TypeError, IndexError):
+            known = with_scalars(self.network.without_indices, checked_arrays(arrays, self._names))
+            if known is not arrays:
+                return self._check(known)
             self._explain(arrays)
             plain = {name: plain_array(array)[0] for name, array in arrays.items()}
             if any(plain[name] is not array for name, array in arrays.items()):
@@ -192,11 +214,6 @@ class ContractionPlan:
             raise
 
     def _explain(self, arrays: Arrays) -> None:
-        if not isinstance(arrays, Mapping):
-            raise TypeError(
-                f"arrays are given by tensor name, got {type(arrays).__name__}: write "
-                f"{{{', '.join(repr(n) + ': ..' for n in self._names[:3])}}}"
-            ) from None
         sizes = self.network.sizes(arrays)
         for label, size in sizes.items():
             if size != self.sizes[label]:
@@ -233,8 +250,19 @@ class ContractionPlan:
         kept = self._program.run_and_keep(backend, values)
         kept[-1] = _array(kept[-1])
         incoming = cotangent(kept[-1]) if callable(cotangent) else cotangent
+        incoming = self._checked_cotangent(backend, incoming, kept[-1])
         pulled = self._program.pull_back(backend, kept, incoming)
         return kept[-1], dict(zip(self._names, map(_array, pulled), strict=True))
+
+    def _checked_cotangent(self, backend: Backend, cotangent: Any, result: Array) -> Array:
+        if is_scalar(cotangent) and result.ndim == 0:
+            cotangent = scalar_like(cotangent, result)
+        if backend_of(cotangent) is not backend or tuple(cotangent.shape) != tuple(result.shape):
+            raise ValueError(
+                f"the cotangent is {shown(cotangent)}, needed an array of the {backend.name} backend with the shape "
+                f"{tuple(result.shape)} of the result"
+            )
+        return cotangent
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ContractionPlan) and self._key == other._key
@@ -265,7 +293,8 @@ class ContractionPlan:
         """Read a plan that :meth:`save` wrote.
 
         Raises:
-            ValueError: if the file is not one.
+            ValueError: if the file is not one; the file is named.
+            OSError: if it cannot be read.
         """
         from tnrank.network._plan_json import load
 
@@ -279,9 +308,23 @@ class ContractionPlan:
     def __repr__(self) -> str:
         sliced = f", slices={{{', '.join(f'{k!r}: {v}' for k, v in self.slices.items())}}}" if self.slices else ""
         return (
-            f"ContractionPlan({len(self.steps)} steps, {self.flops:.3g} FLOPs, largest intermediate "
-            f"{self.largest_intermediate:,}{sliced}, {self.method})"
+            f"ContractionPlan({len(self.steps)} steps, {rounded(self.flops)} FLOPs, largest intermediate "
+            f"{exact(self.largest_intermediate)}{sliced}, {self.method})"
         )
+
+
+def _checked_slices(sizes: Mapping[Label, int], slices: Any) -> dict[Label, int]:
+    if slices is None:
+        return {}
+    needed = "a mapping from indices to how many of their elements are handled at once, such as {'i': 2}"
+    found = {}
+    for label, chunk in instance(slices, "slices", Mapping, needed).items():
+        if label not in sizes:
+            raise ValueError(f"no index {label!r} to slice: the network has {listed(sizes)}")
+        name = f"the number of elements of the index {label!r} that are handled at once"
+        found[label] = whole_number(chunk, name, 1, max(sizes[label], 1))
+    # An index without elements has no slices to add up.
+    return {label: chunk for label, chunk in found.items() if sizes[label]}
 
 
 def _array(result: Array) -> Array:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+import stat
 from typing import Any
 
+from tnrank._check import shown
 from tnrank._files import write_atomically
 from tnrank._typing import Label
 from tnrank.network._network import Network
 from tnrank.network._plan import ContractionPlan
 
 _FORMAT = "tnrank plan 1"
+_KEYS = ("tensors", "output", "sizes", "path", "slices", "method")
+_LARGEST = 2**28
+"""Bytes of the largest file that is read: a plan of a million tensors has fewer."""
 
 
 def save(plan: ContractionPlan, path: str | os.PathLike[str]) -> None:
@@ -32,23 +36,67 @@ def save(plan: ContractionPlan, path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> ContractionPlan:
     """See :meth:`ContractionPlan.load`."""
+    name = os.fspath(path)
     try:
-        content = json.loads(Path(path).read_text())
-        if content["format"] != _FORMAT:
-            raise KeyError(content["format"])
-        network = Network(
-            {name: tuple(_decode(x) for x in labels) for name, labels in content["tensors"]},
-            tuple(_decode(x) for x in content["output"]),
-        )
-        sizes = {_decode(x): size for x, size in content["sizes"]}
-        slices = {_decode(x): chunk for x, chunk in content["slices"]}
-        return ContractionPlan(network, sizes, [tuple(pair) for pair in content["path"]], slices, content["method"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a plan that tnrank saved ({error!r})") from None
+        size = os.stat(name).st_size
+        if size > _LARGEST:
+            raise ValueError(f"it has {size:,} bytes, and plans have at most {_LARGEST:,}")
+        return _read(json.loads(_content(name).decode()))
+    # Integers of many digits, deep nesting and text in another encoding fail inside the parser.
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError, AttributeError) as error:
+        raise ValueError(f"{name!r} is not a plan that tnrank saved ({_reason(error)})") from None
+
+
+def _content(name: str | bytes) -> bytes:
+    with open(name, "rb", opener=_opened_at_once) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        return stream.read(_LARGEST + 1)
+
+
+def _opened_at_once(name: Any, flags: int) -> int:
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+
+
+def _read(content: Any) -> ContractionPlan:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError(f"its format is not {_FORMAT!r}")
+    missing = [key for key in _KEYS if key not in content]
+    if missing:
+        raise ValueError(f"it has no {missing[0]!r}")
+    tensors = _pairs(content["tensors"], "tensors")
+    if not all(isinstance(name, str) and isinstance(labels, list) for name, labels in tensors.items()):
+        raise ValueError("its tensors are not lists of labels by name")
+    if not isinstance(content["output"], list) or not isinstance(content["path"], list):
+        raise ValueError("its output and path are not lists")
+    network = Network(
+        {name: tuple(map(_decode, labels)) for name, labels in tensors.items()}, tuple(map(_decode, content["output"]))
+    )
+    sizes, slices = (_pairs(content[key], key) for key in ("sizes", "slices"))
+    extra = [label for label in sizes if label not in network.indices]
+    if extra:
+        raise ValueError(f"it has a size for {shown(extra[0])}, which no tensor has")
+    return ContractionPlan(network, sizes, content["path"], slices, content["method"])
+
+
+def _pairs(value: Any, what: str) -> dict[Any, Any]:
+    """A list of pairs as a dictionary."""
+    if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        raise ValueError(f"its {what} are not a list of pairs")
+    found = {_decode(key): entry for key, entry in value}
+    if len(found) != len(value):
+        raise ValueError(f"its {what} name one twice")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) or type(error).__name__
 
 
 def _encode(label: Label) -> Any:
-    if isinstance(label, (str, int)) and not isinstance(label, bool):
+    if isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool)):
         return label
     if isinstance(label, tuple):
         return [_encode(part) for part in label]
@@ -56,4 +104,8 @@ def _encode(label: Label) -> Any:
 
 
 def _decode(value: Any) -> Label:
-    return tuple(_decode(part) for part in value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(_decode(part) for part in value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"it has the label {shown(value)}, and labels are strings, whole numbers or lists of them")
+    return value

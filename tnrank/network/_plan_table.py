@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tnrank._typing import Label
+from tnrank.network._amounts import ratio, rounded
 from tnrank.network._labels import pattern, show
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def table(plan: ContractionPlan) -> str:
             continue
         if hidden and number == _MOST_ROWS // 2 + hidden + 1:
             rows.append(("..", f"{hidden} more", "", "", "", ""))
-        share = 100 * step.flops / plan.flops if plan.flops else 0
+        share = (1000 * step.flops // plan.flops) / 10 if plan.flops else 0
         rows.append(
             (
                 f"#{number}",
@@ -56,12 +57,13 @@ def table(plan: ContractionPlan) -> str:
         lines.append(f"{left}  {right}".rstrip())
         if number == 0:
             lines.append("-" * (sum(widths) + 10))
-    saving = plan.naive_flops / plan.flops if plan.flops else 1
+    saving = ratio(plan.naive_flops, plan.flops) if plan.flops else "1"
     lines += [
         "",
         f"FLOPs                 {amount(plan.flops)}  (one naive einsum: {amount(plan.naive_flops)}, "
-        f"{saving:,.3g} times as many)",
+        f"{saving} times as many)",
         f"largest intermediate  {amount(plan.largest_intermediate)} elements",
+        f"result                {amount(plan.result_size)} elements",
         f"path found by         {plan.method}",
     ]
     if plan.slices:
@@ -72,7 +74,7 @@ def table(plan: ContractionPlan) -> str:
 
 def amount(number: int) -> str:
     """A count as people read it: exact with separators up to a million, then three digits."""
-    return f"{number:,}" if number < 10**6 else f"{number:.3g}" if number < 10**300 else f"1e{len(str(number)) - 1}"
+    return f"{number:,}" if number < 10**6 else rounded(number)
 
 
 def _letters(labels: Iterable[Label]) -> dict[Label, str]:

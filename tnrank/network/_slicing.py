@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cached_property
 from math import ceil, prod
 from typing import Any
 
+import numpy as np
+
 from tnrank._backend import Backend
+from tnrank._check import shown, whole_number
 from tnrank.network._lower import run_pair
 from tnrank.network._path import Pair, Problem
 from tnrank.network._program import Program
@@ -31,17 +35,32 @@ def parse_limit(limit: int | str | None, dtype: str) -> int | None:
     if limit is None:
         return None
     if isinstance(limit, str):
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)(i?)b?\s*", limit.lower())
-        if not match or dtype not in _BYTES:
+        match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]*)?|\.[0-9]+)\s*([kmgt]?)(i?)b?\s*", limit.lower())
+        if not match:
             raise ValueError(
-                f"memory_limit={limit!r} with dtype={dtype!r}: a number of elements, or a string of bytes "
-                f"such as '64 MiB' with one of the dtypes {', '.join(_BYTES)}"
+                f"memory_limit={shown(limit)}: a number of elements, or a string of bytes such as '64 MiB'"
             )
         unit = _BINARY.get(match[2], 1) if match[3] else _UNITS[match[2]]
-        limit = int(float(match[1]) * unit) // _BYTES[dtype]
-    if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit < 1:
-        raise ValueError(f"memory_limit is at least one element, got {limit!r}")
-    return int(limit)
+        number = int(Fraction(match[1].rstrip(".")) * unit) // _bytes(dtype)
+        if number < 1:
+            raise ValueError(f"memory_limit={shown(limit)} is less than one element of {dtype}")
+        return number
+    try:
+        return whole_number(limit, "memory_limit", 1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{error}: elements as an integer, or bytes as a string such as '64 MiB'") from None
+
+
+def _bytes(dtype: Any) -> int:
+    if isinstance(dtype, str) and dtype in _BYTES:
+        return _BYTES[dtype]
+    try:
+        return np.dtype(dtype).itemsize or 1
+    except TypeError:
+        raise ValueError(
+            f"a memory_limit in bytes needs the dtype of the arrays, got dtype={shown(dtype)}: one such as "
+            f"{', '.join(_BYTES)}"
+        ) from None
 
 
 class Slicing:
@@ -80,14 +99,15 @@ class Slicing:
 
 
 def choose_slices(
-    steps: Sequence[Pair], problem: Problem, given: Sequence[Sequence[int]], limit: int | None
+    steps: Sequence[Pair], problem: Problem, limit: int | None, start: Sequence[tuple[int, int]] = ()
 ) -> tuple[Slices | None, int]:
     """Slices under which no step makes more than ``limit`` elements, and the largest array that is left.
 
-    Batch indices come first, then whichever index is on most of the arrays that are too large.
+    Batch indices come first, then whichever index is on most of the arrays that are too large. The slices in ``start``
+    are kept.
     """
     sizes = problem.sizes
-    chunks: dict[int, int] = {}
+    chunks: dict[int, int] = dict(start)
     while True:
         slicing = Slicing(tuple(chunks.items()), sizes)
         too_large = [s for s in steps if limit is not None and s.size(slicing.small) > limit]
