@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._backend_base import CAPABILITIES as CAPABILITIES
 from tnrank._backend_base import Backend as Backend
-from tnrank._check import instance, sequence
+from tnrank._check import instance, sequence, shown
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tnrank._typing import Array, Function
 
 # name -> (module of the backend, root modules of its array types, package to install, what pip needs)
@@ -152,6 +154,32 @@ def plain_array(array: Array) -> tuple[Array, Backend]:
     """
     backend = backend_of(array)
     return backend.plain(array), backend
+
+
+def host_array(given: Any, name: str) -> np.ndarray[Any, Any]:
+    """An array of any backend, or nested sequences of numbers, as a NumPy array.
+
+    Raises:
+        TypeError: if it is neither, or an array that is not dense.
+        ValueError: if entries are masked, or sequences have unequal lengths.
+    """
+    import numpy as np
+
+    if hasattr(given, "shape") and not isinstance(given, np.generic):
+        array, backend = plain_array(given)
+        return np.asarray(backend.to_numpy(array))
+    if given is None or isinstance(given, (str, bytes, dict, set, frozenset)):
+        raise TypeError(f"{name} are an array or a sequence of numbers, got {shown(given)}")
+    if isinstance(given, (list, tuple)):
+        # NumPy reads masked arrays in a list past their masks.
+        given = [plain_array(row)[0] if isinstance(row, np.ma.MaskedArray) else row for row in given]
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        reason = str(error).partition(". ")[0]
+        raise ValueError(
+            f"{name} are an array or a sequence of numbers, and this {type(given).__name__} makes no array: {reason}"
+        ) from None
 
 
 def traced_as_constant(fn: Function) -> Function:

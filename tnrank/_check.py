@@ -73,34 +73,6 @@ def generator(seed: Any, *stream: int) -> np.random.Generator:
     return np.random.default_rng([number, *stream] if stream else number)
 
 
-def host_array(value: Any, name: str, kinds: str = "biuf") -> np.ndarray[Any, Any]:
-    """``value``, numbers or nested sequences of them, as a NumPy array; arrays on the host are not copied.
-
-    Args:
-        value: what was given.
-        name: of the argument.
-        kinds: NumPy's letters of the dtypes that are meant: booleans, integers, unsigned, floating-point, complex.
-
-    Raises:
-        TypeError: if it holds anything else.
-        ValueError: if rows have different lengths, or entries of a masked array are masked.
-    """
-    import numpy as np
-
-    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
-        raise ValueError(f"{name} has masked entries, and every entry is needed: leave them out, or fill them in")
-    try:
-        found = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError):
-        raise ValueError(
-            f"{name} is an array of numbers, or rows of numbers of equal length, got {shown(value)}"
-        ) from None
-    if found.dtype.kind not in kinds and found.size:
-        what = "real numbers" if "c" not in kinds else "numbers"
-        raise TypeError(f"{name} is an array of {what if 'f' in kinds else 'whole numbers'}, got {shown(value)}")
-    return found
-
-
 def one_of(value: Any, name: str, options: Iterable[T]) -> T:
     """``value`` if it is one of ``options``.
 

@@ -159,9 +159,10 @@ class JaxBackend(Backend):
         return jax.lax.stop_gradient(x)
 
     def wrap_optimizer(self, optimizer: Any) -> Any:
-        if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
-            return _Optax(optimizer)
-        return None
+        from tnrank_jax._optimizer import OptaxOptimizer
+
+        is_transformation = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
+        return OptaxOptimizer(optimizer) if is_transformation and not isinstance(optimizer, type) else None
 
     def register_structure(self, cls: Any) -> None:
         jax.tree_util.register_pytree_node(cls, lambda x: x._flatten(), cls._unflatten)
@@ -237,20 +238,6 @@ def _odeint(
     finite = [jnp.all(jnp.isfinite(a).reshape(len(times), -1), axis=1) for a in found.ys]
     reached = jnp.sum(jnp.cumprod(jnp.all(jnp.stack(finite), axis=0)))
     return found.ys, reached, found.stats["num_steps"], found.result != diffrax.RESULTS.successful
-
-
-class _Optax:
-    """An optax gradient transformation as an optimizer of ``complete``."""
-
-    def __init__(self, transformation: Any) -> None:
-        self.transformation = transformation
-
-    def init(self, parameters: Any, context: Any) -> Any:
-        return self.transformation.init(parameters)
-
-    def update(self, gradients: Any, state: Any, parameters: Any, context: Any) -> tuple[Any, Any]:
-        updates, state = self.transformation.update(gradients, state, parameters)
-        return tuple(p + u.astype(p.dtype) for p, u in zip(parameters, updates, strict=True)), state
 
 
 def _x64() -> bool:

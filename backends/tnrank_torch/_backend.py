@@ -138,7 +138,11 @@ class TorchBackend(Backend):
         return x.detach()
 
     def wrap_optimizer(self, optimizer: Any) -> Any:
-        return _TorchOptimizer(optimizer) if callable(optimizer) else None
+        from tnrank_torch._optimizer import TorchOptimizer
+
+        return (
+            TorchOptimizer(optimizer) if callable(optimizer) or isinstance(optimizer, torch.optim.Optimizer) else None
+        )
 
     def register_structure(self, cls: Any) -> None:
         _pytree.register_pytree_node(
@@ -232,26 +236,6 @@ class _DifferentiatedAs(torch.autograd.Function):
         arrays = ctx.saved_tensors
         full = tuple(torch.zeros_like(a) if t is None else t for a, t in zip(arrays, tangents, strict=True))
         return torch.func.jvp(ctx.smooth, arrays, full)[1]
-
-
-class _TorchOptimizer:
-    """A ``torch.optim`` class (or a function of the parameters) as an optimizer of ``complete``."""
-
-    stateful = True
-
-    def __init__(self, factory: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> None:
-        self.factory = factory
-
-    def init(self, parameters: Sequence[torch.Tensor], context: Any) -> Any:
-        leaves = [p.detach().clone() for p in parameters]
-        return leaves, self.factory(leaves)
-
-    def update(self, gradients: Any, state: Any, parameters: Any, context: Any) -> tuple[Any, Any]:
-        leaves, optimizer = state
-        for leaf, gradient in zip(leaves, gradients, strict=True):
-            leaf.grad = gradient
-        optimizer.step()
-        return tuple(leaf.detach().clone() for leaf in leaves), state
 
 
 def _in_vmap(x: torch.Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,3 +33,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Trainer, "answer", answer)
     return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Recipes observe every slice, or would call noise a completion; a tiny one of matrix completion does not."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.path.name != "test_matrix_completion.py":
+            item.add_marker(pytest.mark.filterwarnings("error:nothing is observed in:UserWarning"))

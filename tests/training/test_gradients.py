@@ -209,9 +209,9 @@ def test_smooth_l1_is_huber_over_beta():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: tnrank.HuberLoss(delta=0), "HuberLoss has delta=0: needed a positive threshold"),
-        (lambda: tnrank.HuberLoss(delta=float("nan")), "delta=nan"),
-        (lambda: tnrank.SmoothL1Loss(beta=-1), r"beta=-1.*L1Loss"),
+        (lambda: tnrank.HuberLoss(delta=0), "delta of HuberLoss is a finite number above 0, got 0"),
+        (lambda: tnrank.HuberLoss(delta=float("nan")), "delta of HuberLoss .* got nan"),
+        (lambda: tnrank.SmoothL1Loss(beta=-1), r"beta of SmoothL1Loss, .* got -1"),
         (lambda: tnrank.SquaredLoss(reduction="sum"), "reduction='sum': needed one of 'mean', 'half_sum'"),
         (lambda: tnrank.L1Loss(reduction="none"), "needed one of 'mean', 'sum'"),
     ],

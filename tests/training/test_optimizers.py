@@ -144,12 +144,12 @@ def test_optax_transformations_inside_complete():
     [
         (
             lambda: tnrank.GradientDescent(0.0),
-            "GradientDescent has learning_rate=0.0: needed a positive number",
+            "learning_rate of GradientDescent is a finite number above 0, got 0.0",
         ),
         (lambda: tnrank.GradientDescent(0.1, momentum=1.0), r"momentum=1.0: needed a number in \[0, 1\)"),
-        (lambda: tnrank.GroupRMSProp(-1.0), "GroupRMSProp has learning_rate=-1.0"),
+        (lambda: tnrank.GroupRMSProp(-1.0), "learning_rate of GroupRMSProp is a finite number above 0, got -1.0"),
         (lambda: tnrank.GroupRMSProp(0.1, decay=1.0), "decay=1.0"),
-        (lambda: tnrank.Adam(float("nan")), "Adam has learning_rate=nan"),
+        (lambda: tnrank.Adam(float("nan")), "learning_rate of Adam is .* got nan"),
         (lambda: tnrank.Adam(0.1, beta2=1.0), "beta2=1.0"),
     ],
 )

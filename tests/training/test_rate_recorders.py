@@ -189,3 +189,23 @@ def test_traces_without_rates():
         rates_of(tnrank.complete(m, *problem(m.shape), record=record, steps=0).history["singular_value_rates"])
     with pytest.raises(ValueError, match="a flow at 3 times is too coarse"):
         rates_of(gradient_flow(m, *problem(m.shape), times=[0, 1, 2], record=record).history["singular_value_rates"])
+
+
+def test_runs_on_other_entries_record_their_own_projections(backend_name):
+    x = tnrank.CPFactorization.random((60, 60, 60), rank=2, std=0.5, seed=0)
+    for seed in (0, 1):
+        # Few entries of a large tensor: rows are gathered, and programs of equal sizes are shared.
+        rng = np.random.default_rng(seed)
+        indices = np.stack([rng.permutation(60)[:20] for _ in range(3)], axis=1)
+        values = rng.standard_normal(20)
+        gathered = [f[indices[:, n]] for n, f in enumerate(x.factors)]
+        gradient = 2 / 20 * (np.prod(gathered, axis=0).sum(axis=1) - values)
+        unit = [f / np.linalg.norm(f, axis=0) for f in x.factors]
+        wanted = -np.einsum("m,mr,mr,mr->r", gradient, *(f[indices[:, n]] for n, f in enumerate(unit)))
+        result = tnrank.complete(
+            x.to(backend_name), indices, values, steps=1, record=[recorders.Rates(every=1), recorders.Loss(every=1)]
+        )
+        found = result.history["rates"].values["r", "projection"][0]
+        np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-9)
+        flow = gradient_flow(x.to(backend_name), indices, values, times=[0.0, 1e-3], record=[recorders.Rates()])
+        np.testing.assert_allclose(flow.history["rates"].values["r", "projection"][0], wanted, rtol=1e-9)

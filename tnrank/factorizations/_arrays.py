@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tnrank._backend import Backend, backend_of, common_backend, get_backend, plain_array
+from tnrank._backend import Backend, backend_of, common_backend, plain_array
 from tnrank._check import sequence, shown
 from tnrank._typing import Array, Function
 from tnrank.linalg import eps_of
@@ -52,22 +52,6 @@ def checked_arrays(arrays: Sequence[Array], names: Callable[[], Sequence[str]]) 
             raise TypeError(f"{names()[place]} is {shown(array)}, needed numbers: convert it, x.astype('float64')")
     common_backend(list(arrays), names)
     return [plain[id(array)] for array in arrays]
-
-
-def host_values(values: Any) -> np.ndarray[Any, Any]:
-    """Numbers as people give them, an array of any backend or nested lists, on the host.
-
-    Raises:
-        TypeError: for an array that is not dense.
-        ValueError: if entries are masked, or nested lists are of unequal lengths.
-    """
-    if hasattr(values, "shape"):
-        plain, backend = plain_array(values) if not isinstance(values, np.generic) else (values, get_backend("numpy"))
-        return np.asarray(backend.to_numpy(plain))
-    if isinstance(values, (list, tuple)):
-        # NumPy reads masked arrays in a list past their masks.
-        values = [plain_array(v)[0] if isinstance(v, np.ma.MaskedArray) else v for v in values]
-    return np.asarray(values)
 
 
 def converted(backend: Backend, arrays: Iterable[Array], dtype: Any) -> list[Array]:

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import Backend
+from tnrank._backend import Backend, host_array
 from tnrank._typing import Array, Label
-from tnrank.factorizations._arrays import host_values
 from tnrank.network import ContractionPlan, Network
 
 _ENTRY = ("entry",)
 _ROW_COST = 4
 """Gathered rows move at memory speed, dense contractions run at matrix-product speed: measured, about 4 times."""
 _LARGEST_DENSE = 2**27
+_MOST_MODES = 60
+"""NumPy and PyTorch arrays have at most 64 axes; a batch index and inner indices need some of them."""
+_LARGEST_CODE = 2**63 - 1
 
 
 class EntryPlan:
@@ -36,7 +38,7 @@ class EntryPlan:
         row_sizes = {**{k: v for k, v in sizes.items() if k not in network.output}, _ENTRY: len(indices)}
         self.rows: ContractionPlan = self.row_network.plan(row_sizes)
         self.dense = False
-        if prod(self.shape) <= _LARGEST_DENSE:
+        if prod(self.shape) <= _LARGEST_DENSE and len(self.shape) <= _MOST_MODES:
             self.whole: ContractionPlan = network.plan(sizes)
             self.dense = self._is_cheaper_whole(sizes)
 
@@ -59,9 +61,7 @@ class EntryPlan:
     @cached_property
     def linear(self) -> np.ndarray[Any, Any]:
         """Positions in the flattened end tensor, shape ``(M,)``."""
-        if not self.indices.shape[1]:
-            return np.zeros(len(self.indices), np.int64)
-        return np.asarray(np.ravel_multi_index(tuple(self.indices.T), self.shape), np.int64)
+        return codes(self.indices, self.shape)
 
     def positions(self, backend: Backend, device: Any) -> Any:
         """The index arrays that :meth:`evaluate` takes, on the device."""
@@ -76,9 +76,7 @@ class EntryPlan:
         for name, labels in self.network.tensors.items():
             columns = [place[label] for label in labels if label in place]
             if columns:
-                size = tuple(self.shape[k] for k in columns)
-                rows = np.ravel_multi_index(tuple(self.indices[:, k] for k in columns), size)
-                found[name] = np.asarray(rows, np.int64)
+                found[name] = codes(self.indices[:, columns], [self.shape[k] for k in columns])
         return found
 
     def evaluate(self, backend: Backend, values: Sequence[Array], positions: Any) -> Array:
@@ -138,24 +136,49 @@ def _open_first(backend: Backend, array: Array, labels: Sequence[Label], opened:
     return array
 
 
+def codes(indices: np.ndarray[Any, Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    """One int64 number for each row of ``indices`` ``(M, N)``: equal for equal rows, in lexicographic order.
+
+    It is the position in the flattened tensor wherever int64 holds all positions of ``shape``.
+    """
+    code, range_of_code = np.zeros(len(indices), np.int64), 1
+    for mode, size in enumerate(shape):
+        column = indices[:, mode]
+        if range_of_code * size > _LARGEST_CODE:
+            # Ranks among the M rows keep order and equality, and are below M.
+            code, range_of_code = _ranks(code)
+            if range_of_code * size > _LARGEST_CODE:
+                column, size = _ranks(column)
+        code, range_of_code = code * size + column, range_of_code * size
+    return code
+
+
+def _ranks(numbers: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
+    """The rank of each number among the distinct ones, and how many of those there are."""
+    distinct, ranks = np.unique(numbers, return_inverse=True)
+    return ranks.astype(np.int64), max(len(distinct), 1)
+
+
 def checked_indices(indices: Any, shape: Sequence[int]) -> np.ndarray[Any, Any]:
     """``indices`` as an integer array ``(M, N)`` within ``shape``.
 
     Raises:
         TypeError: if they are not whole numbers.
-        ValueError: if there is not one column a mode, or an index is out of range; entry and mode are named.
+        ValueError: if there is not one column a mode, an index is out of range (entry and mode are named), or some are
+            masked.
     """
-    found = host_values(indices)
+    found = host_array(indices, "indices")
     if found.size == 0:
         found = found.reshape(0, len(shape)).astype(np.int64)
     if found.dtype.kind not in "iu":
-        raise TypeError(f"indices are whole numbers, got dtype {found.dtype}")
+        fix = ": numpy.argwhere(mask) lists the entries of a mask" if found.dtype.kind == "b" else ""
+        raise TypeError(f"indices are whole numbers, got dtype {found.dtype}{fix}")
     if found.ndim != 2 or found.shape[1] != len(shape):
         raise ValueError(
             f"indices have shape (M, {len(shape)}), one column a mode, got {found.shape}"
             + ("; write them as np.stack(np.nonzero(mask), axis=1)" if found.ndim == 2 else "")
         )
-    found = found.astype(np.int64)
+    # Before the conversion: unsigned numbers beyond int64 would come out negative.
     wrong = (found < 0) | (found >= np.asarray(shape, np.int64).reshape(1, -1))
     if wrong.any():
         row, mode = (int(k) for k in np.argwhere(wrong)[0])
@@ -163,4 +186,4 @@ def checked_indices(indices: Any, shape: Sequence[int]) -> np.ndarray[Any, Any]:
             f"index {int(found[row, mode])} of entry {row} is out of range for mode {mode} of dimension {shape[mode]}"
             f" (indices start at 0; {int(wrong.any(axis=1).sum())} of {len(found)} entries are out of range)"
         )
-    return found
+    return found.astype(np.int64)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tnrank.factorizations._arrays import host_values
-from tnrank.factorizations._entries import checked_indices
+from tnrank._backend import host_array
+from tnrank.factorizations._entries import checked_indices, codes
 
 HostArray = np.ndarray[Any, Any]
 
@@ -18,17 +18,18 @@ def checked_numbers(values: Any, what: str = "values") -> HostArray:
 
     Raises:
         TypeError: if they are not real numbers.
-        ValueError: if some are NaN or infinite.
+        ValueError: if some are NaN, infinite or masked.
     """
-    found = host_values(values)
+    found = host_array(values, what)
     if found.dtype.kind not in "fiub" and str(found.dtype) != "bfloat16":
         raise TypeError(f"{what} are real numbers, got dtype {found.dtype}")
     found = found.astype(np.float64)
     bad = ~np.isfinite(found)
     if bad.any():
+        fix = ": leave unobserved entries out, indices[numpy.isfinite(values)]" if what == "values" else ""
         raise ValueError(
             f"{int(bad.sum())} of {found.size} {what} are NaN or infinite, the first at position "
-            f"{int(np.argmax(bad))}: leave unobserved entries out, indices[numpy.isfinite(values)]"
+            f"{int(np.argmax(bad))}{fix}"
         )
     return found
 
@@ -62,9 +63,9 @@ def checked_entries(indices: Any, values: Any, shape: Sequence[int]) -> tuple[Ho
 
 def check_repeated(shape: Sequence[int], indices: HostArray, values: HostArray, count: int) -> None:
     """Raise if an entry occurs with different values; those from ``count`` on are mirror images."""
-    linear = np.ravel_multi_index(tuple(indices.T), tuple(shape))
-    order = np.argsort(linear, kind="stable")
-    again = np.flatnonzero((np.diff(linear[order]) == 0) & (np.diff(values[order]) != 0))
+    code = codes(indices, shape)
+    order = np.argsort(code, kind="stable")
+    again = np.flatnonzero((np.diff(code[order]) == 0) & (np.diff(values[order]) != 0))
     if len(again):
         first, second = int(order[again[0]]), int(order[again[0] + 1])
         mirrored = " (with its mirror image, as the matrix is to be symmetric)" if len(indices) > count else ""

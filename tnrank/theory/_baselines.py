@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._check import instance
 from tnrank._typing import Array
+from tnrank.factorizations._entries import codes
 from tnrank.factorizations._observed import checked_entries
 from tnrank.linalg._tolerance import check_rtol
 from tnrank.theory._convex_solver import by_cvxpy
@@ -23,6 +25,9 @@ from tnrank.theory._observed import (
     checked_shape,
 )
 from tnrank.theory._schatten import SchattenResult, reweighted
+
+_LARGEST_DENSE = 2**40
+"""Entries of a dense array that no machine of today holds."""
 
 
 def zero_fill(shape: Sequence[int], indices: Any, values: Array) -> Array:
@@ -53,7 +58,13 @@ def zero_fill(shape: Sequence[int], indices: Any, values: Array) -> Array:
     if not hasattr(values, "shape"):
         values = numbers
     backend = backend_of(values)
-    linear, first = np.unique(np.ravel_multi_index(tuple(found.T), sizes), return_index=True)
+    _, first = np.unique(codes(found, sizes), return_index=True)
+    if math.prod(sizes) > _LARGEST_DENSE:
+        raise ValueError(
+            f"the completion by zeros of shape {sizes} has {math.prod(sizes):,} entries, which no array holds: keep "
+            "indices and values"
+        )
+    linear = codes(found, sizes)[first]
     device = backend.device_of(values)
     kept = backend.take(values, backend.asarray(first, device=device), 0)
     flat = backend.scatter_add((math.prod(sizes),), 0, backend.asarray(linear, device=device), kept)
@@ -98,6 +109,7 @@ def minimum_nuclear_norm(
         2.0...
     """
     sizes = checked_shape(shape, order=2)
+    instance(psd, "psd", (bool, np.bool), "True or False")
     if psd:
         _check_square(sizes)
     given = GivenEntries(sizes, *checked_entries(indices, values, sizes), psd=psd)
@@ -138,6 +150,7 @@ def minimum_nuclear_norm_sensing(
                [0.5, 0.5]])
     """
     A, y = checked_measurements(matrices, values)
+    instance(psd, "psd", (bool, np.bool), "True or False")
     if psd:
         _check_square(A.shape[1:])
     return _minimized(GivenMeasurements(A, y, psd=psd), psd, rtol, max_iterations, solver)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_array
+
 HostArray = np.ndarray[Any, Any]
 
 
@@ -115,8 +117,7 @@ def _power(K: int) -> float:
 
 
 def _host(given: Any) -> HostArray:
-    if hasattr(given, "shape") and not isinstance(given, (np.ndarray, np.generic)):
-        from tnrank._backend import backend_of
-
-        given = backend_of(given).to_numpy(given)
-    return np.asarray(given, np.float64)
+    numbers = host_array(given, "norms, times and projections")
+    if numbers.dtype.kind not in "fiub":
+        raise TypeError(f"norms, times and projections are real numbers, got dtype {numbers.dtype}")
+    return numbers.astype(np.float64)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import Backend, backend_of, common_backend, plain_array
+from tnrank._backend import Backend, common_backend, plain_array
 from tnrank._typing import Array
+from tnrank.factorizations._observed import checked_numbers
 from tnrank.linalg._tolerance import check_rtol, default_rtol
 
 _DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -71,9 +72,7 @@ def ridge_path(A: Array, y: Array, penalties: Array) -> Array:
     """
     backend, A, y = _checked(A, y)
     xp = backend.xp
-    if hasattr(penalties, "shape"):
-        penalties = backend_of(penalties).to_numpy(penalties)
-    numbers = np.asarray(penalties, dtype=np.float64)
+    numbers = checked_numbers(penalties, "penalties")
     if numbers.ndim != 1 or not len(numbers) or not (np.isfinite(numbers) & (numbers >= 0)).all():
         raise ValueError(f"penalties are one or more finite numbers of at least 0, shape (K,), got {penalties!r}")
     U, s, Vh = xp.linalg.svd(A, full_matrices=False)

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
 from tnrank.factorizations import Factorization
+from tnrank.training._arguments import (
+    check_given,
+    check_loss,
+    check_options,
+    checked_stop,
+    recorders_of_runs,
+    sequence_of,
+)
 from tnrank.training._checkpoint import Keeper
 from tnrank.training._checkpoint_folder import Checkpoint, check_kept, held
-from tnrank.training._loop import Problem, Stop, runner
+from tnrank.training._loop import Problem, Stop, indices_key, runner
 from tnrank.training._losses import Loss, SquaredLoss
-from tnrank.training._objective import has_own, make_objective
-from tnrank.training._optimizers import GroupRMSProp, resolve
+from tnrank.training._objective import objective_of
+from tnrank.training._observations import Observations, checked_observations
+from tnrank.training._optimizers import GroupRMSProp, of_run, resolve
 from tnrank.training._result import CompletionResult
 from tnrank.training._run import Run
 from tnrank.training._stability import unstable
+from tnrank.training._unobserved import unobserved_slices, warning_of
 from tnrank.training.recorders import Recorder
 
 
@@ -71,7 +82,9 @@ def complete(
         values: ``(M,)`` observed values, or a list of them as well.
         loss: ``SquaredLoss()`` if not given.
         optimizer: ``GroupRMSProp(1e-2)`` if not given; an optax transformation on JAX, a ``torch.optim`` class or a
-            function of the parameters on torch.
+            function of the parameters on torch. Line searches and other methods that evaluate the loss themselves get
+            it: optax's as ``value``, ``grad``, ``value_fn`` and ``grad_fn``, torch's as a closure. A step is one call
+            of them, however often they evaluate the loss; in a batch each run has its own.
         steps: the most updates.
         record: recorders from :mod:`tnrank.training.recorders`; or one list of them a run, alike but for their data.
         stop: a :class:`tnrank.Stop`, or the loss below which to stop at once.
@@ -88,12 +101,18 @@ def complete(
     Returns:
         A CompletionResult; a list of them for a sequence.
 
+    Warns:
+        UserWarning: if nothing is observed in a slice (row, column) of some mode. Its entries stay what the initial
+            weights make of them; ``result.unobserved`` lists the slices.
+
     Raises:
-        ValueError: for no observations, an entry out of range or observed twice with different values, NaN among the
-            values, factorizations of different structure, or a checkpoint of another run.
+        ValueError: for no observations, an entry out of range or observed twice with different values, NaN or masked
+            entries among the values or NaN among the weights, factorizations of different structure, or a checkpoint
+            of another run.
         FileExistsError: if the folder of ``checkpoint`` holds an earlier run and ``resume`` is not ``True``.
         BlockingIOError: if another process trains there.
-        TypeError: for complex factorizations, or an optimizer that the backend does not have.
+        TypeError: for factorizations that are not of real numbers, an optimizer that the backend does not have or that
+            cannot train dense arrays, or an argument of another kind.
 
     Example:
         >>> import numpy as np, tnrank
@@ -104,106 +123,112 @@ def complete(
         >>> result.status
         'converged'
     """
-    several = not isinstance(x, Factorization)
-    given: list[Any] = [x] if not several else list(x) if isinstance(x, Iterable) else []
-    _check_given(given)
+    given, several = sequence_of(x)
+    check_given(given)
+    loss = check_loss(SquaredLoss() if loss is None else loss)
+    optimizer = GroupRMSProp() if optimizer is None else optimizer
+    stop = checked_stop(stop)
+    check_options(steps, progress, callback, on_record, resume)
     check_kept(checkpoint, resume)
+    per_run = recorders_of_runs(record, len(given), several)
     first = given[0]
-    stop = Stop(loss=stop) if isinstance(stop, (int, float)) else stop or Stop()
-    per_run = _recorders_of(record, len(given), several)
-    options: dict[str, Any] = dict(loss=loss, optimizer=optimizer, steps=steps, stop=stop, progress=progress)
-    if several and "vmap" not in first.backend.capabilities:
-        done: list[CompletionResult] = []
-        ended: CompletionResult | None = None
-        with held(checkpoint):
-            for run, one in enumerate(given):
-                told = _with_run(on_record, run)
-                seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
-                options["record"] = per_run[run % len(per_run)]
-                if ended is None:
-                    kept = {"callback": callback, **_of_run(checkpoint, resume, run)}
-                    result = complete(one, seen[0], seen[1], on_record=told, **kept, **options)
-                    ended = result if result.status in ("stopped", "interrupted") else None
-                else:
-                    # What ends one run ends the sequence: the rest stays as it was given.
-                    result = complete(one, *seen, on_record=told, **{**options, "steps": 0})
-                    result = replace(result, status=ended.status, message=ended.message)
-                done.append(result)
-        return done
-    if not hasattr(steps, "__index__") or steps < 0:
-        raise ValueError(f"steps is a whole number from 0 on, got {steps!r}")
-    objective, data = make_objective(first, indices, values, loss or SquaredLoss(), len(given) if several else None)
+    resolved = resolve(optimizer, first.backend)
+    observations = checked_observations(first, indices, values, len(given) if several else None)
+    unobserved = [unobserved_slices(one, first.shape) for one in observations]
+    if steps and (message := warning_of(unobserved, first.ndim)):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    call = _Call(loss, optimizer, resolved, int(steps), stop, progress, callback, on_record, checkpoint, resume)
+    one_by_one = several and "vmap" not in first.backend.capabilities
+    results = (_one_by_one if one_by_one else _together)(call, given, observations, per_run, several)
+    results = [replace(one, unobserved=unobserved[k % len(unobserved)]) for k, one in enumerate(results)]
+    return results if several else results[0]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What ``complete`` was called with, besides data."""
+
+    loss: Loss
+    optimizer: Any
+    """As it was given."""
+    resolved: Any
+    steps: int
+    stop: Stop
+    progress: Any
+    callback: Any
+    on_record: Any
+    checkpoint: Checkpoint | None
+    resume: Any
+
+
+def _one_by_one(
+    call: _Call,
+    given: list[Factorization],
+    observations: list[Observations],
+    recorders: list[tuple[Any, ...]],
+    several: bool,
+) -> list[CompletionResult]:
+    """Train a sequence one after the other."""
+    done: list[CompletionResult] = []
+    ended: CompletionResult | None = None
+    with held(call.checkpoint):
+        for run, x in enumerate(given):
+            own = replace(
+                call,
+                resolved=of_run(call.resolved, run, len(given)),
+                optimizer=of_run(call.optimizer, run, len(given)),
+                on_record=_with_run(call.on_record, run),
+                checkpoint=None,
+                resume=False,
+            )
+            seen, record = [observations[run % len(observations)]], [recorders[run % len(recorders)]]
+            if ended is None:
+                kept = replace(own, **_of_run(call.checkpoint, call.resume, run))
+                result = _together(kept, [x], seen, record, False)[0]
+                ended = result if result.status in ("stopped", "interrupted") else None
+            else:
+                # What ends one run ends the sequence: the rest stays as it was given.
+                result = _together(replace(own, steps=0, callback=None), [x], seen, record, False)[0]
+                result = replace(result, status=ended.status, message=ended.message)
+            done.append(result)
+    return done
+
+
+def _together(
+    call: _Call,
+    given: list[Factorization],
+    observations: list[Observations],
+    recorders: list[tuple[Any, ...]],
+    several: bool,
+) -> list[CompletionResult]:
+    """Train one factorization, or ``several`` in one batched run."""
+    first = given[0]
+    objective, data = objective_of(first, observations, call.loss, len(given) if several else None)
     problem = Problem(
         first.backend.name,
         type(first),
         first._static,
         objective,
-        resolve(optimizer if optimizer is not None else GroupRMSProp(), first.backend),
-        stop,
-        per_run[0],
+        call.resolved,
+        call.stop,
+        recorders[0],
         several,
-        len(per_run) > 1,
+        len(recorders) > 1,
+        indices_key(objective, recorders[0]),
     )
-    keeper = Keeper(checkpoint, resume, optimizer or GroupRMSProp()) if checkpoint is not None or resume else None
-    driver = Run(runner(problem), given, per_run, data, steps, progress, callback, on_record, keeper)
+    keeping = call.checkpoint is not None or call.resume
+    keeper = Keeper(call.checkpoint, call.resume, call.optimizer) if keeping else None
+    driver = Run(
+        runner(problem), given, recorders, data, call.steps, call.progress, call.callback, call.on_record, keeper
+    )
     # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
     with keeper or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
         results = driver.go()
         for run in driver.failed:
-            seen = (indices[run], values[run]) if has_own(indices) else (indices, values)
-            told = unstable(problem.optimizer, run, given[run], *seen, objective.loss)
+            seen = observations[run % len(observations)]
+            told = unstable(call.resolved, run, given[run], *seen, call.loss)
             results[run] = replace(results[run], message=results[run].message + told)
-    return results if several else results[0]
-
-
-def _check_given(given: list[Factorization]) -> None:
-    if not given or not all(isinstance(one, Factorization) for one in given):
-        raise TypeError(
-            "complete starts from a factorization or a sequence of them, such as "
-            "tnrank.CPFactorization.random((8, 8, 8), std=1e-3)"
-        )
-    first = given[0]
-    if first.dtype.startswith("complex"):
-        raise TypeError(f"training is for real dtypes, got {first.dtype}: x.to(dtype='float64')")
-    for number, one in enumerate(given):
-        same = type(one) is type(first) and one._static == first._static
-        shapes = [a.shape for a in one._values] == [a.shape for a in first._values]
-        if not (same and shapes and one.backend is first.backend and one.dtype == first.dtype):
-            raise ValueError(
-                f"factorization {number} is not structured like the first: got {one._title()}, needed "
-                f"{first._title()}; train it in a call of its own"
-            )
-
-
-def _recorders_of(record: Any, runs: int, several: bool) -> list[tuple[Any, ...]]:
-    """The recorders of all runs, or one tuple of them a run."""
-    found = list(record)
-    own = several and bool(found) and all(isinstance(one, (list, tuple)) for one in found)
-    lists = [tuple(one) for one in found] if own else [tuple(found)]
-    for one in lists:
-        check_recorders(one)
-    if own and len(lists) != runs:
-        raise ValueError(f"got lists of recorders for {len(lists)} runs, needed one for each of {runs}, or one for all")
-    for run, one in enumerate(lists):
-        told = [(r.name, r.every, r.at, type(r)) for r in one]
-        if told != [(r.name, r.every, r.at, type(r)) for r in lists[0]]:
-            raise ValueError(
-                f"the recorders of run {run} are {list(one)}, those of run 0 {list(lists[0])}: runs that train "
-                "together record the same things at the same steps, and differ in the recorders' data alone"
-            )
-    return lists if runs > 1 else lists[:1]
-
-
-def check_recorders(recorders: tuple[Any, ...]) -> None:
-    seen: set[str] = set()
-    for recorder in recorders:
-        if not isinstance(recorder, Recorder):
-            raise TypeError(
-                f"got the recorder {recorder!r}: needed one of tnrank.training.recorders, such as Loss(every=25)"
-            )
-        if recorder.name in seen:
-            raise ValueError(f"two recorders are called {recorder.name!r}: give one another name (recorder.name = ..)")
-        seen.add(recorder.name)
+    return results
 
 
 def _with_run(on_record: Callable[[str, int, Any, int], None] | None, run: int) -> Any:

@@ -12,9 +12,11 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank._by_node import by_node
+from tnrank._check import real_number, whole_number
 from tnrank.factorizations import Factorization
-from tnrank.training._complete import check_recorders
-from tnrank.training._loop import Problem, Stop, runner
+from tnrank.factorizations._observed import checked_numbers
+from tnrank.training._arguments import check_start, recorders_of_runs
+from tnrank.training._loop import Problem, Stop, indices_key, runner
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._objective import make_objective
 from tnrank.training._ode import integrate
@@ -143,12 +145,14 @@ def gradient_flow(
     """
     began = time.perf_counter()
     loss = SquaredLoss() if loss is None else loss
-    recorders = tuple(record)
+    recorders = recorders_of_runs(record, 1, False)[0]
     _check(x, loss, rtol, atol, max_steps)
-    check_recorders(recorders)
     wanted = _times(times, until)
     objective, data = make_objective(x, indices, values, loss)
-    program = _program(Problem(x.backend.name, type(x), x._static, objective, None, Stop(), recorders, False))
+    key = indices_key(objective, recorders)
+    program = _program(
+        Problem(x.backend.name, type(x), x._static, objective, None, Stop(), recorders, False, indices=key)
+    )
     recorded = tuple(recorder.data(x) for recorder in recorders)
     start = tuple(x.backend.stop_gradient(v) for v in x._values)
     # What diverges is told below, and by the solver; NumPy's warnings on the way would only repeat it.
@@ -218,17 +222,17 @@ def _check(x: Any, loss: Any, rtol: float, atol: float, max_steps: int) -> None:
         )
     if x.dtype not in _FLOORS:
         raise TypeError(f"gradient flow is for float64 (or float32) weights, got {x.dtype}: x.to(dtype='float64')")
-    if not isinstance(loss, Loss):
-        raise TypeError(f"got the loss {loss!r}: needed one such as tnrank.SquaredLoss() or tnrank.HuberLoss(0.1)")
+    check_start(x, loss, "gradient_flow")
+    real_number(rtol, "rtol")
+    real_number(atol, "atol", 0)
+    whole_number(max_steps, "max_steps", 1)
     if not rtol >= _FLOORS[x.dtype]:
         raise ValueError(
             f"got rtol={rtol}: {x.dtype} keeps {_FLOORS[x.dtype]:g} at best"
             + (", x.to(dtype='float64') allows less" if x.dtype == "float32" else "")
         )
-    if not 0 <= atol < np.inf or not rtol < 1:
-        raise ValueError(f"got rtol={rtol}, atol={atol}: needed rtol below 1 and atol from 0 on")
-    if not hasattr(max_steps, "__index__") or max_steps < 1:
-        raise ValueError(f"max_steps is a whole number from 1 on, got {max_steps!r}")
+    if not rtol < 1:
+        raise ValueError(f"got rtol={rtol}: needed a tolerance below 1")
 
 
 def _times(times: Any, until: float | None) -> np.ndarray[Any, Any]:
@@ -236,10 +240,8 @@ def _times(times: Any, until: float | None) -> np.ndarray[Any, Any]:
         raise ValueError("gradient_flow needs either times=[0, 1, 10] or until=10.0")
     if times is None:
         assert until is not None
-        if not 0 < until < np.inf:
-            raise ValueError(f"until is a positive flow time, got {until}")
-        return np.linspace(0.0, until, _POINTS)
-    found = np.asarray(times, np.float64)
+        return np.linspace(0.0, real_number(until, "until", 0, above=True), _POINTS)
+    found = checked_numbers(times, "times")
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all() or found[0] < 0 or (np.diff(found) <= 0).any():
         raise ValueError(f"times are increasing numbers from 0 on, got {times!r}")
     return found

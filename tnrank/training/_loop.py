@@ -7,15 +7,19 @@ recording the loss costs nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
+
 from tnrank._backend import Backend, get_backend
+from tnrank._check import real_number, whole_number
 from tnrank.factorizations import Factorization
-from tnrank.training._objective import Objective
-from tnrank.training._optimizers import Context, Optimizer, batched_update, is_stateful, learning_rate
+from tnrank.training._objective import LossFunction, Objective, of_run
+from tnrank.training._optimizers import Context, Optimizer, batched_update, evaluates, is_stateful, learning_rate
 
 State = dict[str, Any]
 
@@ -40,8 +44,9 @@ class Stop:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if not self.loss >= 0 or self.patience < 0 or self.every < 1:
-            raise ValueError(f"{self!r}: needed loss >= 0, patience >= 0 and every >= 1")
+        real_number(self.loss, "loss of Stop", 0)
+        whole_number(self.patience, "patience of Stop")
+        whole_number(self.every, "every of Stop", 1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,19 @@ class Problem:
     batched: bool
     own_recorders: bool = False
     """Whether each run has recorders of its own, whose data differ."""
+    indices: str = ""
+    """A checksum of the observed indices if the program holds them, see :func:`indices_key`."""
+
+
+def indices_key(objective: Objective, recorders: Sequence[Any]) -> str:
+    """What tells the programs of problems apart that differ in the observed entries alone.
+
+    Entries are data of a program, but a recorder that asks for the end tensor's gradient gets their indices as
+    constants.
+    """
+    if objective.way != "rows" or not any(recorder.takes_end_gradient for recorder in recorders):
+        return ""
+    return hashlib.sha256(np.ascontiguousarray(objective.entries.indices).tobytes()).hexdigest()
 
 
 class Runner:
@@ -87,7 +105,9 @@ class Runner:
     def _start(self, values: tuple[Any, ...], data: Any) -> State:
         optimizer = self.problem.optimizer
         state = self.measure(values, data)
-        if self.problem.batched and not is_stateful(optimizer):
+        if self.problem.batched and hasattr(optimizer, "init_runs"):
+            inner = optimizer.init_runs(values, self.context)
+        elif self.problem.batched and not is_stateful(optimizer):
             inner = self.backend.vmap(lambda given: optimizer.init(given, self.context))(values)
         else:
             inner = optimizer.init(values, self.context)
@@ -116,19 +136,31 @@ class Runner:
         finite = state["loss"] - state["loss"] == 0
         return (state["count"] < until) & (state["below"] <= self.problem.stop.patience) & finite
 
-    def _step(self, state: State) -> tuple[Any, Any]:
+    def _step(self, state: State, data: Any) -> tuple[Any, Any]:
         """The next values, and the optimizer's state after them."""
-        optimizer, context = self.problem.optimizer, self.context
+        optimizer, context, batched = self.problem.optimizer, self.context, self.problem.batched
+        given = state["gradient"], state["inner"], state["values"]
         update: Callable[..., Any]
-        if self.problem.batched:
-            update = batched_update(optimizer, context)
-        else:
+        if not evaluates(optimizer):
+            update = batched_update(optimizer, context) if batched else partial(_updated, optimizer, context)
+            return update(*given)
+        objective = self.problem.objective
 
-            def update(gradients: Any, inner: Any, values: Any) -> Any:
-                return optimizer.update(gradients, inner, values, context)
+        def one(gradient: Any, inner: Any, values: Any, loss: Any, observed: Any = data) -> Any:
+            function = LossFunction(objective.of_one, self.backend, observed)
+            return optimizer.update(gradient, inner, values, context, loss, function)
 
-        made: tuple[Any, Any] = update(state["gradient"], state["inner"], state["values"])
-        return made
+        if batched and is_stateful(optimizer):
+
+            def function_of(run: int) -> LossFunction:
+                return LossFunction(objective.of_one, self.backend, of_run(data, run) if objective.own else data)
+
+            active = self.running(state, np.iinfo(np.int32).max)
+            return optimizer.update_runs(  # type: ignore[no-any-return]
+                *given, state["loss"], active=active, context=context, function_of=function_of
+            )
+        update = self.backend.vmap(one) if batched else one
+        return update(*given, state["loss"], *((data,) if batched and objective.own else ()))  # type: ignore[no-any-return]
 
     def _at(self, state: State, values: Any, inner: Any, data: Any) -> State:
         """The state after a step to ``values``."""
@@ -167,14 +199,14 @@ class Runner:
     def _body(self, old: State, until: Any, data: Any) -> State:
         """The state after one step of all runs that are not finished."""
         if not self.problem.batched:
-            return self._at(old, *self._step(old), data)
+            return self._at(old, *self._step(old, data), data)
         # A framework's optimizer may keep anything in its state; that of a finished run is never used again.
         # The loss says that a run diverged, also after its values were put back to the last good ones.
         chosen = {"count", "below", "time", "previous", "loss"} | (
             {"inner"} if isinstance(self.problem.optimizer, Optimizer) else set()
         )
         active = self.running(old, until)
-        values, inner = self._step(old)
+        values, inner = self._step(old, data)
         # A finished run keeps its values, and with them what is measured there, without a choice of its own.
         new = self._at(old, self._pick(active, values, old["values"]), inner, data)
         return {name: self._pick(active, new[name], old[name]) if name in chosen else new[name] for name in new}
@@ -231,6 +263,10 @@ class Runner:
         if problem.own_recorders:
             return backend.vmap(lambda v, f, n: one(v, f, needed=n))(state["values"], facts, recorded)
         return backend.vmap(one)(state["values"], facts)
+
+
+def _updated(optimizer: Any, context: Context, gradient: Any, inner: Any, values: Any) -> Any:
+    return optimizer.update(gradient, inner, values, context)
 
 
 def _number(x: Any) -> Any:

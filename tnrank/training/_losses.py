@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tnrank._check import real_number
 from tnrank._typing import Array
 
 
@@ -76,8 +77,7 @@ class HuberLoss(Loss):
 
     def __post_init__(self) -> None:
         _check("HuberLoss", self.reduction, ("mean", "sum"))
-        if not self.delta > 0:
-            raise ValueError(f"HuberLoss has delta={self.delta}: needed a positive threshold")
+        real_number(self.delta, "delta of HuberLoss", 0, above=True)
 
     def terms(self, residual: Array, xp: Any) -> tuple[Array, Array]:
         size = abs(residual)
@@ -103,8 +103,7 @@ class SmoothL1Loss(Loss):
 
     def __post_init__(self) -> None:
         _check("SmoothL1Loss", self.reduction, ("mean", "sum"))
-        if not self.beta > 0:
-            raise ValueError(f"SmoothL1Loss has beta={self.beta}: needed a positive threshold (L1Loss has none)")
+        real_number(self.beta, "beta of SmoothL1Loss, the threshold that L1Loss lacks,", 0, above=True)
 
     def terms(self, residual: Array, xp: Any) -> tuple[Array, Array]:
         size = abs(residual)

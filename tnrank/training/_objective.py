@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -13,10 +14,9 @@ from tnrank._backend import Backend
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._entries import EntryPlan
-from tnrank.factorizations._observed import checked_entries, checked_values
 from tnrank.network import ContractionPlan, Network
 from tnrank.training._losses import Loss
-from tnrank.training._observations import RankOneMeasurements
+from tnrank.training._observations import Observations, RankOneMeasurements, checked_observations
 
 _ENTRY = ("entry",)
 _RUN = ("run",)
@@ -45,12 +45,8 @@ class Objective:
     ) -> tuple[Array, list[Array], tuple[Array, ...]]:
         """The loss, its gradient with respect to every array, and the end tensor where it was formed (else nothing)."""
         program = self.plan._program
-        given, constant = list(values), frozenset[int]()
-        if self.way == "rows":
-            given = self._gather(backend, values, data["positions"])
-        elif self.way == "sensing":
-            given += data["vectors"]
-            constant = frozenset(range(len(values), len(given)))
+        given = self._operands(backend, values, data)
+        constant = frozenset(range(len(values), len(given)))
         kept = program.run_and_keep(backend, given)
         # Flat, because loops over many short axes are slow; a reshape of a contiguous result costs nothing.
         shape = tuple(kept[-1].shape)
@@ -62,6 +58,29 @@ class Objective:
         if self.way == "rows":
             return loss, self._scatter(backend, pulled, values, data["positions"]), ()
         return loss, pulled[: len(values)], (kept[-1],) if self.way == "dense" else ()
+
+    def value(self, backend: Backend, values: Sequence[Array], data: Any) -> Array:
+        """The loss of one run, without its gradient."""
+        found = self.plan._program.run_and_keep(backend, self._operands(backend, values, data))[-1]
+        residual = backend.reshape(found, (-1,)) - data["values"]
+        return self.loss.weighted(residual, data["weights"], backend.xp)[0]
+
+    @cached_property
+    def of_one(self) -> Objective:
+        """The objective of one run of a batch."""
+        if not self.batched:
+            return self
+        network = self.plan.network
+        tensors = {name: tuple(x for x in labels if x != _RUN) for name, labels in network.tensors.items()}
+        sizes = {label: size for label, size in self.plan.sizes.items() if label != _RUN}
+        plan = Network(tensors, tuple(x for x in network.output if x != _RUN)).plan(sizes)
+        return replace(self, plan=plan, batched=False, own=False)
+
+    def _operands(self, backend: Backend, values: Sequence[Array], data: Any) -> list[Array]:
+        """What the plan contracts."""
+        if self.way == "rows":
+            return self._gather(backend, values, data["positions"])
+        return [*values, *data["vectors"]] if self.way == "sensing" else list(values)
 
     def end_gradient(self, backend: Backend, values: Sequence[Array], end: Array | None, data: Any) -> Any:
         """The loss's gradient with respect to the end tensor of one run: dense, or ``(indices, values)``.
@@ -97,6 +116,31 @@ class Objective:
         return list(fn(tuple(pulled), tuple(values), *((positions,) if self.own else ())))
 
 
+@dataclass(frozen=True)
+class LossFunction:
+    """The loss of one run as a function of its arrays, for optimizers that evaluate it where they like."""
+
+    objective: Objective
+    backend: Backend
+    data: Any
+
+    def value(self, arrays: Sequence[Array]) -> Array:
+        """The loss at ``arrays``."""
+        return self.objective.value(self.backend, arrays, self.data)
+
+    def value_and_gradient(self, arrays: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
+        """The loss at ``arrays`` and its gradient there."""
+        loss, gradient, _ = self.objective.value_and_gradient(self.backend, arrays, self.data)
+        return loss, tuple(gradient)
+
+
+def of_run(data: Any, run: int) -> Any:
+    """The observations of one of several runs that have their own."""
+    if isinstance(data, dict):
+        return {name: of_run(item, run) for name, item in data.items()}
+    return [of_run(item, run) for item in data] if isinstance(data, list) else data[run]
+
+
 def make_objective(
     x: Factorization, indices: Any, values: Any, loss: Loss, runs: int | None = None
 ) -> tuple[Objective, dict[str, Any]]:
@@ -105,16 +149,21 @@ def make_objective(
     Raises:
         ValueError: see :func:`tnrank.complete`.
     """
-    own = runs is not None and has_own(indices)
-    if own and not len(indices) == len(values) == runs:
-        raise ValueError(
-            f"got observations of {len(indices)} runs and values of {len(values)} for {runs} factorizations: needed "
-            "one list of indices and one of values for each"
-        )
-    given = list(zip(indices, values, strict=True)) if own else [(indices, values)]
-    if any(isinstance(found, RankOneMeasurements) for found, _ in given):
+    return objective_of(x, checked_observations(x, indices, values, runs), loss, runs)
+
+
+def objective_of(
+    x: Factorization, given: Sequence[Observations], loss: Loss, runs: int | None = None
+) -> tuple[Objective, dict[str, Any]]:
+    """As :func:`make_objective`, of observations that are checked.
+
+    Raises:
+        ValueError: if runs that train together have different numbers of observations.
+    """
+    own = len(given) > 1
+    if isinstance(given[0][0], RankOneMeasurements):
         return _sensing(x, given, loss, runs, own)
-    checked = [checked_entries(found, numbers, x.shape) for found, numbers in given]
+    checked: Sequence[Any] = given
     counts = [len(found) for found, _ in checked]
     # What costs least for the run with the most entries is what all of them do.
     entries = [EntryPlan(x.network, x._sizes, found) for found, _ in checked]
@@ -141,13 +190,6 @@ def make_objective(
     return Objective("rows", plan, loss, runs is not None, largest, own), data
 
 
-def has_own(indices: Any) -> bool:
-    """Whether ``indices`` are those of several runs: a list of index arrays, or of measurements."""
-    if not isinstance(indices, (list, tuple)) or not indices:
-        return False
-    return isinstance(indices[0], RankOneMeasurements) or np.ndim(indices[0]) == 2
-
-
 def _equal(counts: Sequence[int]) -> int:
     if len(set(counts)) > 1:
         raise ValueError(
@@ -166,17 +208,10 @@ def _plan(network: Network, sizes: Any, runs: int | None, shared: frozenset[str]
 
 
 def _sensing(
-    x: Factorization, given: Sequence[tuple[Any, Any]], loss: Loss, runs: int | None, own: bool
+    x: Factorization, given: Sequence[Any], loss: Loss, runs: int | None, own: bool
 ) -> tuple[Objective, dict[str, Any]]:
-    for measured, _ in given:
-        if not isinstance(measured, RankOneMeasurements):
-            raise TypeError("some runs have measurements and some have entries: train them in calls of their own")
-        if measured.shape != x.shape:
-            raise ValueError(
-                f"the measurements are of a tensor of shape {measured.shape}, the factorization has {x.shape}"
-            )
     count = _equal([len(measured) for measured, _ in given])
-    numbers = np.stack([checked_values(values, count) for _, values in given])
+    numbers = np.stack([values for _, values in given])
     vectors = {f"measurement {mode}": (_ENTRY, label) for mode, label in enumerate(x.network.output)}
     network = Network({**x.network.tensors, **vectors}, (_ENTRY,))
     plan = _plan(network, {**x._sizes, _ENTRY: count}, runs, frozenset() if own else frozenset(vectors))

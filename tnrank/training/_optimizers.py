@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import Backend
+from tnrank._check import real_number, shown
 from tnrank._typing import Array
 
 Values = tuple[Array, ...]
@@ -48,9 +49,13 @@ class Optimizer:
         raise NotImplementedError
 
 
-def _check_rate(name: str, rate: float) -> None:
-    if not rate > 0:
-        raise ValueError(f"{name} has learning_rate={rate}: needed a positive number")
+def _check_rate(name: str, rate: Any) -> None:
+    real_number(rate, f"learning_rate of {name}", 0, above=True)
+
+
+def _check_decay(name: str, field: str, decay: Any) -> None:
+    if not 0 <= real_number(decay, f"{field} of {name}") < 1:
+        raise ValueError(f"{name} has {field}={decay}: needed a number in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,17 @@ class GradientDescent(Optimizer):
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        if np.ndim(self.learning_rate):
-            object.__setattr__(self, "learning_rate", tuple(np.asarray(self.learning_rate, np.float64).tolist()))
+        rates: Any = self.learning_rate
+        if isinstance(rates, (list, tuple)) or getattr(rates, "ndim", 0) == 1:
+            rates = rates.tolist() if hasattr(rates, "tolist") else rates
+            object.__setattr__(self, "learning_rate", tuple(rates))
             if not self.rates:
                 raise ValueError("GradientDescent has no learning rate: needed a positive number, or one a run")
-        for rate in np.atleast_1d(self.learning_rate).tolist():
+        for rate in self.rates or (self.learning_rate,):
             _check_rate("GradientDescent", rate)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"GradientDescent has momentum={self.momentum}: needed a number in [0, 1)")
+        if self.rates:
+            object.__setattr__(self, "learning_rate", tuple(float(rate) for rate in self.rates))
+        _check_decay("GradientDescent", "momentum", self.momentum)
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -147,8 +155,9 @@ class GroupRMSProp(Optimizer):
 
     def __post_init__(self) -> None:
         _check_rate("GroupRMSProp", self.learning_rate)
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"GroupRMSProp has decay={self.decay}: needed a number in [0, 1)")
+        _check_decay("GroupRMSProp", "decay", self.decay)
+        real_number(self.eps, "eps of GroupRMSProp", 0)
+        real_number(self.weight_decay, "weight_decay of GroupRMSProp", 0)
 
     def init(self, values: Values, context: Context) -> Any:
         zero = context.zero(values[0])
@@ -187,8 +196,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         _check_rate("Adam", self.learning_rate)
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            raise ValueError(f"Adam has beta1={self.beta1}, beta2={self.beta2}: needed numbers in [0, 1)")
+        _check_decay("Adam", "beta1", self.beta1)
+        _check_decay("Adam", "beta2", self.beta2)
+        real_number(self.eps, "eps of Adam", 0)
 
     def init(self, values: Values, context: Context) -> Any:
         zeros = tuple(0 * v for v in values)
@@ -222,12 +232,14 @@ def resolve(optimizer: Any, backend: Backend) -> Any:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        raise TypeError(f"got the class {optimizer.__name__}, needed an optimizer: tnrank.{optimizer.__name__}(1e-2)")
     wrapped = backend.wrap_optimizer(optimizer) if "wrap_optimizer" in backend.capabilities else None
     if wrapped is None:
         raise TypeError(
-            f"got the optimizer {optimizer!r} on the {backend.name} backend: needed tnrank.GradientDescent, "
-            "tnrank.GroupRMSProp, tnrank.Adam, an optax transformation on JAX, or on torch a torch.optim class or "
-            "functools.partial(torch.optim.Adam, lr=1e-3)"
+            f"got the optimizer {shown(optimizer)} on the {backend.name} backend: needed tnrank.GradientDescent, "
+            "tnrank.GroupRMSProp, tnrank.Adam, an optax transformation such as optax.adam(1e-3) on JAX, or on torch a "
+            "torch.optim class or functools.partial(torch.optim.Adam, lr=1e-3)"
         )
     return wrapped
 
@@ -242,9 +254,16 @@ def is_stateful(optimizer: Any) -> bool:
     return bool(getattr(optimizer, "stateful", False))
 
 
-def of_run(optimizer: Any, run: int) -> Any:
+def evaluates(optimizer: Any) -> bool:
+    """Whether the optimizer is a framework's that may want the loss, and the function it is of."""
+    return bool(getattr(optimizer, "evaluates", False))
+
+
+def of_run(optimizer: Any, run: int, runs: int) -> Any:
     """The optimizer of one of several runs that train one after the other."""
     if isinstance(optimizer, GradientDescent) and optimizer.rates:
+        if len(optimizer.rates) != runs:
+            raise ValueError(f"GradientDescent has {len(optimizer.rates)} learning rates for {runs} runs")
         return replace(optimizer, learning_rate=optimizer.rates[run])
     return optimizer
 
@@ -258,6 +277,7 @@ def batched_update(optimizer: Any, context: Context) -> Callable[..., tuple[Valu
         made: tuple[Values, Any] = function(gradients, state, values, context)
         return made
 
-    whole = together or is_stateful(optimizer)
-    batched: Callable[..., tuple[Values, Any]] = update if whole else context.backend.vmap(update)
+    batched: Callable[..., tuple[Values, Any]] = (
+        update if together or is_stateful(optimizer) else context.backend.vmap(update)
+    )
     return batched

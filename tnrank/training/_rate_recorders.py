@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
+from tnrank._check import sequence, whole_number
 from tnrank._typing import Array, Label
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
@@ -59,7 +62,11 @@ class Rates(_Paired):
     ) -> None:
         super().__init__(every, at)
         self.index = tuple(index) if isinstance(index, (list, tuple)) else None if index is None else (index,)
-        self.components = None if components is None else tuple(int(k) for k in components)
+        self.components = None
+        if components is not None:
+            given = components.tolist() if isinstance(components, np.ndarray) else components
+            positions = sequence(given, "components of Rates", "positions, whole numbers such as [0, 1]")
+            self.components = tuple(whole_number(k, "a component of Rates") for k in positions)
 
     @property
     def key(self) -> Any:
@@ -118,6 +125,7 @@ class Unbalancedness(Recorder):
     """
 
     name = "unbalancedness"
+    takes_end_gradient = False
 
     def __init__(self, index: Label | None = None, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
@@ -147,6 +155,7 @@ class ConservedQuantities(Recorder):
     """
 
     name = "conserved_quantities"
+    takes_end_gradient = False
 
     def __init__(
         self, index: Label | Sequence[Label] | None = None, every: int = 25, at: Sequence[int] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._check import instance
 from tnrank._typing import Label
 from tnrank.training._flow import FlowTrace
 from tnrank.training._result import Trace
@@ -68,6 +69,7 @@ def rates_of(trace: Trace | FlowTrace, index: Label | None = None) -> MeasuredRa
         index: which one, if several were recorded.
 
     Raises:
+        TypeError: if ``trace`` is no trace.
         ValueError: if the trace has no rates, no such index, no two successive steps, or a flow's times are fewer
             than six.
 
@@ -83,6 +85,7 @@ def rates_of(trace: Trace | FlowTrace, index: Label | None = None) -> MeasuredRa
         >>> bool((abs(rates.measured / rates.balanced - 1) < 1e-3).all())
         True
     """
+    instance(trace, "trace", (Trace, FlowTrace), 'what a recorder saw, such as result.history["rates"]')
     values = _of_index(trace, index)
     sigma = "norms" if "norms" in values else "singular_values"
     if isinstance(trace, FlowTrace):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from tnrank._check import sequence, whole_number
 from tnrank.factorizations import Factorization
 
 
@@ -17,11 +20,18 @@ class Recorder:
     """
 
     name = "recorder"
+    takes_end_gradient = True
+    """Whether ``measure`` calls ``facts["end_gradient"]``. If not, say so: runs on other entries then share a compiled
+    program."""
 
     def __init__(self, every: int = 25, at: Sequence[int] | None = None) -> None:
-        if at is None and every < 1:
-            raise ValueError(f"{type(self).__name__} has every={every}: needed a whole number from 1 on")
-        self.every, self.at = every, None if at is None else tuple(sorted({int(k) for k in at}))
+        what = type(self).__name__
+        self.every = whole_number(every, f"every of {what}", 1 if at is None else 0)
+        self.at = None
+        if at is not None:
+            given = at.tolist() if isinstance(at, np.ndarray) else at
+            steps = sequence(given, f"at of {what}", "steps, whole numbers such as [0, 100]")
+            self.at = tuple(sorted({whole_number(step, f"a step in at of {what}") for step in steps}))
 
     def due(self, step: int, last: int) -> bool:
         """Whether ``step`` is recorded in a run that ends at ``last``."""
@@ -51,7 +61,7 @@ class Recorder:
         rates so far; where the loop formed it to get the loss, the ``end`` tensor; and ``end_gradient``, a function
         without arguments: the gradient of the loss with respect to the end tensor, dense or ``(indices, values)``.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no measure: a recorder defines measure(x, facts, data)")
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and isinstance(other, Recorder) and self.key == other.key

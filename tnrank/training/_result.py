@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tnrank._by_node import by_node
+from tnrank.training._unobserved import told
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class CompletionResult:
         loss: the training loss of ``factorization``.
         seconds: wall-clock time, compilation included.
         message: the status in words.
+        unobserved: mode -> the slices of it in which nothing was observed, ascending; a mode whose slices all have an
+            observation is left out. The entries of these slices are what the initial weights make of them.
     """
 
     factorization: Any
@@ -52,11 +55,13 @@ class CompletionResult:
     loss: float
     seconds: float
     message: str
+    unobserved: Mapping[int, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
+        blind = f"; nothing observed in {told(self.unobserved, self.factorization.ndim)}" if self.unobserved else ""
         return (
             f"CompletionResult({self.status}: {self.message}; {self.steps:,} steps in {self.seconds:.1f} s, "
-            f"loss {self.loss:.3e}; history: {', '.join(self.history) or 'none'})"
+            f"loss {self.loss:.3e}; history: {', '.join(self.history) or 'none'}{blind})"
         )
 
 

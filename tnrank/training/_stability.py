@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from tnrank.factorizations import Factorization
+from tnrank.factorizations._base import default_or_named_device
+from tnrank.training._arguments import check_start
 from tnrank.training._loop import Problem, Stop, runner
 from tnrank.training._losses import Loss, SquaredLoss
-from tnrank.training._objective import make_objective
+from tnrank.training._objective import objective_of
+from tnrank.training._observations import Observations, RankOneMeasurements, checked_observations
 from tnrank.training._optimizers import GradientDescent
 
 _TOLERANCE = 1e-3
@@ -24,7 +27,7 @@ def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | No
     On the way to a solution the limit falls as the end tensor grows: take it where the run shall arrive.
 
     Args:
-        x: a factorization of dtype float32 or float64.
+        x: a factorization of a real floating dtype; the limit is computed in float64.
         indices: as for :func:`tnrank.complete`.
         values: ``(M,)`` observed values.
         loss: ``SquaredLoss()`` if not given.
@@ -34,6 +37,7 @@ def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | No
 
     Raises:
         ValueError: as for :func:`tnrank.complete`.
+        TypeError: for something that is no factorization of real numbers, or no loss.
 
     Source: the classical step limit of a quadratic; Razin & Cohen 2020 for 2 x 2 completion, where it is
     W11^(2/L - 2) times 2.
@@ -45,7 +49,10 @@ def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | No
         >>> print(f"{tnrank.training.stability_limit(x, [[0, 0], [0, 1]], [3.0, 4.0], half):.3f}")
         2.000
     """
-    objective, data = make_objective(x, indices, values, loss or SquaredLoss())
+    loss = SquaredLoss() if loss is None else loss
+    check_start(x, loss, "stability_limit")
+    x, observations = _observed_part(_in_double(x), checked_observations(x, indices, values)[0])
+    objective, data = objective_of(x, [observations], loss)
     problem = Problem(x.backend.name, type(x), x._static, objective, GradientDescent(), Stop(), (), False)
     start = runner(problem).start
     device = None if x.device == x.backend.devices()[0] else x.device
@@ -58,9 +65,39 @@ def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | No
     return 2.0 / top if top > 0 else float("inf")
 
 
+def _in_double(x: Factorization) -> Factorization:
+    """``x`` in float64, in which differences of gradients keep the curvature of products of many numbers."""
+    if x.dtype == "float64":
+        return x
+    try:
+        return x.to(dtype="float64")
+    except ValueError:  # JAX without x64
+        return x.to("numpy", dtype="float64")
+
+
+def _observed_part(x: Factorization, observations: Observations) -> tuple[Factorization, Observations]:
+    """The slices of ``x`` with an observation, and the same observations of them: the others have no curvature."""
+    indices, numbers = observations
+    if isinstance(indices, RankOneMeasurements):
+        return x, observations
+    kept, renumbered = {}, np.empty_like(indices)
+    for mode, label in enumerate(x.network.output):
+        slices, renumbered[:, mode] = np.unique(indices[:, mode], return_inverse=True)
+        if len(slices) < x.shape[mode]:
+            kept[label] = x.backend.asarray(slices, device=default_or_named_device(x._values[0]))
+    if not kept:
+        return x, observations
+    arrays = []
+    for labels, array in zip(x.network.tensors.values(), x._values, strict=True):
+        for axis, label in enumerate(labels):
+            array = x.backend.take(array, kept[label], axis) if label in kept else array
+        arrays.append(array)
+    return x._make(x._static, arrays, validate=False), (renumbered, numbers)
+
+
 def unstable(optimizer: Any, run: int, x: Factorization, indices: Any, values: Any, loss: Loss) -> str:
     """What to add to the message of a run that diverged: its learning rate beside the limit at its start ``x``."""
-    if not isinstance(optimizer, GradientDescent) or x.dtype not in ("float32", "float64"):
+    if not isinstance(optimizer, GradientDescent):
         return "; try a smaller learning rate"
     rates = np.atleast_1d(optimizer.learning_rate)
     rate = float(rates[run % len(rates)])

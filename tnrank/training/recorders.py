@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._check import instance, sequence, shown, whole_number
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
@@ -42,6 +43,7 @@ class Loss(Recorder):
     """The training loss, ``()``; the loop has it at hand, so recording it at every step costs no evaluation."""
 
     name = "loss"
+    takes_end_gradient = False
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return facts["loss"]
@@ -51,6 +53,7 @@ class LearningRate(Recorder):
     """The scalar rate of the update that led to this step, ``()``; NaN for a framework's optimizer."""
 
     name = "learning_rate"
+    takes_end_gradient = False
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return facts["rate"]
@@ -60,6 +63,7 @@ class EffectiveTime(Recorder):
     """The effective time, ``()``: the sum of the rates of all updates so far; of a gradient flow, its time."""
 
     name = "effective_time"
+    takes_end_gradient = False
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return facts["time"]
@@ -76,10 +80,12 @@ class Error(Recorder):
     """
 
     name = "error"
+    takes_end_gradient = False
 
     def __init__(self, target: Any, relative: bool = True, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
-        self.target, self.relative = checked_numbers(target, "entries of the target"), relative
+        self.target = checked_numbers(target, "entries of the target")
+        self.relative = bool(instance(relative, "relative of Error", (bool, np.bool), "True or False"))
 
     @property
     def key(self) -> Any:
@@ -108,6 +114,7 @@ class HeldOutError(Recorder):
     """
 
     name = "held_out_error"
+    takes_end_gradient = False
 
     def __init__(self, indices: Any, values: Any, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
@@ -138,10 +145,11 @@ class ComponentNorms(Recorder):
     """
 
     name = "component_norms"
+    takes_end_gradient = False
 
     def __init__(self, top: int | None = 10, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
-        self.top = top
+        self.top = _checked_top(top)
 
     @property
     def key(self) -> Any:
@@ -167,6 +175,7 @@ class SingularValues(Recorder):
     """
 
     name = "singular_values"
+    takes_end_gradient = False
 
     def __init__(
         self,
@@ -177,8 +186,13 @@ class SingularValues(Recorder):
         at: Sequence[int] | None = None,
     ) -> None:
         super().__init__(every, at)
-        self.top, self.tree = top, tree
-        self.modes = tuple(tuple(int(m) for m in group) for group in modes)
+        self.top = _checked_top(top)
+        self.tree = None if tree is None else _tree(tree)
+        groups = sequence(modes, "modes of SingularValues", "matricizations, tuples of modes such as (0, 1)")
+        self.modes = tuple(
+            tuple(whole_number(m, "a mode of SingularValues") for m in sequence(group, "a matricization", "modes"))
+            for group in groups
+        )
 
     @property
     def key(self) -> Any:
@@ -211,11 +225,15 @@ class Function(Recorder):
         at: see :class:`Recorder`.
     """
 
+    takes_end_gradient = False
+
     def __init__(
         self, name: str, fn: Callable[[Factorization], Any], every: int = 25, at: Sequence[int] | None = None
     ) -> None:
         super().__init__(every, at)
-        self.name, self.fn = name, fn
+        if not callable(fn):
+            raise TypeError(f"fn of Function is a function of a factorization, got {shown(fn)}")
+        self.name, self.fn = instance(name, "name of Function", str, "a string, its key in the history"), fn
 
     @property
     def key(self) -> Any:
@@ -223,6 +241,16 @@ class Function(Recorder):
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return self.fn(x)
+
+
+def _checked_top(top: Any) -> int | None:
+    return None if top is None else whole_number(top, "top", 1)
+
+
+def _tree(tree: Any) -> Any:
+    from tnrank.dimension_tree import DimensionTree
+
+    return instance(tree, "tree", DimensionTree, "a tree such as tnrank.DimensionTree.balanced(4)")
 
 
 def _end(x: Factorization, facts: dict[str, Any]) -> Array:

@@ -77,7 +77,7 @@ class BatchJournal(Journal):
         return super().train(*args, **options)
 
     def complete(self, x: Any, indices: Any, values: Any, **options: Any) -> Any:
-        from tnrank.training._objective import has_own
+        from tnrank.training._observations import has_own
 
         several = not isinstance(x, Factorization)
         xs = list(x) if several else [x]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tnrank.factorizations._arrays import host_values
+from tnrank._backend import host_array
 
 Host = np.ndarray[Any, Any]
 _ELEMENTS = 2**22  # of one index array that the function gets, unless batch_size says otherwise
@@ -107,7 +107,7 @@ class Evaluations:
         got = self.function(indices.copy())
         self.count += count
         nested = isinstance(got, (list, tuple)) and any(isinstance(value, (list, tuple)) for value in got)
-        got = np.empty(0, object) if nested else host_values(got)
+        got = np.empty(0, object) if nested else host_array(got, "values of the function")
         if got.shape != (count,) or got.dtype.kind not in "biufc":
             raise TypeError(
                 f"the function returned values of shape {got.shape} and dtype {got.dtype} for indices of shape "

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tnrank.factorizations._arrays import host_values
+from tnrank._backend import host_array
 
 
 class Selection(NamedTuple):
@@ -73,7 +73,7 @@ def _without_ellipsis(entries: list[Any], order: int) -> list[Any]:
 
 
 def _positions(entry: Any, size: int, mode: int) -> np.ndarray[Any, Any]:
-    array = host_values(entry)
+    array = host_array(entry, "indices")
     if array.dtype == bool:
         if array.shape != (size,):
             raise IndexError(f"the mask of mode {mode} has shape {array.shape}: needed ({size},)")
