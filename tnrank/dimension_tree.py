@@ -13,8 +13,8 @@ from tnrank._nested import from_text, frozen, modes_named, modes_of, renamed, sp
 
 _MOST_MODES = 2**20
 """Modes of a tree, whose construction takes a few seconds then."""
-_MOST_LISTED = 2**26
-"""Modes that all nodes together may list, 8 bytes each: a linear tree of order 11,000."""
+_MOST_LISTED = 2**24
+"""Modes that all nodes together may list, 8 bytes each: a linear tree of order 5,800."""
 
 
 class Node(NamedTuple):
@@ -175,7 +175,7 @@ class DimensionTree:
     @cached_property
     def order(self) -> int:
         """N, the number of modes."""
-        return len(self.root.modes)
+        return sum(1 for _ in modes_of(self._nested))
 
     @cached_property
     def _walk(self) -> tuple[Node, dict[Node, tuple[Node, ...]]]:

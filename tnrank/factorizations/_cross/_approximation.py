@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._by_node import ByNode
+from tnrank._check import whole_number
 from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations._cross._loop import Status, cross_to_nodes
 from tnrank.factorizations._cross._search import relative_errors
@@ -116,6 +117,7 @@ def cross_approximation(
     dimensions = check_dimensions(shape)
     tree = DimensionTree.balanced(len(dimensions)) if tree is None else tree
     tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
+    seed = whole_number(seed, "seed")
     nodes, info = cross_to_nodes(
         function,
         dimensions,
