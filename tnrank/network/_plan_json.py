@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from typing import Any
 
 from tnrank._check import shown
 from tnrank._files import write_atomically
+from tnrank._reading import read_bytes, reading
 from tnrank._typing import Label
 from tnrank.network._network import Network
 from tnrank.network._plan import ContractionPlan
 
 _FORMAT = "tnrank plan 1"
 _KEYS = ("tensors", "output", "sizes", "path", "slices", "method")
-_LARGEST = 2**28
-"""Bytes of the largest file that is read: a plan of a million tensors has fewer."""
+_SHARE = 20
+"""Bytes of Python objects that a byte of JSON may become."""
 
 
 def save(plan: ContractionPlan, path: str | os.PathLike[str]) -> None:
@@ -36,26 +36,8 @@ def save(plan: ContractionPlan, path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> ContractionPlan:
     """See :meth:`ContractionPlan.load`."""
-    name = os.fspath(path)
-    try:
-        size = os.stat(name).st_size
-        if size > _LARGEST:
-            raise ValueError(f"it has {size:,} bytes, and plans have at most {_LARGEST:,}")
-        return _read(json.loads(_content(name).decode()))
-    # Integers of many digits, deep nesting and text in another encoding fail inside the parser.
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError, AttributeError) as error:
-        raise ValueError(f"{name!r} is not a plan that tnrank saved ({_reason(error)})") from None
-
-
-def _content(name: str | bytes) -> bytes:
-    with open(name, "rb", opener=_opened_at_once) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ValueError("it is no regular file")
-        return stream.read(_LARGEST + 1)
-
-
-def _opened_at_once(name: Any, flags: int) -> int:
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+    with reading(path, "is not a plan that tnrank saved", quoted=True) as file:
+        return _read(json.loads(read_bytes(file, _SHARE)))
 
 
 def _read(content: Any) -> ContractionPlan:
@@ -87,12 +69,6 @@ def _pairs(value: Any, what: str) -> dict[Any, Any]:
     if len(found) != len(value):
         raise ValueError(f"its {what} name one twice")
     return found
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return str(error) or type(error).__name__
 
 
 def _encode(label: Label) -> Any:
