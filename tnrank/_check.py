@@ -115,9 +115,13 @@ def shape(value: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]:
         TypeError: if it is not a sequence of whole numbers.
         ValueError: if a size is too small; the mode is named.
     """
-    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+    try:
+        sizes = None if isinstance(value, (str, bytes, dict)) else list(value)
+    except TypeError:  # arrays without axes and sparse ones look as if they could
+        sizes = None
+    if sizes is None:
         raise TypeError(f"{name} is a sequence of whole numbers such as (8, 8, 8), got {shown(value)}")
-    return tuple(whole_number(size, f"mode {mode} of {name}", least) for mode, size in enumerate(value))
+    return tuple(whole_number(size, f"mode {mode} of {name}", least) for mode, size in enumerate(sizes))
 
 
 def shown(value: Any) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from tnrank._check import shown
+
 
 def to_text(nested: Any) -> str:
     """What ``repr`` gives, for nested tuples of any depth."""
@@ -75,9 +77,9 @@ def frozen(nested: Any) -> Any:
             node = tuple(done[len(done) - size :])
             del done[len(done) - size :]
             done.append(node)
-        elif hasattr(entry, "__index__") and not isinstance(entry, bool):
-            done.append(int(entry))
-        elif isinstance(entry, Iterable) and not isinstance(entry, str):
+        elif (mode := _mode(entry)) is not None:
+            done.append(mode)
+        elif isinstance(entry, Iterable) and not isinstance(entry, (str, bytes)) and not hasattr(entry, "dtype"):
             below = list(entry)
             if not below:
                 raise ValueError(f"a node of the tree is empty in {nested!r}")
@@ -85,10 +87,20 @@ def frozen(nested: Any) -> Any:
             stack.extend((child, -1) for child in reversed(below))
         else:
             fix = f"; for text: DimensionTree.from_text({entry!r})" if isinstance(entry, str) else ""
-            if entry in ("balanced", "linear", "star"):
+            if isinstance(entry, str) and entry in ("balanced", "linear", "star"):
                 fix = f"; for this one: DimensionTree.{entry}(order)"
-            raise ValueError(f"a tree is made of nested sequences of modes, got {entry!r}{fix}")
+            raise ValueError(f"a tree is made of nested sequences of modes, got {shown(entry)}{fix}")
     return done[0]
+
+
+def _mode(entry: Any) -> int | None:
+    """A whole number; arrays of several have the method that says so, too."""
+    if isinstance(entry, (bool, type)) or not hasattr(entry, "__index__"):
+        return None
+    try:
+        return int(entry.__index__())
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def modes_of(nested: Any) -> Iterator[int]:

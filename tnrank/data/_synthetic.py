@@ -141,4 +141,6 @@ def _checked(shape: Sequence[int], rank: int) -> tuple[int, ...]:
         raise ValueError(f"a target needs at least one mode and sizes of at least 1, got shape {sizes}")
     if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)) or rank < 1:
         raise ValueError(f"the rank of a target is an integer of at least 1, got {shown(rank)}")
+    if rank > 2**31:
+        raise ValueError(f"the rank of a target is at most 2^31, as many columns fill any memory, got {shown(rank)}")
     return sizes

@@ -69,6 +69,8 @@ def numbers(value: Any, name: str) -> np.ndarray[Any, Any]:
         found = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} has rows of different lengths, needed an array of numbers") from None
+    except (TypeError, RuntimeError):  # tensors of other frameworks that are not on the host, or sparse
+        raise TypeError(f"{name} is an array of real numbers on the host, got {shown(value)}") from None
     if found.dtype == object and all(one is None or isinstance(one, (int, float)) for one in found.ravel()):
         return found  # some are missing
     if found.dtype.kind not in "biuf":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tnrank._check import instance
 from tnrank.plots import _style
 from tnrank.plots._circuit_rows import Key, rows, skeleton, under
 from tnrank.plots._circuit_slabs import color_of, draw_slabs, mixed, outputs_width, slabs
@@ -57,6 +58,7 @@ def circuit(x: Any, grid: Sequence[int] | None = None, classes: bool = False) ->
     from tnrank.circuits import Circuit
     from tnrank.factorizations import Factorization
 
+    instance(classes, "classes", bool, "True where the last mode stands for classes, or False")
     if isinstance(x, Factorization):
         x = Circuit.from_factorization(x, grid=grid, classes=classes)
     elif not isinstance(x, Circuit):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from math import atan2, cos, hypot, pi, sin
 from typing import TYPE_CHECKING, Any
 
+from tnrank._check import instance
 from tnrank.network import Network
 from tnrank.plots import _layout, _style
 from tnrank.plots._read import shape_text
@@ -46,6 +47,8 @@ def network(x: Any, sizes: Mapping[Any, int] | None = None) -> Figure:
     net = x if isinstance(x, Network) else getattr(x, "network", None)
     if not isinstance(net, Network):
         raise TypeError(f"got {type(x).__name__}, needed a Network or a factorization")
+    if sizes is not None:
+        instance(sizes, "sizes", Mapping, "a mapping of indices to sizes such as {'i': 4}")
     if net is not x and sizes is None:
         sizes = net.sizes(x.arrays)
     graph = _graph(net)
