@@ -92,7 +92,7 @@ CALLS: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "argument", "meaningful"), CALLS, ids=lambda part: str(part)[:30])
+@pytest.mark.parametrize(("call", "argument", "meaningful"), CALLS, ids=lambda part: getattr(part, "__qualname__", str(part))[:30])
 def test_junk(call: Any, argument: str, meaningful: str) -> None:
     for name, junk in JUNK.items():
         if name in meaningful.split() or (argument in ("fn", "on_record", "callback") and callable(junk)):
