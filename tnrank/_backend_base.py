@@ -132,6 +132,15 @@ class Backend:
         """The sum of the squared absolute values of all elements of all arrays."""
         return sum(self.xp.sum(abs(a) ** 2) for a in arrays)
 
+    def power_of_two(self, x: Array) -> Array:
+        """A power of two between ``x / 4`` and ``x``, by which division is exact; NaN where ``x`` is not finite.
+
+        ``x`` is positive. A framework without ``frexp`` may give any number of the size of ``x``.
+        """
+        finite, frexp = self.xp.isfinite(x), getattr(self.xp, "frexp", None)
+        x = self.xp.where(finite, x, self.xp.ones_like(x))
+        return self.xp.where(finite, x / (2 * frexp(x)[0]) if frexp else x, self.xp.nan)
+
     def descend(self, arrays: Sequence[Array], rate: Any, directions: Sequence[Array]) -> tuple[Array, ...]:
         """``array - rate * direction`` for each pair; ``rate`` is a number or a scalar array."""
         return tuple(a - rate * d for a, d in zip(arrays, directions, strict=True))

@@ -108,6 +108,14 @@ class JaxBackend(Backend):
         zeros = jnp.zeros((shape[axis], *moved.shape[1:]), values.dtype)
         return jnp.moveaxis(zeros.at[indices].add(moved), 0, axis)
 
+    def power_of_two(self, x: Any) -> Any:
+        # Bit by bit, because XLA makes a product that overflows of a quotient by a quotient; and with a reciprocal that
+        # is not flushed to zero, by which it multiplies where it is told to divide.
+        most = jnp.finfo(x.dtype).maxexp - 2  # type: ignore[no-untyped-call]  # jax gives it no types
+        exponent = jnp.minimum(jnp.frexp(x)[1] - 1, most)
+        power = jnp.ldexp(jnp.ones_like(x), exponent)
+        return jnp.where(jnp.isfinite(x), power, jnp.nan)
+
     def svdvals(self, x: Any) -> Any:
         return jnp.linalg.svd(x, compute_uv=False)
 

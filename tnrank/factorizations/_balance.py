@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank._backend import backend_of, get_backend
+from tnrank._scale import norm, over, peak, unit_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._base import default_or_named_device
@@ -22,14 +23,26 @@ def family_norms(tree: DimensionTree, arrays: Sequence[Array]) -> dict[Node, Hos
     """Interior node -> norms of the vectors of its local components, (K, R_v), the node's own row first."""
     host = dict(zip(tree.nodes, (_host(a) for a in arrays), strict=True))
     return {
-        node: np.stack(
-            [
-                np.linalg.norm(host[node], axis=1),
-                *(np.linalg.norm(host[c], axis=0) for c in tree.children(node)),
-            ]
-        )
+        node: np.stack([_norms(host[node], 1), *(_norms(host[c], 0) for c in tree.children(node))])
         for node in tree.interior
     }
+
+
+def largest_difference(families: Sequence[HostArray]) -> float:
+    """The largest difference of squares within a column of norms ``(K, R)``, relative to the largest square of all.
+
+    0 if all are 0; NaN if one is.
+    """
+    scale = np.max([norms.max() for norms in families])
+    if not scale > 0 or scale == np.inf:
+        return 0.0 if scale == 0 else np.nan
+    squared = [(norms / scale) ** 2 for norms in families]
+    return float(np.max([(s.max(axis=0) - s.min(axis=0)).max() for s in squared]))
+
+
+def _norms(array: HostArray, axis: int) -> HostArray:
+    found: HostArray = norm(array, backend_of(array), axis)
+    return found
 
 
 def balanced_hierarchy(tree: DimensionTree, arrays: Sequence[Array]) -> list[Array]:
@@ -41,8 +54,9 @@ def balanced_hierarchy(tree: DimensionTree, arrays: Sequence[Array]) -> list[Arr
     backend = backend_of(arrays[0])
     host = [_host(a) for a in arrays]
     # Underflowing squares of tiny weights would look like zero vectors: work relative to the largest entry.
-    largest = {node: float(abs(a).max()) or 1.0 for node, a in zip(tree.nodes, host, strict=True)}
-    squares = {node: (abs(a) / largest[node]) ** 2 for node, a in zip(tree.nodes, host, strict=True)}
+    numpy = get_backend("numpy")
+    largest = {node: unit_of(peak(a, numpy), numpy) for node, a in zip(tree.nodes, host, strict=True)}
+    squares = {node: abs(over(a, largest[node], numpy)) ** 2 for node, a in zip(tree.nodes, host, strict=True)}
     offset = {node: 2 * np.log(value) for node, value in largest.items()}
     rows = {node: np.zeros(s.shape[0]) for node, s in squares.items()}  # logarithms of squared scales
     columns = {node: np.zeros(s.shape[1]) for node, s in squares.items()}

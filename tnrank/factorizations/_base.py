@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from tnrank._backend import Backend, Structure, backend_of, get_backend
 from tnrank._check import instance, sequence, shown
+from tnrank._scale import norm
 from tnrank._typing import Array, Shape
 from tnrank.factorizations._arrays import (
     check_whole_result,
@@ -21,6 +22,7 @@ from tnrank.factorizations._arrays import (
     measured,
 )
 from tnrank.factorizations._entries import EntryPlan
+from tnrank.factorizations._norms import norm_in_range
 from tnrank.network import Network, contract
 
 
@@ -184,18 +186,16 @@ class Factorization(Structure):
         """The Frobenius norm of the end tensor, a scalar array.
 
         Formed from the dense tensor where that is cheap; else from inner products, whose relative error is
-        ``sqrt(eps)`` of the largest component when components cancel.
+        ``sqrt(eps)`` of the largest component when components cancel. It is infinite, or 0, only where the norm itself
+        leaves the range of floating-point numbers; NaN if an entry of an array is NaN or infinite. Its derivative at
+        the zero tensor is 0.
 
         Example:
             >>> import numpy as np, tnrank
             >>> float(tnrank.CPFactorization([np.ones((2, 1)), np.ones((2, 1))]).norm())
             2.0
         """
-        xp = self.backend.xp
-        if prod(self.shape) <= max(4096, 4 * sum(prod(a.shape) for a in self._values)):
-            return norm_of(self.to_dense())
-        squared = xp.real(self.inner(self)) if self.dtype.startswith("complex") else self.inner(self)
-        return xp.sqrt(xp.where(squared > 0, squared, 0 * squared))
+        return norm_in_range(self)
 
     def component_norms(self) -> Any:
         """Norms of the components; what they are depends on the factorization."""
@@ -207,14 +207,18 @@ class Factorization(Structure):
         Raises:
             NotImplementedError: if the format has no components that could be balanced.
         """
-        raise NotImplementedError(
-            f"a {type(self).__name__} has no balance: a MatrixFactorization, CPFactorization and "
-            "HierarchicalFactorization of the same tensor have one"
-        )
+        raise self._without("balance")
 
     def unbalancedness(self) -> float:
         """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0."""
-        raise NotImplementedError
+        raise self._without("unbalancedness")
+
+    def _without(self, what: str) -> NotImplementedError:
+        fix = "x.orthogonalize() fixes" if hasattr(self, "orthogonalize") else "x.replace(arrays) changes"
+        return NotImplementedError(
+            f"a {type(self).__name__} has no {what}(), which is of vectors that an index shares (matrix, CP and "
+            f"hierarchical factorizations have it): {fix} the basis at each edge"
+        )
 
     def to(self, backend: str | Backend | None = None, dtype: str | None = None, device: Any = None) -> Self:
         """The same factorization on another backend, dtype or device; ``None`` keeps what it is.
@@ -268,8 +272,12 @@ class Factorization(Structure):
             array([[2., 0.],
                    [0., 2.]])
         """
+        return self._with([fn(a) for a in self._values])
+
+    def _with(self, values: Iterable[Array]) -> Self:
+        """The same structure with other arrays of the same shapes."""
         new = object.__new__(type(self))
-        new._fill(self._static, [fn(a) for a in self._values], False, self._network)
+        new._fill(self._static, values, False, self._network)
         return new
 
     def save(self, path: Any) -> None:
@@ -381,11 +389,7 @@ def _restore(cls: type[Factorization], static: Any, values: tuple[Array, ...]) -
 
 def norm_of(array: Array) -> Array:
     """The Frobenius norm of an array of any size of entries: their squares may leave the range of numbers."""
-    xp = backend_of(array).xp
-    sizes = abs(array)
-    scale = xp.max(sizes)
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    return scale * xp.sqrt(xp.sum((sizes / scale) ** 2))
+    return norm(array, backend_of(array))
 
 
 def listed(shape: Shape) -> str:

@@ -9,12 +9,16 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tnrank._backend import backend_of
 from tnrank._check import whole_number
+from tnrank._scale import norm, norm_product
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import checked_arrays, measured, read_arrays
+from tnrank.factorizations._balance import largest_difference
 from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._cp_fit import _dense
 from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._norms import check_finite
 from tnrank.network import Network
 
 
@@ -187,12 +191,8 @@ class CPFactorization(Factorization):
     @measured
     def component_norms(self) -> Array:
         """The norm of every component, ``|weight_r| prod_n ||w_r^n||``, shape ``(R,)``, in the order of components."""
-        norm = self.backend.xp.linalg.vector_norm
         # Norms factor by factor: the product of their squares would underflow in single precision.
-        norms = norm(self.factors[0], axis=0)
-        for factor in self.factors[1:]:
-            norms = norms * norm(factor, axis=0)
-        return norms if self.weights is None else norms * abs(self.weights)
+        return norm_product([(factor, 0) for factor in self.factors], self.weights, self.backend)
 
     @measured
     def balance(self) -> Self:
@@ -206,6 +206,7 @@ class CPFactorization(Factorization):
             >>> bool(x.balance().unbalancedness() < 1e-13)
             True
         """
+        check_finite(self)
         lengths = self._lengths()
         with np.errstate(divide="ignore", invalid="ignore"):
             common = np.exp(np.mean(np.log(lengths), axis=0))
@@ -217,10 +218,10 @@ class CPFactorization(Factorization):
 
     @measured
     def unbalancedness(self) -> float:
-        """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0."""
-        squared = self._lengths() ** 2
-        scale = float(squared.max())
-        return float((squared.max(axis=0) - squared.min(axis=0)).max()) / scale if scale else 0.0
+        """The largest difference of squared norms within a component, relative to the largest; 0 if all are 0, NaN if
+        an entry is NaN or infinite.
+        """
+        return largest_difference([self._lengths()])
 
     def _lengths(self) -> np.ndarray[Any, Any]:
         """Norms of the vectors, shape (N or N + 1, R), on the host in double precision."""
@@ -228,7 +229,7 @@ class CPFactorization(Factorization):
         for array in self._values:
             host = np.asarray(self.backend.to_numpy(array))
             host = host.astype(np.promote_types(host.dtype, np.float64))
-            found.append(abs(host) if host.ndim == 1 else np.linalg.norm(host, axis=0))
+            found.append(abs(host) if host.ndim == 1 else norm(host, backend_of(host), 0))
         return np.stack(found)
 
     def _details(self) -> list[str]:

@@ -8,12 +8,14 @@ from typing import Any, ClassVar, Self
 
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
+from tnrank._scale import norm_product
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._arrays import checked_arrays, measured
-from tnrank.factorizations._balance import balanced_hierarchy, family_norms
+from tnrank.factorizations._balance import balanced_hierarchy, family_norms, largest_difference
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._norms import check_finite
 from tnrank.network import Network
 
 
@@ -169,13 +171,10 @@ class HierarchicalFactorization(Factorization):
 
         Source: Razin, Maman & Cohen 2022, Def. 3.
         """
-        matrices, norm = self.matrices, self.backend.xp.linalg.vector_norm
-        found = {}
+        matrices, backend, found = self.matrices, self.backend, {}
         for node in self.tree.interior:
-            norms = norm(matrices[node], axis=1)
-            for child in self.tree.children(node):
-                norms = norms * norm(matrices[child], axis=0)
-            found[node] = norms
+            columns = [(matrices[child], 0) for child in self.tree.children(node)]
+            found[node] = norm_product([(matrices[node], 1), *columns], None, backend)
         return ByNode(found)
 
     @measured
@@ -191,17 +190,15 @@ class HierarchicalFactorization(Factorization):
             >>> bool(x.balance().unbalancedness() < 1e-13)
             True
         """
+        check_finite(self)
         return self._make(self._static, balanced_hierarchy(self.tree, self._values))
 
     @measured
     def unbalancedness(self) -> float:
-        """The largest difference of squared norms within a local component, relative to the largest; 0 if all are 0."""
-        worst, scale = 0.0, 0.0
-        for norms in family_norms(self.tree, self._values).values():
-            squared = norms**2
-            worst = max(worst, float((squared.max(axis=0) - squared.min(axis=0)).max()))
-            scale = max(scale, float(squared.max()))
-        return worst / scale if scale else 0.0
+        """The largest difference of squared norms within a local component, relative to the largest; 0 if all are 0,
+        NaN if an entry is NaN or infinite.
+        """
+        return largest_difference(list(family_norms(self.tree, self._values).values()))
 
     def _details(self) -> list[str]:
         shapes = {node: f"{a.shape[0]} x {a.shape[1]}" for node, a in self.matrices.items()}

@@ -9,12 +9,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank._backend import backend_of, get_backend
 from tnrank._check import sequence, whole_number
+from tnrank._scale import over, peak, times_power, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import measured, read_arrays
 from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._norms import check_finite, end_in_range
+from tnrank.linalg import singular_values
 from tnrank.network import Network
 
 
@@ -107,8 +110,10 @@ class MatrixFactorization(Factorization):
 
     @measured
     def component_norms(self) -> Array:
-        """The singular values of the end matrix, shape ``(min(d_1, d_2),)``, descending."""
-        return self.backend.svdvals(self.to_dense())
+        """The singular values of the end matrix, shape ``(min(d_1, d_2),)``, descending; zeros have derivative 0."""
+        end, exponent = end_in_range(self)
+        found = singular_values(end)
+        return found if exponent is None else times_power(found, exponent, self.backend)
 
     @measured
     def balance(self) -> Self:
@@ -122,19 +127,25 @@ class MatrixFactorization(Factorization):
             >>> bool(x.balance().unbalancedness() < 1e-13)
             True
         """
+        check_finite(self)
         chain = [self._values[0].shape[0], *(a.shape[1] for a in self._values)]
         return self._make(self._static, split_evenly(self.to_dense(), chain))
 
     @measured
     def unbalancedness(self) -> float:
-        """The largest entry of ``W_j^H W_j - W_{j+1} W_{j+1}^H``, relative to that of either; 0 if all are 0."""
+        """The largest entry of ``W_j^H W_j - W_{j+1} W_{j+1}^H``, relative to that of either; 0 if all are 0,
+        NaN if an entry is NaN or infinite.
+        """
         arrays = [np.asarray(self.backend.to_numpy(a)) for a in self._values]
-        worst, scale = 0.0, 0.0
-        for a, b in pairwise(arrays):
-            left, right = a.conj().T @ a, b @ b.conj().T
-            worst = max(worst, float(abs(left - right).max()))
-            scale = max(scale, float(abs(left).max()), float(abs(right).max()))
-        return worst / scale if scale else 0.0
+        arrays = [a.astype(np.promote_types(a.dtype, np.float64)) for a in arrays]
+        numpy = get_backend("numpy")
+        largest = np.max([peak(a, numpy) for a in arrays])
+        if not np.isfinite(largest):
+            return np.nan
+        arrays = [over(a, unit_of(largest, numpy), numpy) for a in arrays]
+        pairs = [(a.conj().T @ a, b @ b.conj().T) for a, b in pairwise(arrays)]
+        scale = max((float(abs(side).max()) for pair in pairs for side in pair), default=0.0)
+        return max(float(abs(left - right).max()) for left, right in pairs) / scale if scale else 0.0
 
     def _details(self) -> list[str]:
         sizes = [self._values[0].shape[0], *(a.shape[1] for a in self._values)]
@@ -162,9 +173,13 @@ def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
     if depth == 1:
         return [end]
     wide = np.promote_types(host.dtype, np.float64)
-    u, s, vh = np.linalg.svd(host.astype(wide), full_matrices=False)
+    numpy = get_backend("numpy")
+    unit = unit_of(peak(host.astype(wide), numpy), numpy)
+    if np.isnan(unit):
+        raise ValueError(f"the end matrix leaves the range of {host.dtype}: divide each layer by a number of its size")
+    u, s, vh = np.linalg.svd(over(host.astype(wide), unit, numpy), full_matrices=False)
     kept = min(len(s), *chain)
-    root = s[:kept] ** (1 / depth)
+    root = s[:kept] ** (1 / depth) * float(unit) ** (1 / depth)
     layers = []
     for k, (rows, columns) in enumerate(pairwise(chain)):
         layer = np.zeros((rows, columns), wide)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from tnrank._backend import backend_of, get_backend
 from tnrank._check import sequence
+from tnrank._scale import norm_product
 from tnrank._typing import Array, Label, Labels, Sizes
 from tnrank.factorizations._arrays import checked_arrays, measured
 from tnrank.factorizations._base import Factorization
@@ -126,15 +127,14 @@ class NetworkFactorization(Factorization):
 
         Source: Razin, Maman & Cohen 2022, Def. 3, for any network.
         """
-        backend, norm = self.backend, self.backend.xp.linalg.vector_norm
-        found: dict[Label, Array] = {}
+        backend = self.backend
+        found: dict[Label, list[tuple[Array, int]]] = {}
         for name, labels in self.network.tensors.items():
             for label in dict.fromkeys(labels):
                 if label not in self.network.output and len(self.network.holders(label)) > 1:
                     slices = _slices(name, self.arrays[name], labels, label)
-                    norms = norm(backend.reshape(slices, (slices.shape[0], -1)), axis=1)
-                    found[label] = found[label] * norms if label in found else norms
-        return found
+                    found.setdefault(label, []).append((backend.reshape(slices, (slices.shape[0], -1)), 1))
+        return {label: norm_product(slices, None, backend) for label, slices in found.items()}
 
     def _details(self) -> list[str]:
         from tnrank.network._labels import pattern

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import prod
 from typing import Any
 
 from tnrank._backend import Backend, Structure, common_backend
@@ -11,8 +10,9 @@ from tnrank._check import instance, sequence, shown
 from tnrank._typing import Array, Shape
 from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations._arrays import is_number, is_zero
-from tnrank.factorizations._base import Factorization, norm_of
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
+from tnrank.factorizations._norms import norm_in_range
 
 
 class FactorizationSum(Structure):
@@ -111,12 +111,7 @@ class FactorizationSum(Structure):
 
     def norm(self) -> Array:
         """The Frobenius norm, a scalar array; from inner products (see :meth:`Factorization.norm`) if it is large."""
-        xp = self.backend.xp
-        if prod(self.shape) <= max(4096, 4 * self.parameter_count):
-            return norm_of(self.to_dense())
-        squared = self.inner(self)
-        squared = xp.real(squared) if xp.isdtype(squared.dtype, "complex floating") else squared
-        return xp.sqrt(xp.where(squared > 0, squared, 0 * squared))
+        return norm_in_range(self)
 
     def to(
         self, backend: str | Backend | None = None, dtype: str | None = None, device: Any = None

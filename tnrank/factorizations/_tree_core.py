@@ -11,6 +11,7 @@ import numpy as np
 from tnrank._backend import Backend, common_backend
 from tnrank._by_node import ByNode
 from tnrank._check import instance, sequence
+from tnrank._scale import on_host
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
@@ -18,6 +19,7 @@ from tnrank.factorizations._arrays import is_whole, measured, rounding_of
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._nodes._sum import columns_of, orthogonalize_sum
+from tnrank.factorizations._norms import check_numbers
 from tnrank.linalg import choose_method, default_rtol
 
 
@@ -102,7 +104,7 @@ class TreeCore(Factorization):
         arrays, log_norm = _hsvd.orthogonalize(self.tree, self.nodes)
         if normalize:
             return self._of_nodes(self.tree, arrays)
-        if _is_huge(self.backend, log_norm):
+        if _is_out_of_range(self.backend, log_norm):
             raise OverflowError(
                 "the norm is beyond the range of floating-point numbers and an orthonormal form keeps all of it at the "
                 "root: use orthogonalize(normalize=True) with log_norm()"
@@ -112,7 +114,8 @@ class TreeCore(Factorization):
 
     @measured
     def log_norm(self) -> Array:
-        """The natural logarithm of the Frobenius norm, a scalar array; -inf for the zero tensor.
+        """The natural logarithm of the Frobenius norm, a scalar array; -inf for the zero tensor, NaN if an entry of an
+        array is NaN or infinite.
 
         Example:
             >>> import numpy as np, tnrank
@@ -120,13 +123,16 @@ class TreeCore(Factorization):
             >>> bool(np.isclose(x.log_norm(), 500 * np.log(10)))
             True
         """
-        return _hsvd.orthogonalize(self.tree, self.nodes)[1]
+        return _hsvd.norm(self.tree, self.nodes, log=True)
 
     @measured
     def norm(self) -> Array:
-        """The Frobenius norm, a scalar array, from orthonormal frames: accurate to eps where terms cancel."""
-        with np.errstate(over="ignore"):
-            return self.backend.xp.exp(self.log_norm())
+        """The Frobenius norm, a scalar array, from orthonormal frames: accurate to eps where terms cancel.
+
+        It is infinite, or 0, where it leaves the range of floating-point numbers: :meth:`log_norm` does not.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            return _hsvd.norm(self.tree, self.nodes)
 
     @measured
     def singular_values(self, method: str = "qr", relative: bool = False) -> ByNode[Array]:
@@ -150,7 +156,9 @@ class TreeCore(Factorization):
         found, log_norm = _hsvd.spectra_and_log_norm(self.tree, self.nodes, method)
         with np.errstate(over="ignore"):
             scale = self.backend.xp.exp(log_norm)
-        return ByNode({node: s * scale for node, s in found.items()})
+        # An infinite scale times a zero value is a zero value.
+        xp = self.backend.xp
+        return ByNode({node: xp.where(s == 0, s, s * scale) for node, s in found.items()})
 
     def default_rtol(self, node: Node) -> float:
         """What counts as zero at a node, relative to its largest value: max(sides of its array's matricization) * eps.
@@ -190,7 +198,8 @@ class TreeCore(Factorization):
             divided by the norm. Integers give the default dtype, half precision gives single precision.
 
         Raises:
-            ValueError: for ``rtol`` outside [0, 1) or below the method's floor.
+            ValueError: for ``rtol`` outside [0, 1) or below the method's floor, and for NaN or infinite entries; the
+                array is named.
 
         Source: Grasedyck 2010, Thm. 3.11.
 
@@ -202,6 +211,7 @@ class TreeCore(Factorization):
         """
         x = self._measurable()
         frames, log_norm = _hsvd.orthogonalize(x.tree, x.nodes)
+        check_numbers(log_norm, [self])
         return self._cut(x.tree, frames, log_norm, rtol, atol, max_rank, method, rounding=rounding_of(self.dtype))
 
     @classmethod
@@ -252,6 +262,7 @@ class TreeCore(Factorization):
         terms = [x._converted(dtype) for x in wide]
         frames, log_norm, condition = orthogonalize_sum(found, [columns_of(term, found) for term in terms])
         backend = terms[0].backend
+        check_numbers(log_norm, terms)
         worst = max(1.0, float(backend.to_numpy(condition)))
         return cls._cut(found, frames, log_norm, rtol, atol, max_rank, method, worst, rounding)
 
@@ -318,9 +329,9 @@ def _backend_of(array: Array) -> Backend:
     return backend_of(array)
 
 
-def _is_huge(backend: Backend, log_norm: Array) -> bool:
-    limit = np.log(float(backend.xp.finfo(log_norm.dtype).max))
-    try:
-        return bool(log_norm > limit)
-    except Exception:  # a framework traces the call: there is no value yet
-        return False
+def _is_out_of_range(backend: Backend, log_norm: Array) -> bool:
+    """Whether the norm of a tensor that is not zero overflows or vanishes; no while a framework traces the call."""
+    host, limits = on_host(log_norm, backend), backend.xp.finfo(log_norm.dtype)
+    return host is not None and bool(
+        host > np.log(float(limits.max)) or -np.inf < host < np.log(float(limits.smallest_normal))
+    )

@@ -17,6 +17,7 @@ from tnrank.factorizations._arrays import checked_arrays
 from tnrank.factorizations._base import Factorization, identity
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
+from tnrank.factorizations._nodes._change_tree import scaled
 from tnrank.factorizations._nodes._convert import as_tree, dense_to_nodes, to_nodes
 from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._tree_format import TreeFormat
@@ -173,8 +174,9 @@ class Tucker(TreeFormat):
         from tnrank.factorizations._hierarchical_tucker import HierarchicalTucker
 
         small = HierarchicalTucker._of_nodes(tree, inner)
-        core = contract(small.network, small.arrays) * x.backend.xp.exp(log_norm)
-        return cls._make(tree.order, [*(arrays[leaf] for leaf in tree.leaves), core])
+        star, core = _star_tree(tree.order), contract(small.network, small.arrays)
+        parts = {**{leaf: arrays[leaf] for leaf in star.leaves}, star.root: core}
+        return cls._of_nodes(star, scaled(x.backend.xp, parts, list(parts), star.root, log_norm))
 
     @property
     def core(self) -> Array:

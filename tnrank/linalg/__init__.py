@@ -8,6 +8,7 @@ from tnrank.linalg._matricize import matricize as matricize
 from tnrank.linalg._range_finder import randomized_dominant as randomized_dominant
 from tnrank.linalg._range_finder import randomized_floor as randomized_floor
 from tnrank.linalg._range_finder import range_finder as range_finder
+from tnrank.linalg._spectra import scaled_singular_values as scaled_singular_values
 from tnrank.linalg._spectra import singular_values as singular_values
 from tnrank.linalg._tolerance import accuracy_floor as accuracy_floor
 from tnrank.linalg._tolerance import check_rtol as check_rtol

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._scale import is_safe, not_finite, over, peak, unit_of
 from tnrank.linalg._tolerance import check_rtol, eps_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def range_finder(
 
     Raises:
         ValueError: if neither ``rtol`` nor ``rank`` is given, ``rtol`` is below the floor, or the shape is no
-            matrix's.
+            matrix's, or an entry is not finite.
 
     Source: Halko, Martinsson & Tropp 2011, Alg. 4.2 and 4.4; Yu, Gu & Li 2018, Alg. 2 (blocks and the exact error).
 
@@ -86,10 +87,11 @@ def range_finder(
     if power_iterations < 0:
         raise ValueError(f"power_iterations is a number from 0 on, got {power_iterations}")
     backend = backend_of(matrix)
+    matrix, unit = _moderate(backend, matrix)
     norm = _size(backend, matrix)
     allowed = None if rtol is None else _checked(rtol, backend.dtype_of(matrix)) * norm
     basis, values, error = _found(backend, matrix, norm, allowed, rank, power_iterations, seed)
-    return Range(basis, values, error, norm)
+    return Range(basis, values * unit, error * unit, norm * unit)
 
 
 def randomized_dominant(
@@ -102,11 +104,23 @@ def randomized_dominant(
     Raises:
         ValueError: if ``allowed / ||A||`` is below :func:`randomized_floor`.
     """
-    norm = _size(backend, matrix)
+    matrix, unit = _moderate(backend, matrix)
+    norm, allowed = _size(backend, matrix), allowed / unit
     if norm > 0:
         _checked(min(allowed / norm, 0.5), backend.dtype_of(matrix))
     basis, values, _ = _found(backend, matrix, norm, allowed, max_rank, 1, seed)
-    return basis, values
+    return basis, values * unit
+
+
+def _moderate(backend: Backend, matrix: Array) -> tuple[Array, float]:
+    """The matrix over a power of two, so that squares stay in the range of numbers, and that power."""
+    largest = peak(matrix, backend)
+    if is_safe(largest, backend):
+        return matrix, 1.0
+    unit = unit_of(largest, backend)
+    if not (number := float(backend.to_numpy(unit))) > 0:
+        raise not_finite(matrix, backend, "of the matrix ", "a basis needs every entry; fill in missing ones first")
+    return over(matrix, unit, backend), number
 
 
 def _checked(rtol: float, dtype: str) -> float:

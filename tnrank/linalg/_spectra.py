@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tnrank import _scale
 from tnrank._backend import backend_of
 from tnrank.linalg._tolerance import choose_method, eps_of
 
@@ -26,9 +27,12 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
         rtol: the accuracy that is needed, relative to the largest value; it takes part in the choice.
 
     Returns:
-        Real array of shape ``(.., min(m, n))``. Its derivative is that of a spectral function, by either method:
-        the gradient of ``f(s(M))`` is ``U diag(df/ds) V^H``, which is finite at equal, zero and missing values.
-        Values up to ``max(m, n) * eps`` of the largest cannot be told from zero, and have derivative 0.
+        Real array of shape ``(.., min(m, n))``, of entries of any size: a value is infinite only where it leaves the
+        range itself. All values of a matrix with a NaN or infinite entry are NaN.
+
+        Its derivative is that of a spectral function, by either method: the gradient of ``f(s(M))`` is
+        ``U diag(df/ds) V^H``, which is finite at equal, zero and missing values. Values up to ``max(m, n) * eps`` of
+        the largest cannot be told from zero, and have derivative 0.
 
     Raises:
         ValueError: if ``x`` has fewer than two axes, or ``rtol`` is below the floor of the method.
@@ -42,14 +46,28 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
         >>> singular_values(np.diag([3.0, 4.0]))
         array([4., 3.])
     """
-    if len(x.shape) < 2:
-        raise ValueError(f"singular values belong to matrices (.., m, n), got an array of shape {tuple(x.shape)}")
-    backend = backend_of(x)
+    backend = _checked(x)
+    if 0 in x.shape:
+        return scaled_singular_values(x, method, rtol)
+    x, unit, valid = _scale.moderate(x, backend, (-2, -1))
+    found = scaled_singular_values(x, method, rtol)
+    return found if unit is None or valid is None else found * valid[..., 0] * unit[..., 0]
+
+
+def scaled_singular_values(x: Array, method: str = "auto", rtol: float | None = None) -> Array:
+    """:func:`singular_values` of finite matrices whose entries are of moderate size, as they are after scaling."""
+    backend = _checked(x)
     dtype = backend.dtype_of(x)
     values = _by_gram if choose_method(method, rtol, dtype) == "gram" else _by_triangle
     if not min(x.shape[-2:]):
         return values(x)
     return backend.spectrum(values, x, max(x.shape[-2:]) * eps_of(dtype))
+
+
+def _checked(x: Array) -> Backend:
+    if len(x.shape) < 2:
+        raise ValueError(f"singular values belong to matrices (.., m, n), got an array of shape {tuple(x.shape)}")
+    return backend_of(x)
 
 
 def _by_triangle(x: Array) -> Array:
@@ -71,13 +89,9 @@ def _triangle(x: Array, backend: Backend) -> Array:
 
 
 def _by_gram(x: Array) -> Array:
-    xp = backend_of(x).xp
+    backend = backend_of(x)
+    xp = backend.xp
     if x.shape[-2] > x.shape[-1]:
         x = xp.matrix_transpose(x)
-    # Scaled to largest entry 1, so that squares neither overflow nor vanish.
-    scale = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    x = x / scale
     squares = xp.linalg.eigvalsh(x @ xp.conj(xp.matrix_transpose(x)))
-    roots = xp.sqrt(xp.where(squares > 0, squares, xp.zeros_like(squares)))
-    return xp.flip(roots, axis=-1) * scale[..., 0]
+    return xp.flip(_scale.root(squares, backend), axis=-1)

@@ -50,16 +50,19 @@ def core_consistency(tensor: Any, x: CPFactorization) -> float:
     factors = [np.asarray(x.backend.to_numpy(f)) for f in x.factors]
     if x.weights is not None:
         factors[0] = factors[0] * np.asarray(x.backend.to_numpy(x.weights))
-    return consistency(np.asarray(found.backend.to_numpy(found.array)), balanced(factors))
+    # Both over the same power of two, which the diagnostic does not depend on: squares of entries may be out of range.
+    unit = 1.0 if found.unit is None else float(found.backend.to_numpy(found.unit))
+    wide = [f.astype(np.promote_types(f.dtype, np.float64)) * unit ** (-1 / len(factors)) for f in factors]
+    return consistency(np.asarray(found.backend.to_numpy(found.scaled()[0])), balanced(wide), factors[0].dtype)
 
 
-def consistency(tensor: HostArray, factors: list[HostArray]) -> float:
-    """The core consistency on the host, of factors with balanced components."""
+def consistency(tensor: HostArray, factors: list[HostArray], dtype: Any) -> float:
+    """The core consistency on the host, of factors with balanced components, whose rounding is that of ``dtype``."""
     core = tensor.astype(np.promote_types(tensor.dtype, np.float64))
     rank, right = int(factors[0].shape[1]), list[HostArray]()
     for mode, factor in enumerate(factors):
         u, s, vh = np.linalg.svd(factor.astype(np.promote_types(factor.dtype, np.float64)), full_matrices=False)
-        kept = s > max(factor.shape) * np.finfo(factor.dtype).eps * s[0]
+        kept = s > max(factor.shape) * np.finfo(dtype).eps * s[0]
         # The isometry on the right of the pseudoinverse changes no norm and is left out of the core.
         small = u[:, kept].conj().T / s[kept, None]
         core = np.moveaxis(np.tensordot(small, core, axes=(1, mode)), 0, mode)

@@ -7,9 +7,10 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tnrank._by_node import ByNode
+from tnrank._scale import nonzero
 from tnrank.linalg import check_rtol, default_rtol
 from tnrank.ranks._routes._measure import measure, measured_nodes
-from tnrank.ranks._spectrum import check_spectrum, guarded, scaled
+from tnrank.ranks._spectrum import check_spectrum, scaled
 
 if TYPE_CHECKING:
     from tnrank._typing import Array
@@ -45,18 +46,17 @@ def renyi_entropy_of(s: Array, order: float = 1.0, rtol: float | None = None) ->
     rtol = check_rtol(rtol)
     rtol = default_rtol((s.shape[-1],), backend.dtype_of(s)) if rtol is None else rtol
     t, _ = scaled(s, backend)
-    squares = xp.where(t > rtol, t, xp.zeros_like(t)) ** 2
+    squares = xp.where(t <= rtol, xp.zeros_like(t), t) ** 2
     total = xp.sum(squares, axis=-1, keepdims=True)
-    p = squares / guarded(total, total > 0, 1.0, backend)
-    counted = p > 0
-    safe = guarded(p, counted, 1.0, backend)
+    p = squares / nonzero(total, backend)
+    safe = nonzero(p, backend)
     if order == math.inf:
         found = -xp.log(safe[..., 0])
     elif order == 1:
         found = -xp.sum(p * xp.log(safe), axis=-1)
     elif order == 0:
-        count = xp.sum(xp.astype(counted, s.dtype), axis=-1)
-        found = xp.log(guarded(count, count > 0, 1.0, backend))
+        count = backend.stop_gradient(xp.sum(p / safe, axis=-1))
+        found = xp.log(nonzero(count, backend))
     else:
         # sum p^a = 1 + sum p (p^(a-1) - 1): near order 1 the difference from 1 is what is left.
         powers = xp.expm1((order - 1) * xp.log(safe))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tnrank._backend import backend_of, plain_array
+from tnrank._scale import moderate, not_finite, on_host
 from tnrank.dimension_tree import DimensionTree
 
 if TYPE_CHECKING:
@@ -30,10 +33,35 @@ class Dense(NamedTuple):
     """What was given, in words."""
     tree: DimensionTree | None
     """The factorization's own dimension tree."""
+    unit: Array | None = None
+    """A power of two, for each matrix of a stack ``(.., 1, 1)``, to divide by; ``None`` is 1. NaN in place of entries
+    that are not finite, which only a traced call can have."""
+    moderate: Array | None = None
+    """``array / unit``, whose squares are numbers; ``None`` where that is ``array``."""
+    valid: Array | None = None
+    """1 or NaN to multiply results by; ``None`` is 1."""
+
+    def scaled(self) -> tuple[Array, Array | None]:
+        """The array over its unit, and what to multiply results by."""
+        return self.array if self.moderate is None else self.moderate, self.valid
+
+    def tolerance(self, rtol: float) -> Any:
+        """What ``rtol`` is for entries rounded as these are, a number or one a matrix ``(.., 1)``.
+
+        The smallest numbers are rounded to whole multiples of the least, below ``smallest_normal`` to more than eps.
+        """
+        host = None if self.unit is None else on_host(self.unit, self.backend)
+        if host is None:
+            return rtol
+        coarser = np.finfo(host.dtype).smallest_normal / host
+        if not (coarser > 1).any():
+            return rtol
+        found = np.where(coarser > 1, np.minimum(rtol * np.maximum(coarser, 1.0), max(0.5, rtol)), rtol)
+        return self.backend.asarray(found[..., 0].astype(host.dtype)) if found.ndim else float(found)
 
 
-def read(x: Any) -> Dense:
-    """An array, or a factorization made dense, with its entries checked.
+def _read(x: Any) -> Dense:
+    """An array, or a factorization made dense.
 
     Raises:
         TypeError: if it is neither, or has no numbers in it.
@@ -55,22 +83,21 @@ def read(x: Any) -> Dense:
             f"got an array of dtype {dtype}, needed numbers ({numbers}, or integers): convert it, for "
             "example x.astype('float64')"
         )
-    _check_finite(x, backend)
     return Dense(x, backend, dtype, given, tree if isinstance(tree, DimensionTree) else None)
 
 
 def read_tensor(x: Any) -> Dense:
     """A tensor of order at least 2 without empty modes."""
-    found = read(x)
+    found = _read(x)
     shape = tuple(found.array.shape)
     _check_order(shape)
     check_sides(shape, found.given)
-    return found
+    return _moderate(found, None)
 
 
 def read_matrix(x: Any) -> Dense:
     """A matrix or a stack of matrices ``(.., m, n)`` without empty sides."""
-    found = read(x)
+    found = _read(x)
     shape = tuple(found.array.shape)
     if len(shape) < 2:
         raise ValueError(f"got an array of shape {shape}, needed a matrix (m, n) or a stack of matrices (.., m, n)")
@@ -82,7 +109,7 @@ def read_matrix(x: Any) -> Dense:
     for axis in (-2, -1):
         if shape[axis] == 0:
             raise ValueError(f"a matrix of shape {shape[-2:]} is empty: axis {len(shape) + axis} has size 0")
-    return found
+    return found if 0 in shape else _moderate(found, (-2, -1))
 
 
 def read_tree(tree: Any, shape: Shape, own: DimensionTree | None = None) -> DimensionTree:
@@ -181,17 +208,25 @@ def check_sides(shape: Shape, given: str) -> None:
             )
 
 
-def _check_finite(x: Array, backend: Backend, where: str = "") -> None:
-    finite = backend.xp.isfinite(x)
-    try:
-        good = bool(backend.xp.all(finite))
-    except (TypeError, RuntimeError):
-        return  # a framework traces the call: there are no values yet
-    if good:
-        return
-    wrong = ~backend.to_numpy(finite)
-    first = tuple(int(k[0]) for k in wrong.nonzero())
-    raise ValueError(
-        f"{int(wrong.sum())} of {wrong.size} entries {where}are NaN or infinite, the first at index {first}: "
-        "ranks need every entry; fill in missing ones first, for example by tnrank.complete"
-    )
+_FIX = "ranks need every entry; fill in missing ones first, for example by tnrank.complete"
+
+
+def _moderate(found: Dense, axes: tuple[int, ...] | None) -> Dense:
+    """With what the tensor, or each matrix of a stack, is divided by where that is needed.
+
+    Raises:
+        ValueError: if an entry is not finite.
+    """
+    array, unit, valid = moderate(found.array, found.backend, axes)
+    if unit is None:
+        return found
+    host = on_host(unit, found.backend)
+    if host is not None and np.isnan(host).any():
+        raise not_finite(found.array, found.backend, "", _FIX)
+    return found._replace(unit=unit, moderate=array, valid=valid)
+
+
+def _check_finite(x: Array, backend: Backend, where: str) -> None:
+    good = on_host(backend.xp.all(backend.xp.isfinite(x)), backend)
+    if good is not None and not good:
+        raise not_finite(x, backend, where, _FIX)

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tnrank import linalg
-from tnrank.linalg import check_rtol, choose_method, default_rtol, eps_of
-from tnrank.ranks._input import read_matrix
+import numpy as np
+
+from tnrank._scale import on_host
+from tnrank.linalg import check_rtol, choose_method, default_rtol, eps_of, scaled_singular_values
+from tnrank.ranks._input import Dense, read_matrix
 from tnrank.ranks._numbers import (
     check_atol,
+    count_above,
     effective_rank_of,
-    numerical_rank_of,
     participation_ratio_of,
     spectral_entropy_of,
     stable_rank_of,
 )
-from tnrank.ranks._spectrum import concrete
+from tnrank.ranks._spectrum import check_spectrum
 
 if TYPE_CHECKING:
+    from tnrank._backend import Backend
     from tnrank._typing import Array
 
 
@@ -36,7 +39,7 @@ def singular_values(M: Any, method: str = "auto", rtol: float | None = None) -> 
         rtol: the accuracy needed, relative to the largest value; ``"auto"`` chooses by it.
 
     Returns:
-        Real array of shape ``(.., min(m, n))``.
+        Real array of shape ``(.., min(m, n))``; infinite values are beyond the range of floating-point numbers.
 
     Raises:
         ValueError: if an entry is NaN or infinite, a side is empty, or ``rtol`` is below the floor of the
@@ -53,7 +56,8 @@ def singular_values(M: Any, method: str = "auto", rtol: float | None = None) -> 
     """
     found = read_matrix(M)
     choose_method(method, rtol, found.dtype)
-    return linalg.singular_values(found.array, method, rtol)
+    s, unit = _values(found, method, rtol)
+    return s if unit is None else s * unit[..., 0]
 
 
 def matrix_rank(M: Any, rtol: float | None = None, atol: float | None = None) -> Array:
@@ -65,7 +69,8 @@ def matrix_rank(M: Any, rtol: float | None = None, atol: float | None = None) ->
         atol: absolute tolerance.
 
     Returns:
-        Integers of shape ``(..,)``; the zero matrix has rank 0.
+        Integers of shape ``(..,)``; the zero matrix has rank 0. Where a framework traces the call, so that nothing can
+        raise, a matrix with NaN or infinite entries has rank -1.
 
     Raises:
         ValueError: if the tolerance is below the accuracy of the values (eps of the largest), ``rtol`` is
@@ -82,18 +87,33 @@ def matrix_rank(M: Any, rtol: float | None = None, atol: float | None = None) ->
     found = read_matrix(M)
     rtol, atol = check_rtol(rtol), check_atol(atol)
     if rtol is None and atol is None:
-        rtol = default_rtol(found.array.shape[-2:], found.dtype)
+        rtol = found.tolerance(default_rtol(found.array.shape[-2:], found.dtype))
     elif atol is None:
         choose_method("qr", rtol, found.dtype)
-    s = linalg.singular_values(found.array, "qr")
-    if atol is not None and (values := concrete(s, found.backend)) is not None and values.size:
-        top, eps = float(values[..., 0].max()), eps_of(found.dtype)
-        if max(atol, (rtol or 0.0) * top) < eps * top:
-            raise ValueError(
-                f"atol {atol:.3g} is below the accuracy of the singular values, {eps * top:.3g} (eps of "
-                f"{found.dtype} times the largest value {top:.3g}): raise atol, or give rtol"
-            )
-    return numerical_rank_of(s, rtol, atol)
+    s, unit = _values(found)
+    s, backend = check_spectrum(s)
+    least: Any = atol
+    if atol is not None:
+        least = atol if unit is None else atol / unit[..., 0]
+        _check_accuracy(s, least, rtol or 0.0, atol, found, backend)
+    return count_above(s, 0.0 if rtol is None else rtol, least, backend)
+
+
+def _check_accuracy(s: Array, least: Any, rtol: float, atol: float, found: Dense, backend: Backend) -> None:
+    """Refuse an ``atol``, which is ``least`` in the units of the values, below their rounding errors."""
+    values, eps = on_host(s, backend), eps_of(found.dtype)
+    if values is None or not values.size or rtol >= eps:
+        return
+    host = np.asarray(least if found.unit is None else backend.to_numpy(least), np.float64)
+    tops = values[..., :1].astype(np.float64)
+    if (host < eps * tops).any():
+        units = 1.0 if found.unit is None else np.asarray(backend.to_numpy(found.unit)[..., 0], np.float64)
+        with np.errstate(over="ignore"):
+            top = float((tops * units).max())
+        raise ValueError(
+            f"atol {atol:.3g} is below the accuracy of the singular values, {eps * top:.3g} (eps of "
+            f"{found.dtype} times the largest value {top:.3g}): raise atol, or give rtol"
+        )
 
 
 def effective_rank(M: Any) -> Array:
@@ -116,7 +136,7 @@ def effective_rank(M: Any) -> Array:
         >>> round(float(effective_rank(np.eye(3))), 12)
         3.0
     """
-    return effective_rank_of(spectrum(M))
+    return effective_rank_of(spectrum(M)[0])
 
 
 def stable_rank(M: Any) -> Array:
@@ -139,7 +159,7 @@ def stable_rank(M: Any) -> Array:
         >>> float(stable_rank(np.diag([2.0, 1.0])))
         1.25
     """
-    return stable_rank_of(spectrum(M))
+    return stable_rank_of(spectrum(M)[0])
 
 
 def spectral_entropy(M: Any) -> Array:
@@ -162,7 +182,7 @@ def spectral_entropy(M: Any) -> Array:
         >>> round(float(spectral_entropy(np.eye(4)) / np.log(4)), 12)
         1.0
     """
-    return spectral_entropy_of(spectrum(M))
+    return spectral_entropy_of(spectrum(M)[0])
 
 
 def participation_ratio(M: Any) -> Array:
@@ -185,9 +205,17 @@ def participation_ratio(M: Any) -> Array:
         >>> round(float(participation_ratio(np.eye(3))), 12)
         3.0
     """
-    return participation_ratio_of(spectrum(M))
+    return participation_ratio_of(spectrum(M)[0])
 
 
-def spectrum(M: Any) -> Array:
-    """Singular values of what a function on matrices accepts, to eps of the largest."""
-    return linalg.singular_values(read_matrix(M).array)
+def spectrum(M: Any) -> tuple[Array, Array | None]:
+    """Singular values of what a function on matrices accepts, to eps of the largest, over a unit; and the unit of each
+    matrix ``(..,)``, a power of two, or ``None`` for 1."""
+    s, unit = _values(read_matrix(M))
+    return s, None if unit is None else unit[..., 0, 0]
+
+
+def _values(found: Dense, method: str = "qr", rtol: float | None = None) -> tuple[Array, Array | None]:
+    matrix, valid = found.scaled()
+    s = scaled_singular_values(matrix, method, rtol)
+    return s if valid is None else s * valid[..., 0], found.unit

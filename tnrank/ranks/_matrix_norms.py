@@ -2,10 +2,14 @@
 
 Gradients are those of :mod:`tnrank.ranks._matrix`: ``U diag(df/ds) V^H`` with derivative 0 at zero singular values. For
 convex norms this is a subgradient.
+
+Entries may have any size. A norm is infinite where it leaves the range of floating-point numbers itself; of a matrix
+with NaN or infinite entries it is NaN where a framework traces the call, and an error elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tnrank.ranks._matrix import spectrum
@@ -42,7 +46,7 @@ def schatten_norm(M: Any, p: float) -> Array:
         >>> float(schatten_norm(np.diag([3.0, 4.0]), 2))
         5.0
     """
-    return schatten_norm_of(spectrum(M), p)
+    return _measured(M, lambda s: schatten_norm_of(s, p))
 
 
 def nuclear_norm(M: Any) -> Array:
@@ -66,7 +70,7 @@ def nuclear_norm(M: Any) -> Array:
         >>> float(nuclear_norm(np.diag([3.0, -4.0])))
         7.0
     """
-    return nuclear_norm_of(spectrum(M))
+    return _measured(M, nuclear_norm_of)
 
 
 def ky_fan_norm(M: Any, k: int) -> Array:
@@ -90,7 +94,7 @@ def ky_fan_norm(M: Any, k: int) -> Array:
         >>> float(ky_fan_norm(np.diag([1.0, 3.0, 4.0]), 2))
         7.0
     """
-    return ky_fan_norm_of(spectrum(M), k)
+    return _measured(M, lambda s: ky_fan_norm_of(s, k))
 
 
 def condition_number(M: Any) -> Array:
@@ -114,7 +118,7 @@ def condition_number(M: Any) -> Array:
         >>> float(condition_number(np.diag([2.0, 4.0])))
         2.0
     """
-    return condition_number_of(spectrum(M))
+    return condition_number_of(spectrum(M)[0])
 
 
 def distance_to_rank(M: Any, r: int) -> Array:
@@ -138,4 +142,10 @@ def distance_to_rank(M: Any, r: int) -> Array:
         >>> float(distance_to_rank(np.diag([9.0, 4.0, 3.0]), 1))
         5.0
     """
-    return distance_to_rank_of(spectrum(M), r)
+    return _measured(M, lambda s: distance_to_rank_of(s, r))
+
+
+def _measured(M: Any, norm: Callable[[Array], Array]) -> Array:
+    """A norm of the singular values: infinite where it leaves the range of floating-point numbers itself."""
+    s, unit = spectrum(M)
+    return norm(s) if unit is None else norm(s) * unit

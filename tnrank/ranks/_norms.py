@@ -3,6 +3,9 @@
 Gradients are finite. At a zero value the derivative is that from the right in the sums (nuclear and Ky Fan norms), and
 0 where the slope is infinite (Schatten quasi-norms, the condition number). Equal largest values share the derivative of
 their maximum.
+
+A spectrum with a NaN, infinite or negative value is an error, and NaN where a framework traces the call. A norm is
+infinite where it leaves the range of floating-point numbers itself.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING
 
-from tnrank.ranks._spectrum import check_spectrum, guarded, scaled
+from tnrank._scale import nonzero
+from tnrank.ranks._spectrum import check_spectrum, scaled, unless_zero
 
 if TYPE_CHECKING:
     from tnrank._typing import Array
@@ -42,10 +46,9 @@ def schatten_norm_of(s: Array, p: float) -> Array:
     if p == math.inf:
         return xp.max(s, axis=-1)
     t, scale = scaled(s, backend)
-    powers = guarded(guarded(t, t > 0, 1.0, backend) ** float(p), t > 0, 0.0, backend)
+    powers = unless_zero(nonzero(t, backend) ** float(p), t, 0.0, backend)
     total = xp.sum(powers, axis=-1)
-    root = guarded(total, total > 0, 1.0, backend) ** (1.0 / float(p))
-    return guarded(root * scale, total > 0, 0.0, backend)
+    return unless_zero(nonzero(total, backend) ** (1.0 / float(p)) * scale, total, 0.0, backend)
 
 
 def nuclear_norm_of(s: Array) -> Array:
@@ -100,7 +103,7 @@ def condition_number_of(s: Array) -> Array:
     """
     s, backend = check_spectrum(s)
     low = s[..., -1]
-    return guarded(s[..., 0] / guarded(low, low > 0, 1.0, backend), low > 0, math.inf, backend)
+    return unless_zero(s[..., 0] / nonzero(low, backend), low, math.inf, backend)
 
 
 def distance_to_rank_of(s: Array, r: int) -> Array:
@@ -119,11 +122,11 @@ def distance_to_rank_of(s: Array, r: int) -> Array:
         >>> float(distance_to_rank_of(np.array([9.0, 4.0, 3.0]), 1))
         5.0
     """
-    s, backend = check_spectrum(s)
+    s, _ = check_spectrum(s)
     if _integer(r, "r") < 0:
         raise ValueError(f"a rank is at least 0, got r = {r}")
     if r >= s.shape[-1]:
-        return backend.xp.sum(s[..., s.shape[-1] :], axis=-1)  # zero, and a function of s for autograd
+        return 0 * s[..., 0]  # a function of s for autograd, and NaN for NaN
     return schatten_norm_of(s[..., int(r) :], 2)
 
 

@@ -2,18 +2,23 @@
 
 Leading axes are batches. The zero spectrum has rank 0 in every sense. Gradients are finite: a zero value has
 derivative 0 where the slope is infinite (entropy and effective rank).
+
+A spectrum with a NaN, infinite or negative value is an error; where a framework traces the call, so that nothing can
+raise, its numbers are NaN and its numerical rank is -1.
 """
 
 from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tnrank._scale import nonzero, on_host
 from tnrank.linalg import check_rtol, default_rtol
-from tnrank.ranks._spectrum import check_spectrum, guarded, scaled
+from tnrank.ranks._spectrum import check_spectrum, scaled, unless_zero
 
 if TYPE_CHECKING:
+    from tnrank._backend import Backend
     from tnrank._typing import Array
 
 
@@ -26,7 +31,8 @@ def numerical_rank_of(s: Array, rtol: float | None = None, atol: float | None = 
         atol: absolute.
 
     Returns:
-        Integers of shape ``(..,)``.
+        Integers of shape ``(..,)``. Where a framework traces the call, so that nothing can raise, a spectrum with NaN,
+        infinite or negative values has rank -1.
 
     Raises:
         ValueError: if ``rtol`` is outside [0, 1) or ``atol`` is negative.
@@ -43,10 +49,19 @@ def numerical_rank_of(s: Array, rtol: float | None = None, atol: float | None = 
     rtol, atol = check_rtol(rtol), check_atol(atol)
     if rtol is None:
         rtol = default_rtol((s.shape[-1],), backend.dtype_of(s)) if atol is None else 0.0
-    threshold = rtol * s[..., :1]
-    if atol is not None:
-        threshold = backend.xp.where(threshold > atol, threshold, backend.xp.full_like(threshold, atol))
-    return backend.xp.sum(s > threshold, axis=-1)
+    return count_above(s, rtol, atol, backend)
+
+
+def count_above(s: Array, rtol: Any, atol: Any, backend: Backend) -> Array:
+    """How many values exceed ``max(rtol * s[0], atol)``; -1 for a spectrum of NaN. Each is a number or an array of
+    one a spectrum ``(.., 1)``, and ``atol`` may be ``None``."""
+    xp = backend.xp
+    # The smallest numbers times rtol are zero: values are compared with the largest as a ratio.
+    above = scaled(s, backend)[0] > rtol
+    found = xp.sum(above if atol is None else above & (s > atol), axis=-1)
+    if on_host(found, backend) is not None:
+        return found  # a spectrum of NaN was refused
+    return xp.where(xp.isnan(s[..., 0]), xp.full_like(found, -1), found)
 
 
 def check_atol(atol: float | None) -> float | None:
@@ -77,9 +92,9 @@ def spectral_entropy_of(s: Array) -> Array:
     xp = backend.xp
     t, _ = scaled(s, backend)
     total = xp.sum(t, axis=-1, keepdims=True)
-    p = t / guarded(total, total > 0, 1.0, backend)
+    p = t / nonzero(total, backend)
     # A logarithm of 1 in place of that of 0, and the sign kept off the zero.
-    return abs(xp.sum(p * xp.log(guarded(p, p > 0, 1.0, backend)), axis=-1))
+    return abs(xp.sum(p * xp.log(nonzero(p, backend)), axis=-1))
 
 
 def effective_rank_of(s: Array) -> Array:
@@ -96,7 +111,7 @@ def effective_rank_of(s: Array) -> Array:
         1.0
     """
     s, backend = check_spectrum(s)
-    return guarded(backend.xp.exp(spectral_entropy_of(s)), s[..., 0] > 0, 0.0, backend)
+    return unless_zero(backend.xp.exp(spectral_entropy_of(s)), s[..., 0], 0.0, backend)
 
 
 def stable_rank_of(s: Array) -> Array:
@@ -115,7 +130,7 @@ def stable_rank_of(s: Array) -> Array:
     s, backend = check_spectrum(s)
     t, _ = scaled(s, backend)
     top = t[..., 0] ** 2
-    return backend.xp.sum(t**2, axis=-1) / guarded(top, top > 0, 1.0, backend)
+    return backend.xp.sum(t**2, axis=-1) / nonzero(top, backend)
 
 
 def participation_ratio_of(s: Array) -> Array:
@@ -134,4 +149,4 @@ def participation_ratio_of(s: Array) -> Array:
     s, backend = check_spectrum(s)
     t, _ = scaled(s, backend)
     fourth = backend.xp.sum(t**4, axis=-1)
-    return backend.xp.sum(t**2, axis=-1) ** 2 / guarded(fourth, fourth > 0, 1.0, backend)
+    return backend.xp.sum(t**2, axis=-1) ** 2 / nonzero(fourth, backend)

@@ -141,7 +141,7 @@ def rank_scan(
         raise ValueError(f"max_rank is a number of components, at least 1, got {max_rank}")
     options = read_options(starts, steps, tol, seed, progress)
     found = read_tensor(tensor)
-    host: HostArray = np.asarray(found.backend.to_numpy(found.array))
+    host: HostArray = np.asarray(found.backend.to_numpy(found.scaled()[0]))
     target = Target(host.astype(np.promote_types(host.dtype, np.float64)), None, 1, "complex", eps_of(found.dtype))
     bound, _ = matricization_bounds(target, seed)
     scanned, fits = list[ScannedRank](), list[CPFactorization]()

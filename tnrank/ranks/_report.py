@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._backend import get_backend
 from tnrank._by_node import ByNode
+from tnrank._scale import norm
 from tnrank.linalg import check_rtol, matricization_sides
 from tnrank.ranks import _table
 from tnrank.ranks._entropy import capped, renyi_entropy_of
@@ -220,10 +222,14 @@ def rank_report(
 
 
 def _host(found: Measurement, modes: tuple[int, ...], relative: bool) -> np.ndarray[Any, Any]:
-    s = np.asarray(found.backend.to_numpy(found.values(modes)))
     if found.log_unit is None:
-        return s
-    s = s.astype(np.float64)  # a norm beyond single precision is not beyond double
+        if relative:
+            return np.asarray(found.backend.to_numpy(found.relative(modes)))
+        s = np.asarray(found.backend.to_numpy(found.values(modes)))
+        unit = found.found.unit
+        # Values beyond single precision are not beyond double.
+        return s if unit is None else s.astype(np.float64) * float(found.backend.to_numpy(unit))
+    s = np.asarray(found.backend.to_numpy(found.values(modes))).astype(np.float64)
     return s if relative or not math.isfinite(found.log_norm) else s * math.exp(found.log_norm)
 
 
@@ -246,11 +252,12 @@ def _components(x: Any, found: Measurement) -> dict[Node, int]:
 
 def _log_component_norms(x: Any) -> dict[Node, np.ndarray[Any, Any]]:
     """Logarithms of the norms of the local components: products of many norms leave the range."""
+    host = get_backend("numpy")
     hosts = {node: np.asarray(x.backend.to_numpy(a)) for node, a in x.matrices.items()}
     wide = {node: a.astype(np.promote_types(a.dtype, np.float64)) for node, a in hosts.items()}
     found = {}
     for node in x.tree.interior:
-        norms = [np.linalg.norm(wide[node], axis=1), *(np.linalg.norm(wide[c], axis=0) for c in x.tree.children(node))]
+        norms = [norm(wide[node], host, 1), *(norm(wide[c], host, 0) for c in x.tree.children(node))]
         with np.errstate(divide="ignore"):
             found[node] = np.log(norms).sum(axis=0)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import backend_of
+from tnrank._scale import nonzero, on_host
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,8 @@ _REAL = ("float64", "float32", "float16", "bfloat16")
 
 def check_spectrum(s: Array) -> tuple[Array, Backend]:
     """A spectrum as a real floating-point array of shape ``(.., n)``, and its backend.
+
+    While a framework traces the call nothing can raise: a spectrum with a wrong value is NaN throughout.
 
     Raises:
         TypeError: if it is not an array of real numbers.
@@ -32,18 +35,13 @@ def check_spectrum(s: Array) -> tuple[Array, Backend]:
     shape = tuple(s.shape)
     if not shape or shape[-1] == 0:
         raise ValueError(f"a spectrum has shape (.., n) with n of at least 1, got shape {shape}")
-    values = concrete(s, backend)
+    values = on_host(s, backend)
     if values is not None:
         _check_values(values)
-    return s, backend
-
-
-def concrete(x: Array, backend: Backend) -> np.ndarray[Any, Any] | None:
-    """The values on the host; ``None`` while a framework traces the call and there are none yet."""
-    try:
-        return backend.to_numpy(x)
-    except (TypeError, RuntimeError):
-        return None
+        return s, backend
+    xp = backend.xp
+    good = xp.all((s >= 0) & xp.isfinite(s), axis=-1, keepdims=True)
+    return s * xp.where(good, xp.ones_like(s[..., :1]), xp.nan), backend
 
 
 def _check_values(values: np.ndarray[Any, Any]) -> None:
@@ -66,12 +64,10 @@ def _check_values(values: np.ndarray[Any, Any]) -> None:
 
 def scaled(s: Array, backend: Backend) -> tuple[Array, Array]:
     """``s / s[.., :1]`` (zero spectra as they are) and the largest values, constants of differentiation."""
-    xp = backend.xp
     scale = backend.stop_gradient(s[..., :1])
-    safe = xp.where(scale > 0, scale, xp.ones_like(scale))
-    return s / safe, scale[..., 0]
+    return s / nonzero(scale, backend), scale[..., 0]
 
 
-def guarded(value: Array, where: Array, other: float, backend: Backend) -> Array:
-    """``value`` where the condition holds, ``other`` elsewhere."""
-    return backend.xp.where(where, value, backend.xp.full_like(value, other))
+def unless_zero(value: Array, measure: Array, other: float, backend: Backend) -> Array:
+    """``other`` where ``measure`` is zero, ``value`` elsewhere: also where it is NaN."""
+    return backend.xp.where(measure == 0, backend.xp.full_like(value, other), value)

@@ -161,7 +161,8 @@ def hierarchical_rank(
         x: array of order N >= 2, a factorization or a sum of factorizations. Formats are measured as they are, on any
             tree, unless the dense tensor is cheaper.
         tree: dimension tree of order N; ``None`` is the factorization's own, or the balanced one.
-        rtol: relative to the largest singular value at each node. ``None`` is max(sides) * eps. A format is measured
+        rtol: relative to the largest singular value at each node. ``None`` is max(sides) * eps, or the rounding of
+            the entries where that is coarser, as it is of subnormal numbers. A format is measured
             without those sides: ``None`` is then eps * (number of nodes + larger side of the node's array), times the
             summed norms of the terms over the norm of their sum where terms cancel. With ``method="gram"``, ``None``
             is at least 10 * sqrt(eps), below which its values are rounding; times the same where the Gram matrices

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank._backend import backend_of, get_backend
+from tnrank._scale import is_safe, not_finite, over, peak, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import measurable, rounding_of
 from tnrank.factorizations._cp_fit._als import HostArray, component_norms
@@ -41,29 +42,29 @@ def from_dense(
             "wider dtype"
         )
     given = None if init is None else _read_init(init, shape, rank)
-    size = _norm(host)
+    host, size, exponent = _moderate(host)
     if size == 0:
         return _back(tensor, dtype, [np.zeros((d, rank or 1), host.dtype) for d in shape])
     if rtol is None:
         core, bases, _ = compress(host / size, _unnoticed(dtype))
-        best = fit_rank(core, rank or 1, options, _project(bases, given, size))
+        best = fit_rank(core, rank or 1, options, _project(bases, given, size, exponent))
     else:
         goal = rtol - _CAST * eps_of(dtype)  # the factors are rounded on the way back
         core, bases, dropped = compress(host / size, max(_SHARE * goal, 0.5 * floor))
         allowed = np.sqrt(max(goal**2 - dropped**2, 0.0))
         most = prod(shape) // max(shape) if max_rank is None else max_rank
-        best, met = fit_tolerance(core, float(allowed), most, options, _project(bases, given, size))
+        best, met = fit_tolerance(core, float(allowed), most, options, _project(bases, given, size, exponent))
         if not met:
             raise ValueError(_missed(best, rtol, most))
     if best.diverging:
         warnings.warn(_diverging(best), RuntimeWarning, stacklevel=3)
-    return _back(tensor, dtype, _sorted(expand(bases, best.factors), size))
+    return _back(tensor, dtype, _sorted(expand(bases, best.factors), size, exponent))
 
 
 def scan_dense(tensor: Array, max_rank: int, options: Options) -> Iterator[tuple[Fit, float, list[Array]]]:
     """For 1 to ``max_rank`` components the best fit found, the error that none gets below, and its factors."""
     host, dtype = read(tensor)
-    size = _norm(host)
+    host, size, exponent = _moderate(host)
     if size == 0:
         for rank in range(1, max_rank + 1):
             zeros = [np.zeros((d, rank), host.dtype) for d in host.shape]
@@ -74,7 +75,7 @@ def scan_dense(tensor: Array, max_rank: int, options: Options) -> Iterator[tuple
     for rank in range(1, max_rank + 1):
         best.append(fit_rank(core, rank, options, best[-1].factors if best else None))
         floor = float(floors[rank]) if rank < len(floors) else 0.0
-        yield best[-1], floor, _back(tensor, dtype, _sorted(expand(bases, best[-1].factors), size))
+        yield best[-1], floor, _back(tensor, dtype, _sorted(expand(bases, best[-1].factors), size, exponent))
 
 
 def _unnoticed(dtype: str) -> float:
@@ -99,7 +100,8 @@ def read(tensor: Array) -> tuple[HostArray, str]:
     raw = np.asarray(backend.to_numpy(tensor))
     host = raw.astype(np.complex128 if raw.dtype.kind == "c" else np.float64)
     if not np.all(np.isfinite(host)):
-        raise ValueError("the tensor has NaN or infinite entries: fill them in first, for example with tnrank.complete")
+        numpy = get_backend("numpy")
+        raise not_finite(raw, numpy, "of the tensor ", "fill them in first, for example with tnrank.complete")
     return host, dtype
 
 
@@ -114,9 +116,15 @@ def read_options(starts: int, steps: int, tol: float, seed: int, progress: bool 
     return Options(int(starts), int(steps), float(tol), int(seed), shown)
 
 
-def _norm(host: HostArray) -> float:
-    largest = float(np.max(np.abs(host)))  # squares of the entries may be out of range
-    return largest * float(np.linalg.norm(host / largest)) if largest else 0.0
+def _moderate(host: HostArray) -> tuple[HostArray, float, int]:
+    """The tensor over a power of two, since squares of its entries may be out of range; its norm, and the exponent."""
+    numpy = get_backend("numpy")
+    largest = peak(host, numpy)
+    if is_safe(largest, numpy):
+        return host, float(np.linalg.norm(host)), 0
+    unit = unit_of(largest, numpy)
+    host = over(host, unit, numpy)
+    return host, float(np.linalg.norm(host)), round(float(np.log2(unit)))
 
 
 def _check_choice(rank: int | None, rtol: float | None, max_rank: int | None) -> None:
@@ -145,18 +153,21 @@ def _read_init(init: Sequence[Array], shape: tuple[int, ...], rank: int | None) 
     return factors
 
 
-def _project(bases: Sequence[HostArray], given: list[HostArray] | None, size: float) -> list[HostArray] | None:
+def _project(
+    bases: Sequence[HostArray], given: list[HostArray] | None, size: float, exponent: int
+) -> list[HostArray] | None:
     if given is None:
         return None
-    scale = size ** (-1 / len(given))
+    scale = size ** (-1 / len(given)) * 2.0 ** (-exponent / len(given))
     real = not any(np.iscomplexobj(u) for u in bases)
     return [u.conj().T @ ((f.real if real else f) * scale) for u, f in zip(bases, given, strict=True)]
 
 
-def _sorted(factors: list[HostArray], size: float) -> list[HostArray]:
+def _sorted(factors: list[HostArray], size: float, exponent: int) -> list[HostArray]:
     """The largest component first, the norm of the tensor shared out."""
     order = np.argsort(-component_norms(factors), kind="stable")
-    return [f[:, order] * size ** (1 / len(factors)) for f in factors]
+    share = size ** (1 / len(factors)) * 2.0 ** (exponent / len(factors))
+    return [f[:, order] * share for f in factors]
 
 
 def _back(tensor: Array, dtype: str, factors: list[HostArray]) -> list[Any]:

@@ -6,6 +6,7 @@ from tnrank.factorizations._hsvd._frames import distinct_nodes as distinct_nodes
 from tnrank.factorizations._hsvd._frames import dominant as dominant
 from tnrank.factorizations._hsvd._frames import edges as edges
 from tnrank.factorizations._hsvd._frames import kept_count as kept_count
+from tnrank.factorizations._hsvd._frames import norm as norm
 from tnrank.factorizations._hsvd._frames import orthogonalize as orthogonalize
 from tnrank.factorizations._hsvd._frames import project as project
 from tnrank.factorizations._hsvd._frames import relative_spectra as relative_spectra

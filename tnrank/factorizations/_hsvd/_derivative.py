@@ -9,7 +9,9 @@ Source: Lewis 1995, *The convex analysis of unitarily invariant matrix functions
 
 from __future__ import annotations
 
-from tnrank._backend import backend_of
+from collections.abc import Sequence
+
+from tnrank._backend import Backend, backend_of
 from tnrank._typing import Array
 from tnrank.factorizations._hsvd._schedule import Schedule
 from tnrank.factorizations._hsvd._sweeps import Sweeps
@@ -25,22 +27,13 @@ def derivative(plan: Schedule, with_norm: bool, *arrays: Array) -> tuple[Array, 
     xp, stop = backend.xp, backend.stop_gradient
     fixed = Sweeps(plan, backend, [stop(a) for a in arrays])
     frames = fixed.orthogonalize()
-    # The least scale stands for zeros, whose derivatives would overflow.
-    scales = [xp.where(s > 2 * fixed.least, s, xp.ones_like(s)) for s in fixed.scales]
     bases: list[list[Array]] = []
     fixed.factors(list(frames), "qr", bases)
 
     # C = Q^H U for the frame U and its orthonormal Q; then D with X = U D Y^H, for Q^H X Y = C D.
-    moving = Sweeps(plan, backend, arrays)
-    for g, group in plan.upward:
-        stack = moving.load(group)
-        for axis, runs in enumerate(group.below):
-            stack = moving.along(stack, moving.gather(moving.up, runs), axis)
-        moving.up[g] = fixed.adjoint(fixed.columns(frames[g])) @ moving.columns(stack) / scales[g]
+    moving, scales = _risen(fixed, frames, arrays)
     norm = moving.up[0]
-    size = stop(norm)
-    zero = xp.abs(size) == 0
-    size = xp.where(zero, xp.ones_like(size), size)
+    size, share = _share(norm, backend)
     for g, group in plan.downward:
         stack = moving.load(group)
         scaled = moving.weighted(stack, moving.received(g) / scales[g]) if g else stack / scales[0] / size
@@ -57,15 +50,52 @@ def derivative(plan: Schedule, with_norm: bool, *arrays: Array) -> tuple[Array, 
     factors = fixed.by_form(fixed.received)
     parts = zip(factors, moving.by_form(moving.up.__getitem__), moving.by_form(moving.received), strict=True)
     # C D is the matricization over the norm as a constant.
-    share = xp.where(zero, xp.ones_like(norm), norm / size)
     for s, c, d in parts:
         u, values, vh = xp.linalg.svd(s, full_matrices=False)
         moved = _real(xp, xp.sum(xp.conj(u) * (c @ (d @ fixed.adjoint(vh))), axis=-2) / share[:, 0])
         noise = (len(plan.names) + max(s.shape[1:])) * eps_of(fixed.dtype) * values[:, :1]
-        found.append(xp.where(values > noise, moved, stop(values)))
+        measured = xp.where(values > noise, moved, stop(values))
+        found.append(measured if fixed.valid is None else measured * fixed.valid)
     if not with_norm:
         return tuple(found)
     return (*found, fixed.log_norm() + xp.log(_real(xp, share))[0, 0, 0])
+
+
+def norm_derivative(plan: Schedule, log: bool, *arrays: Array) -> tuple[Array]:
+    """The values of ``measure_norm`` in a form that can be differentiated, once: ``d||X|| = Re<X, dX> / ||X||``.
+
+    The derivative at the zero tensor is 0, also that of the logarithm.
+    """
+    backend = backend_of(arrays[0])
+    fixed = Sweeps(plan, backend, [backend.stop_gradient(a) for a in arrays])
+    frames = fixed.orthogonalize()
+    moving, _ = _risen(fixed, frames, arrays)
+    share = _real(backend.xp, _share(moving.up[0], backend)[1])[0, 0, 0]
+    found = fixed.log_norm()
+    return (found + backend.xp.log(share) if log else backend.xp.exp(found) * share,)
+
+
+def _risen(fixed: Sweeps, frames: Sequence[Array], arrays: Sequence[Array]) -> tuple[Sweeps, list[Array]]:
+    """The arrays in fixed orthonormal frames, leaves to root, and the scale of each group; the root has one number."""
+    xp = fixed.xp
+    moving = Sweeps(fixed.plan, fixed.backend, arrays)
+    moving.units = fixed.units
+    # The least scale stands for zeros, whose derivatives would overflow.
+    scales = [xp.where(s <= 2 * fixed.least, xp.ones_like(s), s) for s in fixed.scales]
+    for g, group in fixed.plan.upward:
+        stack = moving.load(group)
+        for axis, runs in enumerate(group.below):
+            stack = moving.along(stack, moving.gather(moving.up, runs), axis)
+        moving.up[g] = fixed.adjoint(fixed.columns(frames[g])) @ moving.columns(stack) / scales[g]
+    return moving, scales
+
+
+def _share(norm: Array, backend: Backend) -> tuple[Array, Array]:
+    """The norm as a constant, 1 in place of 0, and the norm over it: 1, with the norm's relative derivative."""
+    xp, size = backend.xp, backend.stop_gradient(norm)
+    zero = xp.abs(size) == 0
+    size = xp.where(zero, xp.ones_like(size), size)
+    return size, xp.where(zero, xp.ones_like(norm), norm / size)
 
 
 def _real(xp: object, x: Array) -> Array:

@@ -14,11 +14,12 @@ from math import prod
 from typing import Any
 
 from tnrank._backend import Backend, backend_of
+from tnrank._scale import root
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations._hsvd._derivative import derivative
+from tnrank.factorizations._hsvd._derivative import derivative, norm_derivative
 from tnrank.factorizations._hsvd._schedule import STACK, Schedule, schedule
-from tnrank.factorizations._hsvd._sweeps import Sweeps, measure, triangle
+from tnrank.factorizations._hsvd._sweeps import Sweeps, measure, measure_norm, triangle
 
 Nodes = Mapping[Node, Array]
 _BLOCK = 2048
@@ -54,8 +55,16 @@ def orthogonalize(tree: DimensionTree, arrays: Nodes) -> tuple[dict[Node, Array]
     for group, stack in zip(sweeps.plan.groups, frames, strict=True):
         found.update(zip(group.places, stack, strict=True))
     made = {node: found[k] for k, node in enumerate(tree.nodes)}
-    root = made[tree.root]
+    root = made[tree.root] if sweeps.valid is None else made[tree.root] * sweeps.valid
     return {**made, tree.root: sweeps.backend.reshape(root, tuple(root.shape[:-1]))}, sweeps.log_norm()
+
+
+def norm(tree: DimensionTree, arrays: Nodes, log: bool = False) -> Array:
+    """The Frobenius norm, or its logarithm, of any frames; it can be differentiated once, with derivative 0 at 0."""
+    plan, values = _planned(tree, arrays)
+    fn, smooth = partial(measure_norm, plan, log), partial(norm_derivative, plan, log)
+    found: Sequence[Array] = backend_of(values[0]).differentiate_as(fn, smooth, values)
+    return found[0]
 
 
 def square_roots(tree: DimensionTree, arrays: Nodes, method: str) -> dict[Node, Array]:
@@ -70,8 +79,12 @@ def square_roots(tree: DimensionTree, arrays: Nodes, method: str) -> dict[Node, 
 
 
 def spectra(tree: DimensionTree, arrays: Nodes, method: str) -> dict[Node, Array]:
-    """Singular values at every node but the root, descending, of orthonormal frames."""
+    """Singular values at every node but the root, descending, of orthonormal frames; NaN for a root of NaN."""
+    backend, root = backend_of(arrays[tree.root]), arrays[tree.root]
+    good = backend.xp.all(backend.xp.isfinite(root))
+    arrays = {**arrays, tree.root: backend.xp.where(good, root, backend.xp.zeros_like(root))}
     sweeps = _sweeps(tree, arrays)
+    sweeps.valid = backend.xp.where(good, 1.0, backend.xp.nan)
     return sweeps.plan.by_node(sweeps.spectra([sweeps.load(group) for group in sweeps.plan.groups], method))
 
 
@@ -155,7 +168,7 @@ def dominant(backend: Backend, matrix: Array, method: str) -> tuple[Array, Array
     if method == "gram" and rows <= columns:
         values, vectors = xp.linalg.eigh(matrix @ adjoint(xp, matrix))
         values = xp.flip(values)
-        return xp.flip(vectors, axis=1), xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
+        return xp.flip(vectors, axis=1), root(values, backend)
     if columns > rows:
         matrix = adjoint(xp, _triangle_by_blocks(xp, adjoint(xp, matrix)))
     u, s, _ = xp.linalg.svd(matrix, full_matrices=False)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import Backend, backend_of
+from tnrank._scale import divided, on_host, peak, quiet, root, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._hsvd._schedule import Group, Run, Schedule
@@ -55,6 +56,11 @@ class Sweeps:
         self.down: dict[int, Array] = {}
         self.scales: Stacks = [None] * len(plan.groups)
         self.size: Any = None
+        self.sizes: Any = None
+        self.units: dict[int, Array] | None = None
+        """Powers of two by which stacks are divided, where entries are near the ends of the range of numbers."""
+        self.valid: Any = None
+        """1, or NaN if an entry is not finite; ``None`` is 1."""
         self._pools: dict[int, Array] = {}
 
     # stacks
@@ -120,10 +126,21 @@ class Sweeps:
             arrays = [self.values[k] for k in pool.places]
             found = arrays[0] if len(arrays) == 1 else self.xp.concat(arrays)
             found = self.backend.reshape(found, (len(arrays), *pool.shape))
+            found = found if self.units is None else self._moderate(group.pool, found)
             if self.plan.kept:
                 self._pools[group.pool] = found
         count = len(group.places)
         return found if len(pool.places) == count else found[group.offset : group.offset + count]
+
+    def _moderate(self, number: int, stack: Array) -> Array:
+        assert self.units is not None
+        if number not in self.units:
+            axes = tuple(range(1, stack.ndim))
+            self.units[number] = unit_of(peak(stack, self.backend, axes, keepdims=True), self.backend)
+        made, valid = divided(stack, self.units[number], self.backend)
+        valid = self.xp.prod(valid)
+        self.valid = valid if self.valid is None else self.valid * valid
+        return made
 
     def gather(self, results: Any, runs: tuple[Run, ...]) -> Array:
         """Rows of earlier results as one stack."""
@@ -149,7 +166,27 @@ class Sweeps:
     # orthonormal frames
 
     def orthogonalize(self) -> Stacks:
-        """Orthonormal frames, leaves to root; the root has norm 1, or 0 for the zero tensor."""
+        """Orthonormal frames, leaves to root; the root has norm 1, or 0 for the zero tensor.
+
+        Entries near the ends of the range are scaled, in a second run where values show that it is needed, and at once
+        while a framework traces the call.
+        """
+        smallest = min(self.values, key=lambda a: prod(a.shape))
+        with quiet(self.backend):
+            frames = None if on_host(smallest, self.backend) is None else self._orthogonalized()
+        if frames is None or not self._in_range():
+            self.units, self._pools = {}, {}
+            frames = self._orthogonalized()
+        return frames
+
+    def _in_range(self) -> bool:
+        sizes, size = on_host(self.sizes, self.backend), on_host(self.size, self.backend)
+        if sizes is None or size is None:
+            return False
+        least = _LEAST_SQUARE.get(self.dtype, 2.0**-900)
+        return bool(sizes.min() > least and sizes.max() < 1 / least and np.isfinite(size))
+
+    def _orthogonalized(self) -> Stacks:
         frames: Stacks = [None] * len(self.plan.groups)
         for g, group in self.plan.upward:
             stack = self.load(group)
@@ -164,17 +201,23 @@ class Sweeps:
         stack = stack / self.scales[0]
         self.size = self.xp.linalg.vector_norm(stack)
         frames[0] = stack / (self.size + self.least)
+        self.size = self.size if self.valid is None else self.size * self.valid
+        self.sizes = self._flat(self.scales)
         return frames
+
+    def _flat(self, stacks: Sequence[Array]) -> Array:
+        return self.xp.concat([self.backend.reshape(s, (-1,)) for s in stacks])
 
     def log_norm(self) -> Array:
         """The logarithm of the norm, after :meth:`orthogonalize`; -inf for the zero tensor."""
-        return self._log_norm(self.scales, self.size)
+        return self._log_norm(self.sizes, self.size)
 
-    def _log_norm(self, scales: Sequence[Array], size: Array) -> Array:
-        xp = self.xp
-        logs = xp.sum(xp.log(xp.concat([self.backend.reshape(s, (-1,)) for s in scales])))
-        positive = size > 0
-        return xp.where(positive, logs + xp.log(xp.where(positive, size, xp.ones_like(size))), -xp.inf)
+    def _log_norm(self, sizes: Array, size: Array) -> Array:
+        xp, none = self.xp, size == 0
+        logs = xp.sum(xp.log(sizes))
+        if self.units:
+            logs = logs + xp.sum(xp.log(self._flat(list(self.units.values()))))
+        return xp.where(none, -xp.inf, logs + xp.log(xp.where(none, xp.ones_like(size), size)))
 
     def factors(self, frames: Stacks, method: str, bases: list[list[Array]] | None = None) -> None:
         """Send down, for orthonormal frames, S with S S^H = A A^H for the matricization A in a frame, or S S^H.
@@ -203,14 +246,15 @@ class Sweeps:
         """Singular values over the norm, for orthonormal frames."""
         self.factors(frames, method)
         stacks = self.by_form(self.received)
-        return [self.values_of(s, w, method) for s, (w, _) in zip(stacks, self.plan.forms, strict=True)]
+        found = [self.values_of(s, w, method) for s, (w, _) in zip(stacks, self.plan.forms, strict=True)]
+        return found if self.valid is None else [s * self.valid for s in found]
 
     def values_of(self, factors: Array, count: int, method: str) -> Array:
         """Singular values, descending, from factors or Gramians."""
         if method != "gram":
             return self.backend.svdvals(factors)
         squares = self.xp.flip(self.xp.linalg.eigvalsh(factors), axis=-1)[..., :count]
-        return self.xp.sqrt(self.xp.where(squares > 0, squares, self.xp.zeros_like(squares)))
+        return root(squares, self.backend)
 
     # Gramians without orthonormal frames
 
@@ -225,7 +269,7 @@ class Sweeps:
         inner, outer = self.by_form(self.up.__getitem__), self.by_form(self.received)
         # All M have trace 1, and so has M G. Squares may also leave the range of numbers.
         largest = [xp.max(xp.abs(g)) for g in outer]
-        sizes = xp.concat([backend.reshape(s, (-1,)) for s in self.scales])
+        sizes = self._flat(self.scales)
         cancelled = ~((largest[0] if len(largest) == 1 else xp.max(xp.stack(largest))) <= _CANCELLED)
         least = _LEAST_SQUARE.get(self.dtype, 2.0**-900)
         cancelled = cancelled | (xp.min(sizes) < least) | ~(xp.max(sizes) < 1 / least)
@@ -240,7 +284,7 @@ class Sweeps:
             lower = xp.linalg.cholesky(m + 4 * size * eps_of(self.dtype) * eye)
             made.append(self.values_of(self.adjoint(lower) @ (g @ lower), count, "gram"))
         if with_norm:
-            made.append(self._log_norm([xp.sqrt(s) for s in self.scales[1:]], xp.sqrt(self.size)))
+            made.append(self._log_norm(xp.sqrt(self._flat(self.scales[1:])), root(self.size, backend)))
         return made if other is None else [xp.where(cancelled, a, b) for a, b in zip(other, made, strict=True)]
 
     def _frame_gramians(self) -> list[list[Any]]:
@@ -291,6 +335,14 @@ def measure(plan: Schedule, method: str, with_norm: bool, *arrays: Array) -> tup
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows goes to the fallback
             return tuple(sweeps.gramian_spectra(with_norm, partial(_by_frames, plan, method, with_norm)))
     return _by_frames(plan, method, with_norm, *arrays)
+
+
+def measure_norm(plan: Schedule, log: bool, *arrays: Array) -> tuple[Array]:
+    """The norm, or its logarithm."""
+    sweeps = Sweeps(plan, backend_of(arrays[0]), arrays)
+    sweeps.orthogonalize()
+    found = sweeps.log_norm()
+    return (found if log else sweeps.xp.exp(found),)
 
 
 def _by_frames(plan: Schedule, method: str, with_norm: bool, *arrays: Array) -> tuple[Array, ...]:

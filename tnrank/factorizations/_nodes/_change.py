@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from tnrank._backend import backend_of
+from tnrank._scale import nonzero, norm
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._nodes._change_tree import TreeChange as TreeChange
@@ -108,6 +109,6 @@ def _on_last(xp: Any, array: Array, carry: Array) -> Array:
 
 def _normalized(xp: Any, array: Array, log_norm: Any) -> tuple[Array, Any]:
     """The array at norm 1, and the logarithm of its norm added to ``log_norm``."""
-    scale = xp.linalg.vector_norm(xp.reshape(array, (-1,)))
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    return array / scale, log_norm + xp.log(scale)
+    backend = backend_of(array)
+    scale = nonzero(norm(array, backend), backend)
+    return array / scale, log_norm + backend.xp.log(scale)

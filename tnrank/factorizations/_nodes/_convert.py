@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from math import frexp, prod, sqrt
+from math import frexp, inf, ldexp, prod, sqrt
 from typing import Any
 
 import numpy as np
 
 from tnrank._backend import Backend, backend_of
+from tnrank._scale import moderate, not_finite
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
@@ -23,6 +24,8 @@ from tnrank.factorizations._tree_format import TreeFormat
 from tnrank.linalg import choose_method, default_rtol, matricization_sides, randomized_dominant
 
 Nodes = dict[Node, Array]
+_ROOT_EXPONENT = {"float32": 64, "complex64": 64}
+"""Powers of two up to which the root holds the size of the tensor; 768 in double precision."""
 _LARGE_SIDE = 256
 """Sides of a matrix from which on sketches of its range are cheaper than its decomposition."""
 
@@ -44,8 +47,8 @@ def dense_to_nodes(
     backend = backend_of(tensor)
     xp, dtype, shape = backend.xp, backend.dtype_of(tensor), tuple(tensor.shape)
     rounding = rounding_of(given)
-    tensor, size, scale = _scaled(backend, tensor, squared)
-    limits = cutoff(size * scale)
+    tensor, size, exponent = _scaled(backend, tensor, squared)
+    limits = cutoff(_times_power(size, exponent))
     chosen = choose_method(
         "auto" if method == "randomized" else method,
         None if limits.tightest is None else min(limits.tightest, 0.99),
@@ -67,8 +70,7 @@ def dense_to_nodes(
         return u[:, :count], s[:count]
 
     if direction == "root to leaves":
-        downward = _from_the_root(xp, tensor, tree, basis)
-        return {**downward, tree.root: downward[tree.root] * scale}
+        return spread(_from_the_root(xp, tensor, tree, basis), exponent, tree.root, dtype)
     if direction != "leaves to root":
         raise ValueError(f"unknown direction {direction!r}: 'leaves to root' or 'root to leaves'")
     frames: Nodes = {}
@@ -80,7 +82,7 @@ def dense_to_nodes(
             core, frontier = _bring_together(xp, core, frontier, node, children)
         place = frontier.index(node)
         if node == tree.root:
-            frames[node] = xp.reshape(core, tuple(columns[c] for c in children)) * scale
+            frames[node] = xp.reshape(core, tuple(columns[c] for c in children))
             break
         inner = (shape[node.modes[0]],) if not children else tuple(columns[c] for c in children)
         if reduced is not None and node not in reduced:
@@ -93,21 +95,34 @@ def dense_to_nodes(
         # The node's axis stays the first, where the matricization has put it.
         core = xp.reshape(_hsvd.adjoint(xp, u) @ matrix, (u.shape[1], *rest))
         frontier = [node, *(other for other in frontier if other != node)]
-    return frames
+    return spread(frames, exponent, tree.root, dtype)
 
 
-def _scaled(backend: Backend, tensor: Array, squared: float) -> tuple[Array, float, float]:
-    """The tensor over a power of two, its norm then, and that power: squares stay in the range of numbers."""
+def spread(arrays: Nodes, exponent: int, root: Node, dtype: str) -> Nodes:
+    """The arrays of ``2^exponent`` times the tensor: at the root, or shared out where the root would leave the range or
+    lose digits at its end."""
+    if not exponent:
+        return arrays
+    if abs(exponent) <= _ROOT_EXPONENT.get(dtype, 768):
+        return {**arrays, root: arrays[root] * 2.0**exponent}
+    share, more = divmod(exponent, len(arrays))
+    return {node: a * 2.0 ** (share + (k < more)) for k, (node, a) in enumerate(arrays.items())}
+
+
+def _scaled(backend: Backend, tensor: Array, squared: float) -> tuple[Array, float, int]:
+    """The tensor over a power of two, its norm then, and the exponent: squares stay in the range of numbers."""
     if 1e-12 < squared < 1e12:
-        return tensor, sqrt(squared), 1.0
-    largest = float(backend.to_numpy(backend.xp.max(abs(tensor))))
-    if not largest:
-        return tensor, 0.0, 1.0
-    # The smallest numbers have no reciprocal: two steps.
-    exponent = frexp(largest)[1]
-    half = exponent // 2
-    tensor = tensor / 2.0**half / 2.0 ** (exponent - half)
-    return tensor, sqrt(float(backend.to_numpy(backend.sum_of_squares([tensor])))), 2.0**exponent
+        return tensor, sqrt(squared), 0
+    tensor, unit, _ = moderate(tensor, backend)
+    exponent = 0 if unit is None else frexp(float(backend.to_numpy(unit)))[1] - 1
+    return tensor, sqrt(float(backend.to_numpy(backend.sum_of_squares([tensor])))), exponent
+
+
+def _times_power(number: float, exponent: int) -> float:
+    try:
+        return ldexp(number, exponent)
+    except OverflowError:
+        return inf
 
 
 def _checked(tensor: Array, tree: DimensionTree) -> tuple[Array, float]:
@@ -125,7 +140,7 @@ def _checked(tensor: Array, tree: DimensionTree) -> tuple[Array, float]:
         squared = float(backend.to_numpy(backend.sum_of_squares([tensor])))
     # One pass over the entries tells; the second is for finite entries whose squares are not.
     if not np.isfinite(squared) and not bool(backend.xp.all(backend.xp.isfinite(tensor))):
-        raise ValueError("the tensor has NaN or infinite entries: fill them in first, for example with tnrank.complete")
+        raise not_finite(tensor, backend, "of the tensor ", "fill them in first, for example with tnrank.complete")
     return tensor, squared
 
 

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from tnrank._backend import backend_of
+from tnrank._scale import nonzero, norm, over, peak, unit_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._base import Factorization
@@ -37,12 +38,12 @@ def orthogonalize_sum(tree: DimensionTree, terms: Sequence[Columns]) -> tuple[di
         blocks = []
         for k, columns in enumerate(terms):
             block = columns(node, [parts[k] for parts in below])
-            xp = backend_of(block).xp
-            largest = xp.max(abs(block))
-            scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+            backend = backend_of(block)
+            xp, largest = backend.xp, peak(block, backend)
+            scale = unit_of(largest, backend)
             # A zero term has no scale that others would have to stand beside.
-            logs[k] = xp.where(largest > 0, logs[k] + xp.log(scale), -xp.inf)
-            blocks.append(block / scale)
+            logs[k] = xp.where(largest == 0, -xp.inf, logs[k] + xp.log(scale))
+            blocks.append(over(block, scale, backend))
         if node == tree.root:
             break
         widths = [block.shape[-1] for block in blocks]
@@ -55,13 +56,13 @@ def orthogonalize_sum(tree: DimensionTree, terms: Sequence[Columns]) -> tuple[di
     most = logs[0]
     for log in logs[1:]:
         most = xp.maximum(most, log)
-    most = xp.where(most > -xp.inf, most, xp.zeros_like(most))
+    most = xp.where(most == -xp.inf, xp.zeros_like(most), most)
     roots = [block[..., 0] * xp.exp(log - most) for block, log in zip(blocks, logs, strict=True)]
     root: Any = sum(roots)
-    sizes: Any = sum(xp.linalg.vector_norm(xp.reshape(term, (-1,))) for term in roots)
-    size = xp.linalg.vector_norm(xp.reshape(root, (-1,)))
-    safe = xp.where(size > 0, size, xp.ones_like(size))
-    return {**found, tree.root: root / safe}, xp.where(size > 0, most + xp.log(safe), most - xp.inf), sizes / safe
+    sizes: Any = sum(norm(term, backend) for term in roots)
+    size = norm(root, backend)
+    safe = nonzero(size, backend)
+    return {**found, tree.root: root / safe}, xp.where(size == 0, -xp.inf, most + xp.log(safe)), sizes / safe
 
 
 def columns_of(x: Any, tree: DimensionTree) -> Columns:

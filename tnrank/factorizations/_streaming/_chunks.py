@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._backend import plain_array
+from tnrank._backend import get_backend, plain_array
+from tnrank._scale import peak
 
 NDArray = np.ndarray[Any, Any]
 
@@ -97,13 +98,12 @@ class Chunks:
                     f"{int(wrong.sum()):,} entries of one chunk are NaN or infinite, the first of the array at index "
                     f"{tuple(first)}: fill them in first, for example with tnrank.complete"
                 )
-            largest = max(largest, float(abs(chunk).max()))
+            largest = max(largest, float(peak(chunk, get_backend("numpy"))))
         raise ValueError(f"the squares of entries up to {largest:.2g} overflow: divide the array by {largest:.0e}")
 
     def _choose_scale(self, chunk: NDArray) -> None:
         """By the first chunk that is not zero."""
-        with np.errstate(invalid="ignore"):
-            largest = float(abs(chunk).max())
+        largest = float(peak(chunk, get_backend("numpy")))
         self._scaled = largest != 0
         if np.isfinite(largest) and largest and not 1e-100 < largest < 1e100:
             self.scale = float(2.0 ** np.floor(np.log2(largest)))

@@ -20,6 +20,7 @@ import numpy as np
 from tnrank._backend import plain_array
 from tnrank._check import shown, whole_number
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.factorizations._nodes._convert import spread
 from tnrank.factorizations._streaming._chunks import Chunks
 from tnrank.factorizations._streaming._groups import (
     groups_of,
@@ -295,9 +296,9 @@ class _Stream:
         scale = self.chunks.scale
         target = self.dtype if self.dtype.kind in "fc" else self.wide
         target = np.dtype(np.float32) if target.itemsize == 2 else target.newbyteorder("=")
-        root = self.tree.root
-        self.frames[root] = self.frames[root] * scale
-        return {node: np.ascontiguousarray(self.frames[node], dtype=target) for node in self.tree.nodes}
+        frames = {node: self.frames[node] for node in self.tree.nodes}
+        frames = spread(frames, round(np.log2(scale)), self.tree.root, str(target))
+        return {node: np.ascontiguousarray(frame, dtype=target) for node, frame in frames.items()}
 
     def _too_large(self) -> str:
         size = prod(self.sides) * self.wide.itemsize

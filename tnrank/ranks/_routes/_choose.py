@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tnrank._scale import nonzero, norm, on_host
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.linalg import eps_of, matricization_sides, matricize, singular_values
+from tnrank.linalg import eps_of, matricization_sides, matricize, scaled_singular_values
 from tnrank.ranks._input import DENSE_LIMIT, Dense, listed, read_tensor
 from tnrank.ranks._routes import _bipartition, _formats, _gramians
-from tnrank.ranks._spectrum import concrete
 
 if TYPE_CHECKING:
+    from tnrank._backend import Backend
     from tnrank._typing import Array, Shape
 
 Modes = tuple[int, ...]
@@ -39,6 +40,10 @@ class Found(NamedTuple):
     """How much larger than the tensor the terms are that cancel in it."""
     by_components: bool = False
     """Whether Gram matrices, where asked for, are those of terms that may cancel."""
+    unit: Array | None = None
+    """A power of two that the values are divided by; ``None`` is 1."""
+    tolerance: Callable[[float], float] = float
+    """The tolerance of entries rounded to eps -> that of the entries as they are."""
 
 
 class _Route(NamedTuple):
@@ -61,14 +66,24 @@ def from_dense(
 ) -> Found:
     """Decompose each matricization; a group of modes and its complement share theirs."""
     shape = tuple(dense.array.shape)
+    array, valid = dense.scaled()
     known: dict[Modes, Array] = {}
     values = {}
     for modes in wanted:
         key = min(modes, _complement(modes, len(shape)))
         if key not in known:
-            known[key] = singular_values(matricize(dense.array, key), method)
+            s = scaled_singular_values(matricize(array, key), method)
+            known[key] = s if valid is None else s * valid
         values[modes] = known[key]
-    return Found(values, None, lambda modes: max(matricization_sides(shape, modes)), condition)
+    return Found(
+        values,
+        None,
+        lambda modes: max(matricization_sides(shape, modes)),
+        condition,
+        False,
+        dense.unit,
+        dense.tolerance,
+    )
 
 
 def from_factorization(x: Any, shape: Shape, tree: DimensionTree, wanted: Sequence[Modes], method: str) -> Found:
@@ -83,6 +98,27 @@ def from_factorization(x: Any, shape: Shape, tree: DimensionTree, wanted: Sequen
         nodes = _nodes_of(x.tree, wanted, len(shape))
         if len(nodes) == len(wanted):
             return _own_spectra(x, shape, nodes, method)
+    x, log_scale = _formats.moderate(x)
+    return _rescaled(_by_the_cheapest(x, shape, tree, wanted, method), x.backend, log_scale)
+
+
+def _rescaled(found: Found, backend: Backend, log_scale: float) -> Found:
+    """The spectra of ``exp(log_scale)`` times what was measured: over the norm, which may leave the range."""
+    if not log_scale:
+        return found
+    if (given := found.log_unit) is not None:
+        return found._replace(log_unit=lambda: given() + log_scale)
+    first = next(iter(found.values.values()))
+    size = norm(first, backend)
+    log_size = backend.xp.log(size) if found.unit is None else backend.xp.log(size) + backend.xp.log(found.unit)
+    return found._replace(
+        values={modes: s / nonzero(size, backend) for modes, s in found.values.items()},
+        log_unit=lambda: log_size + log_scale,
+        unit=None,
+    )
+
+
+def _by_the_cheapest(x: Any, shape: Shape, tree: DimensionTree, wanted: Sequence[Modes], method: str) -> Found:
     routes = _routes(x, shape, tree, wanted, method)
     possible = [route for route in routes if route.largest <= DENSE_LIMIT]
     best = min(possible, key=lambda route: route.work) if possible else None
@@ -139,8 +175,7 @@ def _routes(x: Any, shape: Shape, tree: DimensionTree, wanted: Sequence[Modes], 
             read = read_tensor(x)
 
             def condition() -> float:
-                size = float(np.linalg.norm(read.backend.to_numpy(read.array)))
-                return _formats.cancellation(x, tree, math.log(size) if size > 0 else -math.inf)
+                return _formats.cancellation(x, tree, _log_norm(read))
 
             return from_dense(read, wanted, method, condition)
 
@@ -198,7 +233,7 @@ def _by_frames(x: Any, own: DimensionTree, shape: Shape, wanted: Sequence[Modes]
         spectra = _hsvd.spectra(own, found.arrays, method) if direct else {}
         values = {modes: _trimmed(spectra[node], shape, modes) for modes, node in direct.items()}
         for modes in others:
-            values[modes] = singular_values(_bipartition.halves(layout, found.arrays, modes), method)
+            values[modes] = scaled_singular_values(_bipartition.halves(layout, found.arrays, modes), method)
 
         def side(modes: Modes) -> int:
             node = direct.get(modes)
@@ -217,7 +252,7 @@ def _own_spectra(x: Any, shape: Shape, nodes: Mapping[Modes, Node], method: str)
     log_norm = None
     with np.errstate(all="ignore"):
         values = x.singular_values(method)
-        sample = concrete(next(iter(values.values())), x.backend)
+        sample = on_host(next(iter(values.values())), x.backend)
         if sample is not None and not _SAFE[0] < float(np.linalg.norm(sample.astype(np.float64))) < _SAFE[1]:
             values, log_norm = x.singular_values(method, relative=True), x.log_norm
     arrays = x.nodes
@@ -227,6 +262,13 @@ def _own_spectra(x: Any, shape: Shape, nodes: Mapping[Modes, Node], method: str)
         lambda modes: len(arrays) + _larger_side(arrays[nodes[modes]].shape),
         lambda: 1.0,
     )
+
+
+def _log_norm(dense: Dense) -> float:
+    scaled = np.asarray(dense.backend.to_numpy(dense.scaled()[0]))
+    size = float(np.linalg.norm(scaled))
+    unit = 0.0 if dense.unit is None else math.log(float(dense.backend.to_numpy(dense.unit)))
+    return math.log(size) + unit if size > 0 else -math.inf
 
 
 def _larger_side(shape: Sequence[int]) -> int:

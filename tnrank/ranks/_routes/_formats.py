@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tnrank._scale import on_host, peak
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.ranks._routes._gramians import LocalComponents, spectra
 
@@ -28,6 +29,49 @@ class Frames(NamedTuple):
 def terms_of(x: Any) -> list[tuple[Any, Any]]:
     """(weight, factorization) of a sum, or of one factorization."""
     return list(zip(x.weights, x.terms, strict=True)) if hasattr(x, "terms") else [(1, x)]
+
+
+_LOG_RANGE = {"float32": 20.0, "complex64": 20.0}
+_LOG_RANGE_WIDE = 150.0
+"""Summed sizes of the logarithms of largest entries up to which products of arrays are numbers, and their squares."""
+
+
+def moderate(x: Any) -> tuple[Any, float]:
+    """``x`` with powers of two taken out of its arrays where their products may leave the range, and the logarithm of
+    what was taken out."""
+    from tnrank.factorizations import FactorizationSum
+
+    tops = [_largest_entries(term) for _, term in terms_of(x)]
+    limit = _LOG_RANGE.get(x.dtype, _LOG_RANGE_WIDE)
+    if None in tops or all(sum(abs(math.log(t)) for t in top or () if t) <= limit for top in tops):
+        return x, 0.0
+    powers = [[math.frexp(t)[1] - 1 if t else 0 for t in top] for top in tops if top is not None]
+    made = [
+        term._with([_times_power(a, -k) for a, k in zip(term._values, ks, strict=True)])
+        for (_, term), ks in zip(terms_of(x), powers, strict=True)
+    ]
+    shifts = [sum(ks) for ks in powers]
+    most = max(shifts)
+    if len(made) == 1 and not hasattr(x, "terms"):
+        return made[0], most * math.log(2)
+    weights = [w * 2.0 ** max(shift - most, -1100) for w, shift in zip(x.weights, shifts, strict=True)]
+    return FactorizationSum(made, weights), most * math.log(2)
+
+
+def _largest_entries(x: Any) -> list[float] | None:
+    """Of each array; ``None`` while a framework traces the call."""
+    found = []
+    for array in x._values:
+        host = on_host(peak(array, x.backend), x.backend)
+        if host is None:
+            return None
+        found.append(float(host))
+    return found
+
+
+def _times_power(x: Array, k: int) -> Array:
+    """``x * 2^k`` in two steps, because the power itself may be out of range."""
+    return x * 2.0 ** (k // 2) * 2.0 ** (k - k // 2) if k else x
 
 
 def tree_of(x: Any) -> DimensionTree | None:

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tnrank._backend import backend_of
+from tnrank._scale import nonzero, norm
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.linalg import eps_of
 from tnrank.ranks._routes import _khatri_rao as kr
@@ -80,21 +81,21 @@ def spectra(x: LocalComponents, method: str, wanted: Iterable[Node]) -> Spectra:
     xp, root = backend.xp, x.tree.root
     frames, mixing, top = _upwards(backend, x, method)
     weighted = kr.times(backend, frames[root], mixing[root], method)
-    size = kr.norm(xp, weighted)[0]
-    safe = xp.where(size > 0, size, xp.ones_like(size))
-    log_norm = xp.where(size > 0, xp.log(safe) + top, xp.full_like(size, -xp.inf))
-    terms = xp.sum(xp.linalg.vector_norm(mixing[root], axis=-1))
+    size = kr.size_of(backend, weighted)[0]
+    safe = nonzero(size, backend)
+    log_norm = xp.where(size == 0, xp.full_like(size, -xp.inf), xp.log(safe) + top)
+    terms = xp.sum(norm(mixing[root], backend, -1))
     # Gram matrices of terms that cancel to rounding may give a norm of exactly 0.
     lost = xp.where(terms > 0, xp.full_like(size, 1 / eps_of(backend.dtype_of(size))), xp.ones_like(size))
-    condition = xp.where(size > 0, terms / safe, lost)
+    condition = xp.where(size == 0, lost, terms / safe)
     wanted = set(wanted)
     complements = _downwards(backend, x, frames, mixing, method, wanted)
     found: dict[Node, Array] = {}
     if root in wanted:
-        found[root] = kr.normalized(xp, kr.values(backend, weighted, None, method))[0]
+        found[root] = kr.normalized(backend, kr.values(backend, weighted, None, method))[0]
     for nodes in kr.alike(wanted - {root}, lambda node: (kr.form(frames[node]), kr.form(complements[node]))):
         values = kr.values(backend, kr.pile(xp, frames, nodes), kr.pile(xp, complements, nodes), method)
-        found.update(dict(zip(nodes, kr.normalized(xp, values), strict=True)))
+        found.update(dict(zip(nodes, kr.normalized(backend, values), strict=True)))
     return Spectra(found, log_norm, condition)
 
 
@@ -124,24 +125,25 @@ def _upwards(
     for _, level in groupby(tree.nodes, key=lambda node: node.height):
         for nodes in kr.alike(level, form):
             if not nodes[0].height:
-                made, norms = kr.unit(xp, kr.Frame(kr.stack(xp, [x.leaves[node.modes[0]] for node in nodes]), False))
-                made, log = kr.shortened(backend, made, method), kr.logarithm(xp, norms)
+                made, norms = kr.unit(
+                    backend, kr.Frame(kr.stack(xp, [x.leaves[node.modes[0]] for node in nodes]), False)
+                )
+                made, log = kr.shortened(backend, made, method), kr.logarithm(backend, norms)
             else:
                 below = list(zip(*(tree.children(node) for node in nodes), strict=True))
                 made = kr.product(backend, [kr.pile(xp, frames, group) for group in below], method)
                 log = sum(kr.stack(xp, [logs[node] for node in group]) for group in below)
                 if nodes[0] in x.matrices:
                     largest = xp.max(log, axis=-1, keepdims=True)
-                    largest = xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
+                    largest = xp.where(largest == -xp.inf, xp.zeros_like(largest), largest)
                     matrix = xp.exp(log - largest)[..., None] * kr.stack(xp, [x.matrices[node] for node in nodes])
                     if nodes[0] == tree.root:
-                        size = xp.max(abs(matrix))
-                        size = xp.where(size > 0, size, xp.ones_like(size))
+                        size = nonzero(xp.max(abs(matrix)), backend)
                         mixing[tree.root], top = matrix / size, largest[0, 0] + xp.log(size)
                     else:
-                        made, norms = kr.unit(xp, kr.times(backend, made, matrix, method))
-                        safe = xp.where(norms > 0, norms, xp.ones_like(norms))
-                        log = kr.logarithm(xp, norms) + largest
+                        made, norms = kr.unit(backend, kr.times(backend, made, matrix, method))
+                        safe = nonzero(norms, backend)
+                        log = kr.logarithm(backend, norms) + largest
                         mixing.update({node: m for node, m in zip(nodes, matrix / safe[:, None, :], strict=True)})
             for k, node in enumerate(nodes):
                 frames[node], logs[node] = kr.Frame(made.array[k : k + 1], made.is_gram), log[k]
@@ -191,7 +193,7 @@ def _downwards(
             for group, part in zip(below, parts, strict=True):
                 rest = right.pop()
                 made = above if rest is None else kr.product(backend, [above, rest], method)
-                made = kr.scaled(xp, kr.shortened(backend, made, method))
+                made = kr.scaled(backend, kr.shortened(backend, made, method))
                 found.update({c: kr.Frame(made.array[k : k + 1], made.is_gram) for k, c in enumerate(group)})
                 above = kr.product(backend, [above, part], method) if right else above
         level = [c for node in level for c in tree.children(node) if _leads(tree, c, towards)]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tnrank.linalg import singular_values
+from tnrank._scale import nonzero, norm, root
+from tnrank.linalg import scaled_singular_values
 
 if TYPE_CHECKING:
     from tnrank._backend import Backend
@@ -59,38 +60,35 @@ def _gram(xp: Any, frame: Frame) -> Array:
     return frame.array if frame.is_gram else _adjoint(xp, frame.array) @ frame.array
 
 
-def unit(xp: Any, frame: Frame) -> tuple[Frame, Array]:
+def unit(backend: Backend, frame: Frame) -> tuple[Frame, Array]:
     """Columns of norm 1 (zero columns as they are), and the norms ``(g, K)``."""
     if not frame.is_gram:
         # Squares of large and of tiny entries leave the range before the entries do.
-        most = xp.max(abs(frame.array), axis=-2, keepdims=True)
-        most = xp.where(most > 0, most, xp.ones_like(most))
-        norms = xp.linalg.vector_norm(frame.array / most, axis=-2) * most[:, 0, :]
-        safe = xp.where(norms > 0, norms, xp.ones_like(norms))
-        return Frame(frame.array / safe[:, None, :], False), norms
-    norms = xp.sqrt(_diagonal(xp, frame.array))
-    safe = xp.where(norms > 0, norms, xp.ones_like(norms))
+        norms = norm(frame.array, backend, -2)
+        return Frame(frame.array / nonzero(norms, backend)[:, None, :], False), norms
+    norms = root(_diagonal(backend, frame.array), backend)
+    safe = nonzero(norms, backend)
     return Frame(frame.array / (safe[:, :, None] * safe[:, None, :]), True), norms
 
 
-def scaled(xp: Any, frame: Frame) -> Frame:
+def scaled(backend: Backend, frame: Frame) -> Frame:
     """Divided by its largest entry, the squares of which could otherwise vanish further down."""
-    most = xp.max(abs(frame.array), axis=(-2, -1), keepdims=True)
-    return Frame(frame.array / xp.where(most > 0, most, xp.ones_like(most)), frame.is_gram)
+    most = backend.xp.max(abs(frame.array), axis=(-2, -1), keepdims=True)
+    return Frame(frame.array / nonzero(backend.stop_gradient(most), backend), frame.is_gram)
 
 
-def norm(xp: Any, frame: Frame) -> Array:
+def size_of(backend: Backend, frame: Frame) -> Array:
     """Frobenius norms of the stack."""
     if frame.is_gram:
-        return xp.sqrt(xp.sum(_diagonal(xp, frame.array), axis=-1))
-    count, *shape = frame.array.shape
-    return xp.linalg.vector_norm(xp.reshape(frame.array, (count, prod(shape))), axis=-1)
+        return root(backend.xp.sum(_diagonal(backend, frame.array), axis=-1), backend)
+    return norm(frame.array, backend, (-2, -1))
 
 
-def _diagonal(xp: Any, squares: Array) -> Array:
+def _diagonal(backend: Backend, squares: Array) -> Array:
+    xp = backend.xp
     diagonal = xp.linalg.diagonal(squares)
     diagonal = xp.real(diagonal) if xp.isdtype(diagonal.dtype, "complex floating") else diagonal
-    return xp.where(diagonal > 0, diagonal, xp.zeros_like(diagonal))
+    return xp.where(diagonal < 0, xp.zeros_like(diagonal), diagonal)
 
 
 def values(backend: Backend, frame: Frame, complement: Frame | None, method: str) -> Array:
@@ -98,30 +96,30 @@ def values(backend: Backend, frame: Frame, complement: Frame | None, method: str
     xp = backend.xp
     if complement is None:
         if not frame.is_gram:
-            return singular_values(frame.array, method)
+            return scaled_singular_values(frame.array, method)
         squares = frame.array
     else:
         if frame.is_gram and not complement.is_gram:
             frame, complement = complement, frame
         if not complement.is_gram:
-            return singular_values(frame.array @ xp.matrix_transpose(complement.array), method)
-        factor = _root(xp, frame.array) if frame.is_gram else frame.array
+            return scaled_singular_values(frame.array @ xp.matrix_transpose(complement.array), method)
+        factor = _factor(backend, frame.array) if frame.is_gram else frame.array
         squares = factor @ (xp.matrix_transpose(complement.array) @ _adjoint(xp, factor))
     values = xp.flip(xp.linalg.eigvalsh((squares + _adjoint(xp, squares)) / 2), axis=-1)
-    return xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
+    return root(values, backend)
 
 
-def _root(xp: Any, gram: Array) -> Array:
+def _factor(backend: Backend, gram: Array) -> Array:
     """A factor E of ``gram = E^H E``; a triangular one need not exist, since components may be dependent."""
+    xp = backend.xp
     values, vectors = xp.linalg.eigh((gram + _adjoint(xp, gram)) / 2)
-    roots = xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
-    return roots[..., None] * _adjoint(xp, vectors)
+    return root(values, backend)[..., None] * _adjoint(xp, vectors)
 
 
-def logarithm(xp: Any, norms: Array) -> Array:
+def logarithm(backend: Backend, norms: Array) -> Array:
     """``log(norms)``, -inf for zero."""
-    safe = xp.where(norms > 0, norms, xp.ones_like(norms))
-    return xp.where(norms > 0, xp.log(safe), xp.full_like(norms, -xp.inf))
+    xp = backend.xp
+    return xp.where(norms == 0, xp.full_like(norms, -xp.inf), xp.log(nonzero(norms, backend)))
 
 
 def _adjoint(xp: Any, matrix: Array) -> Array:
@@ -163,7 +161,6 @@ def pile(xp: Any, frames: Mapping[Node, Frame], nodes: Sequence[Node]) -> Frame:
     return Frame(arrays[0] if len(arrays) == 1 else xp.concat(arrays), frames[nodes[0]].is_gram)
 
 
-def normalized(xp: Any, values: Array) -> Array:
+def normalized(backend: Backend, values: Array) -> Array:
     """Spectra whose squares sum to 1; zero spectra as they are."""
-    norms = xp.linalg.vector_norm(values, axis=-1, keepdims=True)
-    return values / xp.where(norms > 0, norms, xp.ones_like(norms))
+    return values / nonzero(norm(values, backend, -1), backend)[..., None]

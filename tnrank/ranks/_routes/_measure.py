@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tnrank._scale import nonzero, norm, on_host
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.linalg import accuracy_floor, choose_method, default_rtol
 from tnrank.ranks._input import is_factorization, read_factorization, read_tensor, read_tree
 from tnrank.ranks._routes._choose import Found, Modes, from_dense, from_factorization
-from tnrank.ranks._spectrum import concrete
 
 if TYPE_CHECKING:
     from tnrank._backend import Backend
@@ -40,7 +40,7 @@ class Measurement:
         self.tree, self.rtol, self.found, self.method = tree, rtol, found, method
 
     def values(self, modes: Modes) -> Array:
-        """Descending, shape ``(n,)``, divided by ``exp(log_unit)``."""
+        """Descending, shape ``(n,)``, divided by ``exp(log_unit)`` and by the unit of what was found."""
         return self.found.values[modes]
 
     @cached_property
@@ -51,33 +51,33 @@ class Measurement:
     def absolute(self, modes: Modes) -> Array:
         """Singular values, infinite where they leave the range of floating-point numbers."""
         s, log_unit, xp = self.values(modes), self.log_unit, self.backend.xp
+        s = s if self.found.unit is None else s * self.found.unit
         if log_unit is None:
             return s
         with np.errstate(over="ignore", under="ignore"):
             unit = xp.exp(log_unit)
-        host = concrete(unit, self.backend)
+        host = on_host(unit, self.backend)
         if host is None or (0 < host < np.inf):
             return s * unit
         # An infinite unit times a zero value is a zero value.
-        return xp.where(s > 0, xp.full_like(s, float(host)), xp.zeros_like(s))
+        return xp.where(s == 0, s, xp.full_like(s, float(host)))
 
     def relative(self, modes: Modes) -> Array:
         """Singular values over the norm of the tensor; zeros for the zero tensor."""
-        s, xp = self.values(modes), self.backend.xp
+        s = self.values(modes)
         if self.log_unit is not None:
             return s
         # The squares of large and of small values leave the range of numbers.
-        largest = xp.max(s)
-        s = s / xp.where(largest > 0, largest, xp.ones_like(largest))
-        size = xp.linalg.vector_norm(s)
-        return s / xp.where(size > 0, size, xp.ones_like(size))
+        s = s / nonzero(self.backend.stop_gradient(s[0]), self.backend)
+        return s / nonzero(norm(s, self.backend), self.backend)
 
     @cached_property
     def log_norm(self) -> float:
         """The logarithm of the Frobenius norm, -inf for the zero tensor."""
         if self.log_unit is not None:
             return float(self.backend.to_numpy(self.log_unit))
-        return math.log(self.norm) if self.norm > 0 else -math.inf
+        size, unit = self._size
+        return math.log(size) + math.log(unit) if size > 0 else -math.inf
 
     @cached_property
     def norm(self) -> float:
@@ -85,8 +85,15 @@ class Measurement:
         if self.log_unit is not None:
             with np.errstate(over="ignore", under="ignore"):
                 return float(np.exp(np.float64(self.log_norm)))
+        size, unit = self._size
+        return size * unit
+
+    @cached_property
+    def _size(self) -> tuple[float, float]:
+        """The norm of the values, and the unit that they are divided by."""
         s = np.asarray(self.backend.to_numpy(next(iter(self.found.values.values()))), np.float64)
-        return float(s[0]) * float(np.linalg.norm(s / s[0])) if s[0] > 0 else 0.0
+        size = float(s[0]) * float(np.linalg.norm(s / s[0])) if s[0] > 0 else 0.0
+        return size, 1.0 if self.found.unit is None else float(self.backend.to_numpy(self.found.unit))
 
     @cached_property
     def condition(self) -> float:
@@ -97,7 +104,7 @@ class Measurement:
         """The relative tolerance of this matricization; from 1 on where all that is left of a sum is rounding."""
         if self.rtol is not None:
             return self.rtol
-        rtol = default_rtol((self.found.side(modes),), self.dtype) * self.condition
+        rtol = self.found.tolerance(default_rtol((self.found.side(modes),), self.dtype)) * self.condition
         if self.method != "gram":
             return rtol
         return max(rtol, default_of_gram(self.dtype) * (self.condition if self.found.by_components else 1.0))
@@ -105,6 +112,11 @@ class Measurement:
     def rank(self, modes: Modes) -> int:
         """The numerical rank."""
         s = self.backend.to_numpy(self.values(modes))
+        if s[0] != s[0]:
+            raise ValueError(
+                f"the singular values of the {self.given} at the modes {modes} are no numbers: products of its arrays "
+                f"leave the range of {self.dtype}; divide them by numbers of their size first, or use float64"
+            )
         return int((s > self.tolerance(modes) * s[0]).sum())
 
 

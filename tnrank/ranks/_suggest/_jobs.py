@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
 
+from tnrank._backend import get_backend
 from tnrank._by_node import ByNode
+from tnrank._scale import over, peak, unit_of
 from tnrank.dimension_tree import DimensionTree
 from tnrank.linalg import choose_method, default_rtol, eps_of, matricization_sides, matricize, singular_values
 from tnrank.ranks._input import read_tensor
@@ -142,10 +144,8 @@ class SubsetJob(Job):
 
 def unit(array: Any) -> Any:
     """An array over its largest entry: ranks know no scale, and squares may leave the range of numbers."""
-    import numpy as np
-
-    largest = np.abs(array).max(initial=0)
-    return array / largest if largest > 0 else array
+    numpy = get_backend("numpy")
+    return over(array, unit_of(peak(array, numpy), numpy), numpy) if array.size else array
 
 
 class DenseJob(SubsetJob):
