@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tnrank._check import instance, shape, shown, whole_number
+from tnrank._explained import explained
 from tnrank._nested import from_text, frozen, modes_named, modes_of, renamed, split, to_text
 
 _MOST_MODES = 2**20
@@ -53,6 +54,7 @@ class DimensionTree:
 
     __slots__ = ("__dict__", "_nested")
 
+    @explained
     def __init__(self, nested: Sequence[Any] | int) -> None:
         if isinstance(nested, DimensionTree):
             nested = nested.nested
@@ -72,6 +74,7 @@ class DimensionTree:
             )
 
     @classmethod
+    @explained
     def balanced(cls, order: int, arity: int = 2) -> DimensionTree:
         """Split the modes into ``arity`` parts of nearly equal size, again and again: no unary nodes.
 
@@ -84,6 +87,7 @@ class DimensionTree:
         return cls(split(tuple(range(order)), arity))
 
     @classmethod
+    @explained
     def windows(cls, order: int, window: int = 2) -> DimensionTree:
         """Group ``window`` neighbors on every level; a short last window may leave a unary node.
 
@@ -101,6 +105,7 @@ class DimensionTree:
         return cls(level[0] if order > 1 else (0,))
 
     @classmethod
+    @explained
     def linear(cls, order: int) -> DimensionTree:
         """The tree of the tensor train: (0, (1, (2, ..))).
 
@@ -116,6 +121,7 @@ class DimensionTree:
         return cls(nested)
 
     @classmethod
+    @explained
     def star(cls, order: int) -> DimensionTree:
         """All modes under the root: the tree of Tucker and of weighted CP factorizations.
 
@@ -127,6 +133,7 @@ class DimensionTree:
         return cls(tuple(range(_checked(order, "order"))))
 
     @classmethod
+    @explained
     def quad(cls, height: int, width: int) -> DimensionTree:
         """2 x 2 windows of a ``height x width`` grid of modes in row-major order, ragged at the borders.
 
@@ -159,6 +166,7 @@ class DimensionTree:
         return to_text(self._nested)
 
     @classmethod
+    @explained
     def from_text(cls, text: str) -> DimensionTree:
         """The tree that ``text`` describes.
 
@@ -226,6 +234,7 @@ class DimensionTree:
         """All nodes but the leaves, children before parents; the root is the last."""
         return tuple(node for node in self.nodes if node.height > 0)
 
+    @explained
     def children(self, node: Node | Sequence[int]) -> tuple[Node, ...]:
         """The children of a node, in the order in which the tree was written; empty for a leaf."""
         return self._walk[1].get(self.node(node), ())
@@ -234,6 +243,7 @@ class DimensionTree:
     def _parents(self) -> dict[Node, Node]:
         return {child: node for node, below in self._walk[1].items() for child in below}
 
+    @explained
     def parent(self, node: Node | Sequence[int]) -> Node | None:
         """The parent of a node; ``None`` for the root."""
         return self._parents.get(self.node(node))
@@ -245,6 +255,7 @@ class DimensionTree:
             found.setdefault(node.modes, []).append(node)
         return found
 
+    @explained
     def node(self, key: Node | Sequence[int] | int) -> Node:
         """The node that ``key`` names: a Node, or the modes below it where that is unique.
 
@@ -265,6 +276,7 @@ class DimensionTree:
         heights = ", ".join(repr(n) for n in found)
         raise KeyError(f"the modes {modes} name {len(found)} nodes (unary nodes): give one of {heights}")
 
+    @explained
     def with_root(self, at: Node | Sequence[int] | int, on_edge: bool = True) -> DimensionTree:
         """The same tree with its root elsewhere: the bipartitions of the modes stay, some nodes become complements.
 
@@ -305,6 +317,7 @@ class DimensionTree:
             return DimensionTree(entry if node.height else (entry,))
         return DimensionTree((entry, complement) if on_edge else (*entry, complement))
 
+    @explained
     def permute(self, order: Sequence[int]) -> DimensionTree:
         """The tree of the tensor with permuted modes: mode ``n`` is now what mode ``order[n]`` was.
 
@@ -327,6 +340,7 @@ class DimensionTree:
         """Whether every interior node has two children."""
         return all(len(below) == 2 for below in self._walk[1].values())
 
+    @explained
     def draw(self, note: Any = None) -> str:
         """The tree as indented text, one node a line, with ``note(node)`` behind each."""
         lines: list[str] = []

@@ -477,18 +477,18 @@ def test_wrong_units():
 
 
 def test_an_optimizer_state_that_cannot_be_kept(tmp_path):
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
 
     class Odd:
-        def __init__(self, parameters):
-            self.parameters = parameters
+        """Something that no file can hold."""
 
-        def step(self):
-            for p in self.parameters:
-                p -= 0.01 * p.grad
+    class Forgetful(torch.optim.SGD):
+        def step(self, closure=None):
+            self.state[self.param_groups[0]["params"][0]]["odd"] = Odd()
+            return super().step(closure)
 
     with pytest.raises(TypeError, match=r"this optimizer's state has a .*Odd: train without checkpoint="):
-        run(start("torch"), optimizer=Odd, checkpoint=Checkpoint(tmp_path, every=10, unit="steps"))
+        run(start("torch"), optimizer=Forgetful, checkpoint=Checkpoint(tmp_path, every=10, unit="steps"))
 
 
 def test_the_description_tells_what_it_is_of(tmp_path):

@@ -82,7 +82,7 @@ def test_a_product_of_two_numbers(backend_name):
     times = np.array([0.0, 0.3, 1.0, 1.5, 2.0, 4.0, 20.0])
     x = tnrank.MatrixFactorization([np.full((1, 1), start**0.5)] * 2).to(backend_name)
     record = [recorders.Function("end", lambda y: y.to_dense())]
-    result = gradient_flow(x, [[0, 0]], [target], loss=HALF, times=times, record=record)
+    result = gradient_flow(x, [[0, 0]], [target], loss=HALF, times=times, record=record, rtol=1e-11)
     grown = np.exp(2 * target * times)
     wanted = target * start * grown / (target + start * (grown - 1))
     np.testing.assert_allclose(result.history["end"].values[:, 0, 0], wanted, rtol=1e-9)
@@ -224,13 +224,13 @@ def test_wrong_problems(backend_name):
         gradient_flow(whole, indices, values, **flow)
     with pytest.raises(ValueError, match=r"1 of .* values are NaN or infinite, the first at position 2"):
         gradient_flow(x, indices, np.where(np.arange(len(values)) == 2, np.nan, values), **flow)
-    with pytest.raises(TypeError, match=r"got the loss 'squared': needed one such as tnrank\.SquaredLoss"):
+    with pytest.raises(TypeError, match=r"loss is a loss such as tnrank\.SquaredLoss"):
         gradient_flow(x, indices, values, loss="squared", **flow)
     with pytest.raises(TypeError, match="starts from one factorization, got list"):
         gradient_flow([x, x], indices, values, **flow)
     with pytest.raises(TypeError, match="got the recorder 'loss'"):
         gradient_flow(x, indices, values, record=["loss"], **flow)
-    with pytest.raises(ValueError, match=r"loss of the initial factorization is (inf|nan)"):
+    with pytest.raises(ValueError, match=r"weights in the array 'W0' of the initial factorization are NaN or infinite"):
         gradient_flow(x.map(lambda a: a * xp.inf), indices, values, **flow)
 
 

@@ -102,7 +102,7 @@ def test_two_of_a_kind_by_name(backend_name):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: recorders.Loss(every=0), ValueError, "Loss has every=0: needed a whole number from 1 on"),
+        (lambda: recorders.Loss(every=0), ValueError, "every of Loss is a whole number from 1 on, got 0"),
         (
             lambda: recorders.Error(np.zeros((2, 2))),
             ValueError,

@@ -33,6 +33,9 @@ OURS = tuple(
 
 def garbage() -> dict[str, object]:
     """Fresh values by name; iterators among them can be used up only once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        numpy_matrix = np.matrix([[1.0, 2.0]])
     found = {
         "None": None,
         "True": True,
@@ -73,7 +76,7 @@ def garbage() -> dict[str, object]:
         "structured": np.zeros(2, dtype=[("a", "f8")]),
         "booleans": np.array([[True, False]]),
         "masked": np.ma.masked_array([[1.0, 2.0]], [[True, False]]),
-        "numpy.matrix": np.matrix([[1.0, 2.0]]) if hasattr(np, "matrix") else None,
+        "numpy.matrix": numpy_matrix,
         "sparse": scipy.sparse.eye_array(3),
         "factorization": tnrank.TensorTrain.random((2, 3, 2), rank=2, seed=0),
         "network": tnrank.Network({"A": "ij", "B": "jk"}),

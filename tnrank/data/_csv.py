@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tnrank._check import shown
+from tnrank._explained import explained
 from tnrank._reading import decimal_number, read_bytes, reading
 
 _DELIMITERS = ("\t", ";", ",")  # a comma next to one of the others is a decimal comma
@@ -69,6 +70,7 @@ class CsvFormat:
     header: bool | None = None
     index_column: bool | None = None
 
+    @explained
     def __post_init__(self) -> None:
         for name in ("delimiter", "decimal", "thousands"):
             value = getattr(self, name)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tnrank._check import instance
 from tnrank._check import shape as checked_shape
+from tnrank._explained import explained
 from tnrank._reading import check_size, regular_file
 from tnrank.data._csv import CsvFormat, read_csv
 from tnrank.data._images import SUFFIXES as _IMAGES
@@ -21,6 +22,7 @@ NDArray = np.ndarray[Any, Any]
 _SUFFIXES = (".npy", ".npz", ".csv", *_IMAGES)
 
 
+@explained
 def read_array(
     path: str | os.PathLike[str], key: str | None = None, native: bool = True, *, csv: CsvFormat | None = None
 ) -> NDArray:
@@ -86,6 +88,7 @@ def read_rounded(
     return (read_npy(file) if suffix == ".npy" else read_npz(file, key)), None
 
 
+@explained
 def read_mask(
     path: str | os.PathLike[str], shape: tuple[int, ...], key: str | None = None, *, csv: CsvFormat | None = None
 ) -> NDArray:

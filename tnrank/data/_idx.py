@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tnrank._check import one_of, shown
+from tnrank._explained import explained
 from tnrank._reading import check_size, reading, shape_text
 
 NDArray = np.ndarray[Any, Any]
@@ -21,6 +22,7 @@ _PREFIX = {"train": "train", "test": "t10k"}
 _VARIABLE = "TNRANK_DATA"
 
 
+@explained
 def read_idx(path: str | Path) -> NDArray:
     """An array from a file in the IDX format of MNIST, gzipped or plain.
 
@@ -74,6 +76,7 @@ def _read(file: Path, stream: Any, size: int | None) -> NDArray:
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
+@explained
 def mnist(split: Split = "train", data_dir: str | Path | None = None) -> tuple[NDArray, NDArray]:
     """Images and labels of MNIST, from ``DIR/mnist/*.gz`` (or unpacked).
 
@@ -99,6 +102,7 @@ def mnist(split: Split = "train", data_dir: str | Path | None = None) -> tuple[N
     return _images_and_labels("mnist", split, data_dir, "https://ossci-datasets.s3.amazonaws.com/mnist/")
 
 
+@explained
 def fashion_mnist(split: Split = "train", data_dir: str | Path | None = None) -> tuple[NDArray, NDArray]:
     """Images and labels of Fashion-MNIST, from ``DIR/fashion-mnist/*.gz`` (or unpacked).
 
@@ -117,6 +121,7 @@ def fashion_mnist(split: Split = "train", data_dir: str | Path | None = None) ->
     )
 
 
+@explained
 def cifar10(split: Split = "train", data_dir: str | Path | None = None) -> tuple[NDArray, NDArray]:
     """Images and labels of CIFAR-10, from ``DIR/cifar10/cifar10.npz``.
 

@@ -12,6 +12,7 @@ import numpy as np
 from tnrank._backend import backend_of
 from tnrank._check import shape as checked_shape
 from tnrank._check import shown, whole_number
+from tnrank._explained import explained
 
 if TYPE_CHECKING:
     from tnrank._typing import Array
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 NDArray = np.ndarray[Any, Any]
 
 
+@explained
 def low_rank_matrix(shape: Sequence[int], rank: int, norm: float | None = None, seed: int = 0) -> NDArray:
     """A random matrix U V^T with N(0, 1) entries in U and V, scaled.
 
@@ -52,6 +54,7 @@ def low_rank_matrix(shape: Sequence[int], rank: int, norm: float | None = None, 
     return low_rank_tensor(sizes, rank, norm, seed)
 
 
+@explained
 def low_rank_tensor(shape: Sequence[int], rank: int, norm: float | None = None, seed: int = 0) -> NDArray:
     """A random tensor of CP rank at most ``rank``: a sum of outer products of N(0, 1) vectors, scaled.
 
@@ -94,6 +97,7 @@ def low_rank_tensor(shape: Sequence[int], rank: int, norm: float | None = None, 
     return scaled
 
 
+@explained
 def observe(tensor: Array, count: int, seed: int = 0) -> tuple[NDArray, Array]:
     """``count`` entries of a tensor, drawn uniformly without replacement.
 

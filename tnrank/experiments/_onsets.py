@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 
+
+@explained
 def onsets(steps: Any, values: Any, share: float = 0.1) -> list[int]:
     """The first recorded step at which the k-th largest value exceeds ``share`` of the final largest one.
 
@@ -43,6 +46,7 @@ def onsets(steps: Any, values: Any, share: float = 0.1) -> list[int]:
     return found
 
 
+@explained
 def separated(found: Sequence[int], gap: float = 0.05) -> list[int]:
     """The onsets that come after the separated one before by at least ``gap`` of the last onset.
 

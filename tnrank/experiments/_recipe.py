@@ -10,6 +10,7 @@ from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tnrank._check import instance, shown, whole_number
+from tnrank._explained import explained
 from tnrank._reading import decimal_number
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ _KNOWN: dict[str, type[Recipe]] = {}
 _Kind = TypeVar("_Kind", bound=type[Recipe])
 
 
+@explained
 def register(kind: _Kind) -> _Kind:
     """Make a recipe known by its ``name``; a class decorator, for recipes outside the library too."""
     if not kind.name:
@@ -86,6 +88,7 @@ def recipes() -> dict[str, type[Recipe]]:
     return dict(_KNOWN)
 
 
+@explained
 def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
     """The recipe called ``name`` with the fields of a preset, some of them overridden.
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._check import instance, shown
+from tnrank._explained import explained
 from tnrank._files import check_path, remove_empty, remove_files, remove_temporaries, sync_folder, write_atomically
 from tnrank._lock import Lock
 from tnrank._reading import decimal_number, read_bytes, read_json, reading
@@ -303,6 +304,7 @@ def partial_of(folder: str | os.PathLike[str]) -> Path:
     return marked if not path.exists() and marked.is_dir() else path
 
 
+@explained
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """``config.json`` of a run that did not end.
 
@@ -329,6 +331,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
+@explained
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The rows of ``metrics.csv`` of a run folder, complete or partial.
 

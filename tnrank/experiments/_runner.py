@@ -20,6 +20,7 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank.experiments._arguments import check_place, check_progress, patience
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe
@@ -64,6 +65,7 @@ class Run:
 class Journal:
     """What a recipe works with: trains models, and records and saves them on the way."""
 
+    @explained
     def __init__(self, folder: RunFolder, progress: Callable[[str], None] | None) -> None:
         self.folder, self.progress = folder, progress
         self._trained: Counter[str] = Counter()
@@ -172,6 +174,7 @@ class Journal:
                 self.folder.record(model, int(trace.steps[-1]), name, last)
 
 
+@explained
 def run(
     recipe: Recipe,
     out: str | Path = "runs",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from tnrank._backend import Backend, Structure, backend_of, get_backend
 from tnrank._check import instance, sequence, shown
+from tnrank._explained import explained
 from tnrank._scale import norm
 from tnrank._typing import Array, Shape
 from tnrank.factorizations._arrays import (
@@ -114,6 +115,7 @@ class Factorization(Structure):
         """Numbers stored in all arrays; one array at several tensors counts once."""
         return sum(prod(a.shape) for a in {id(a): a for a in self._values}.values() if hasattr(a, "shape"))
 
+    @explained
     def to_dense(self, memory_limit: int | str | None = None) -> Array:
         """The end tensor, shape ``(d_1, .., d_N)``.
 
@@ -128,6 +130,7 @@ class Factorization(Structure):
         """
         return self._exactly(lambda x: contract(x.network, x.arrays, memory_limit=memory_limit))
 
+    @explained
     def entries(self, indices: Any) -> Array:
         """Entries of the end tensor at ``indices`` of shape ``(M, N)``; gives shape ``(M,)``.
 
@@ -147,6 +150,7 @@ class Factorization(Structure):
         return self._exactly(lambda x: plan.evaluate(x.backend, x._values, positions))
 
     @measured
+    @explained
     def inner(self, other: Any) -> Array:
         """The inner product ``sum(conj(self) * other)``, a scalar array; the end tensors are not formed.
 
@@ -220,6 +224,7 @@ class Factorization(Structure):
             f"hierarchical factorizations have it): {fix} the basis at each edge"
         )
 
+    @explained
     def to(self, backend: str | Backend | None = None, dtype: str | None = None, device: Any = None) -> Self:
         """The same factorization on another backend, dtype or device; ``None`` keeps what it is.
 
@@ -240,6 +245,7 @@ class Factorization(Structure):
                 moved[id(a)] = target.asarray(a if target is self.backend else self.backend.to_numpy(a), kept, device)
         return self._make(self._static, [moved[id(a)] for a in self._values], validate=False)
 
+    @explained
     def replace(self, arrays: Mapping[str, Array] | Sequence[Array]) -> Self:
         """The same structure with other arrays: all of them in order, or some by name.
 
@@ -263,6 +269,7 @@ class Factorization(Structure):
             raise ValueError(f"got {len(arrays)} arrays, needed {len(self._values)}: {', '.join(self.network.tensors)}")
         return self._make(self._static, checked_arrays(arrays, lambda: list(self.network.tensors)))
 
+    @explained
     def map(self, fn: Callable[[Array], Array]) -> Self:
         """``fn`` applied to every array.
 
@@ -280,6 +287,7 @@ class Factorization(Structure):
         new._fill(self._static, values, False, self._network)
         return new
 
+    @explained
     def save(self, path: Any) -> None:
         """Write to a safetensors file with the structure in its header, atomically; read by :func:`tnrank.load`.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import backend_of
 from tnrank._check import whole_number
+from tnrank._explained import explained
 from tnrank._scale import norm, norm_product
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import checked_arrays, measured, read_arrays
@@ -44,6 +45,7 @@ class CPFactorization(Factorization):
     __slots__ = ()
     kind: ClassVar[str] = "cp"
 
+    @explained
     def __init__(self, factors: Iterable[Array], weights: Array | None = None) -> None:
         arrays = read_arrays(factors, "factors")
         for mode, factor in enumerate(arrays):
@@ -66,6 +68,7 @@ class CPFactorization(Factorization):
         return _star(*static)
 
     @classmethod
+    @explained
     def random(
         cls,
         shape: Sequence[int],
@@ -110,6 +113,7 @@ class CPFactorization(Factorization):
         return made.balance() if balanced else made
 
     @classmethod
+    @explained
     def from_dense(
         cls,
         tensor: Array,

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from tnrank._backend import Backend, backend_of, common_backend
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations._cp import CPFactorization
 
 Features = Callable[[Array], Array]
 
 
+@explained
 def data_tensor(X: Array, y: Array | None = None, features: str | Features = "cos_sin") -> CPFactorization:
     """The tensor ``sum_m y_m outer(f(x_m1), .., f(x_mN))`` of a labeled data set: a CP factorization, never formed.
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
+from tnrank._explained import explained
 from tnrank._scale import norm_product
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
@@ -54,6 +55,7 @@ class HierarchicalFactorization(Factorization):
     __slots__ = ()
     kind: ClassVar[str] = "hierarchical"
 
+    @explained
     def __init__(self, tree: DimensionTree | Sequence[Any], matrices: Mapping[Any, Array]) -> None:
         tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
         instance(matrices, "matrices", Mapping, "a mapping {node: matrix}")
@@ -90,6 +92,7 @@ class HierarchicalFactorization(Factorization):
         return _tree_network(*static)
 
     @classmethod
+    @explained
     def random(
         cls,
         shape: Sequence[int],

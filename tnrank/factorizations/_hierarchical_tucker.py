@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tnrank._backend import plain_array
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._arrays import checked_arrays
@@ -54,6 +55,7 @@ class HierarchicalTucker(TreeFormat):
     __slots__ = ()
     kind: ClassVar[str] = "hierarchical tucker"
 
+    @explained
     def __init__(
         self, tree: DimensionTree | Sequence[Any], leaves: Mapping[Any, Array], transfers: Mapping[Any, Array]
     ) -> None:
@@ -90,6 +92,7 @@ class HierarchicalTucker(TreeFormat):
         return cls._make(tree, [arrays[node] for node in tree.nodes])
 
     @classmethod
+    @explained
     def random(
         cls,
         shape: Sequence[int],
@@ -129,6 +132,7 @@ class HierarchicalTucker(TreeFormat):
         return cls._make(tree, draw(shapes, std, mean, init, seed, backend, dtype, device))
 
     @classmethod
+    @explained
     def from_dense(
         cls,
         tensor: Array,
@@ -178,6 +182,7 @@ class HierarchicalTucker(TreeFormat):
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, direction=direction))
 
     @classmethod
+    @explained
     def from_factorization(
         cls,
         x: Factorization,
@@ -223,6 +228,7 @@ class HierarchicalTucker(TreeFormat):
         return short
 
     @classmethod
+    @explained
     def from_function(
         cls,
         function: Callable[[Any], Any],

@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import Backend, available_backends, backend_of, get_backend
 from tnrank._check import shown
+from tnrank._explained import explained
 from tnrank._files import write_atomically
 from tnrank._reading import reading
 from tnrank.factorizations._base import Factorization
@@ -86,6 +87,7 @@ def _stored_dtype(x: Factorization) -> str:
     return dtype
 
 
+@explained
 def load(path: str | os.PathLike[str], backend: str | None = None, dtype: str | None = None, device: Any = None) -> Any:
     """Read a factorization that ``save`` wrote.
 

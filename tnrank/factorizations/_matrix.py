@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import backend_of, get_backend
 from tnrank._check import sequence, whole_number
+from tnrank._explained import explained
 from tnrank._scale import over, peak, times_power, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import measured, read_arrays
@@ -42,6 +43,7 @@ class MatrixFactorization(Factorization):
     __slots__ = ()
     kind: ClassVar[str] = "matrix"
 
+    @explained
     def __init__(self, layers: Iterable[Array]) -> None:
         arrays = read_arrays(layers, "layers")
         self._fill(len(arrays), arrays)
@@ -51,6 +53,7 @@ class MatrixFactorization(Factorization):
         return _chain(static)
 
     @classmethod
+    @explained
     def random(
         cls,
         shape: Sequence[int],

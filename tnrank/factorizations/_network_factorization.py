@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from tnrank._backend import backend_of, get_backend
 from tnrank._check import sequence
+from tnrank._explained import explained
 from tnrank._scale import norm_product
 from tnrank._typing import Array, Label, Labels, Sizes
 from tnrank.factorizations._arrays import checked_arrays, measured
@@ -45,6 +46,7 @@ class NetworkFactorization(Factorization):
     __slots__ = ()
     kind: ClassVar[str] = "network"
 
+    @explained
     def __init__(self, network: Network, arrays: Mapping[str, Array] | Sequence[Array]) -> None:
         static = _static_of(network)
         given = arrays if isinstance(arrays, Mapping) else _named(network, arrays)
@@ -57,6 +59,7 @@ class NetworkFactorization(Factorization):
         return _network(static)
 
     @classmethod
+    @explained
     def random(
         cls,
         network: Network,
@@ -158,6 +161,7 @@ class NetworkFactorization(Factorization):
         )
 
 
+@explained
 def deepen(network: Network, sizes: Sizes, along: Mapping[str, Label], depth: int) -> tuple[Network, dict[Label, int]]:
     """A network with a product of ``depth`` arrays in place of each of some tensors.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tnrank._backend import Backend, Structure, common_backend
 from tnrank._check import instance, sequence, shown
+from tnrank._explained import explained
 from tnrank._typing import Array, Shape
 from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations._arrays import is_number, is_zero
@@ -25,6 +26,7 @@ class FactorizationSum(Structure):
     _terms: tuple[Factorization, ...]
     _weights: tuple[complex, ...]
 
+    @explained
     def __init__(self, terms: Iterable[Factorization], weights: Sequence[complex]) -> None:
         checked = sequence(terms, "terms", "factorizations")
         for place, term in enumerate(checked):
@@ -162,6 +164,7 @@ class FactorizationSum(Structure):
         return "\n".join([f"FactorizationSum of {len(self._terms)} terms", *lines])
 
 
+@explained
 def sum_of(terms: Sequence[Any], weights: Sequence[complex] | None = None) -> Any:
     """The tensor ``sum_i weights[i] * terms[i]`` of factorizations of any formats, not formed.
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from tnrank._backend import backend_of, plain_array
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._arrays import check_product, read_arrays
@@ -49,6 +50,7 @@ class TensorTrain(TreeFormat):
     __slots__ = ()
     kind: ClassVar[str] = "tensor train"
 
+    @explained
     def __init__(self, cores: Iterable[Array]) -> None:
         arrays = read_arrays(cores, "cores")
         last = len(arrays) - 1
@@ -77,6 +79,7 @@ class TensorTrain(TreeFormat):
         return _chain(static)
 
     @classmethod
+    @explained
     def random(
         cls,
         shape: Sequence[int],
@@ -101,6 +104,7 @@ class TensorTrain(TreeFormat):
         return cls._make(len(d), draw(shapes, std, mean, init, seed, backend, dtype, device))
 
     @classmethod
+    @explained
     def from_dense(
         cls,
         tensor: Array,
@@ -141,6 +145,7 @@ class TensorTrain(TreeFormat):
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method, reduced))
 
     @classmethod
+    @explained
     def from_factorization(cls, x: Factorization, rtol: PerNode = None, max_rank: MaxRank = None) -> Self:
         """Another factorization as a tensor train: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._arrays import measured
@@ -23,6 +24,7 @@ class TreeChanges(TreeArithmetic):
 
     __slots__ = ()
 
+    @explained
     def tensordot(self, other: TreeArithmetic, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Any:
         """The sum over pairs of modes of two tensors, as ``np.tensordot``; 0 pairs give the outer product.
 
@@ -61,6 +63,7 @@ class TreeChanges(TreeArithmetic):
         tree, made = tensordot(self.tree, self.nodes, other.tree, other.nodes, first, second)
         return made if tree is None else _general(tree, made)
 
+    @explained
     def permute(self, order: Sequence[int]) -> HierarchicalTucker:
         """The same tensor with its modes in another order, as ``np.transpose``; the tree's leaves are renamed.
 
@@ -75,6 +78,7 @@ class TreeChanges(TreeArithmetic):
         return _general(*permute(self.tree, self.nodes, order))
 
     @measured
+    @explained
     def change_root(self, at: Any, on_edge: bool = True) -> HierarchicalTucker:
         """The same tensor with another root: its dimension tree is a graph, and any edge or interior node may be it.
 
@@ -95,6 +99,7 @@ class TreeChanges(TreeArithmetic):
         return _general(*change_root(self.tree, self.nodes, at, on_edge))
 
     @measured
+    @explained
     def change_tree(
         self, tree: DimensionTree | Sequence[Any], rtol: float | None = None, memory_limit: int | None = None
     ) -> HierarchicalTucker:

@@ -11,6 +11,7 @@ import numpy as np
 from tnrank._backend import Backend, common_backend
 from tnrank._by_node import ByNode
 from tnrank._check import instance, sequence
+from tnrank._explained import explained
 from tnrank._scale import on_host
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
@@ -87,6 +88,7 @@ class TreeCore(Factorization):
         return ByNode({node: int(a.shape[-1]) for node, a in self.nodes.items() if node != self.tree.root})
 
     @measured
+    @explained
     def orthogonalize(self, normalize: bool = False) -> Self:
         """The same tensor with orthonormal frames at all nodes but the root; ``normalize`` divides it by its norm.
 
@@ -135,6 +137,7 @@ class TreeCore(Factorization):
             return _hsvd.norm(self.tree, self.nodes)
 
     @measured
+    @explained
     def singular_values(self, method: str = "qr", relative: bool = False) -> ByNode[Array]:
         """Hierarchical singular values, {node: values} for every node but the root; nothing is made dense.
 
@@ -160,6 +163,7 @@ class TreeCore(Factorization):
         xp = self.backend.xp
         return ByNode({node: xp.where(s == 0, s, s * scale) for node, s in found.items()})
 
+    @explained
     def default_rtol(self, node: Node) -> float:
         """What counts as zero at a node, relative to its largest value: max(sides of its array's matricization) * eps.
 
@@ -174,6 +178,7 @@ class TreeCore(Factorization):
         """The hierarchical singular values: this format's components are fixed only up to a basis change."""
         return self.singular_values()
 
+    @explained
     def truncate(
         self,
         rtol: PerNode = None,
@@ -215,6 +220,7 @@ class TreeCore(Factorization):
         return self._cut(x.tree, frames, log_norm, rtol, atol, max_rank, method, rounding=rounding_of(self.dtype))
 
     @classmethod
+    @explained
     def truncate_sum(
         cls,
         terms: Sequence[Factorization],

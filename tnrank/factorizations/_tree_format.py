@@ -9,6 +9,7 @@ import numpy as np
 
 from tnrank._backend import common_backend
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import checked_arrays, in_one_dtype, measurable
 from tnrank.factorizations._base import default_or_named_device
@@ -65,6 +66,7 @@ class TreeFormat(TreeChanges):
         tree, made = contract_modes(self.tree, nodes, vectors)
         return made if tree is None else self._of_nodes(tree, made)
 
+    @explained
     def contract_modes(self, vectors: Mapping[int, Array]) -> Any:
         """Each named mode summed against a vector ``(d_n,)``; the modes that are left keep their order.
 
@@ -82,6 +84,7 @@ class TreeFormat(TreeChanges):
         """
         return self._contracted(self.nodes, {read_mode(m, self.ndim): v for m, v in self._fitting(vectors, 1).items()})
 
+    @explained
     def mode_products(self, matrices: Mapping[int, Array]) -> Self:
         """A matrix ``(m, d_n)`` multiplied onto each named mode, whose dimension becomes m.
 
@@ -97,6 +100,7 @@ class TreeFormat(TreeChanges):
         nodes, fitting = in_one_dtype(self.backend, self.nodes, self._fitting(matrices, 2))
         return self._of_nodes(self.tree, multiply_modes(nodes, fitting))
 
+    @explained
     def sum(self, modes: int | Sequence[int] | None = None) -> Any:
         """The sum over some modes, or over all; returns as indexing does.
 
@@ -108,10 +112,12 @@ class TreeFormat(TreeChanges):
         """
         return self._weighed(modes, lambda size: 1.0)
 
+    @explained
     def mean(self, modes: int | Sequence[int] | None = None) -> Any:
         """The mean over some modes, or over all; where :meth:`sum` overflows, this does not."""
         return self._weighed(modes, lambda size: 1.0 / size)
 
+    @explained
     def marginal(self, modes: int | Sequence[int]) -> Any:
         """The sum over all modes but the given ones: of a table of probabilities, their joint distribution."""
         kept = read_modes(modes, self.ndim)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from tnrank._backend import plain_array
 from tnrank._by_node import ByNode
 from tnrank._check import instance, sequence, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
@@ -50,6 +51,7 @@ class Tucker(TreeFormat):
     __slots__ = ()
     kind: ClassVar[str] = "tucker"
 
+    @explained
     def __init__(self, core: Array, factors: Iterable[Array]) -> None:
         given = sequence(factors, "factors", "matrices")
         *matrices, core = checked_arrays(
@@ -72,6 +74,7 @@ class Tucker(TreeFormat):
         return _star(static)
 
     @classmethod
+    @explained
     def random(
         cls,
         shape: Sequence[int],
@@ -96,6 +99,7 @@ class Tucker(TreeFormat):
         return cls._make(len(d), draw(shapes, std, mean, init, seed, backend, dtype, device))
 
     @classmethod
+    @explained
     def from_dense(
         cls,
         tensor: Array,
@@ -135,6 +139,7 @@ class Tucker(TreeFormat):
         return cls._of_nodes(tree, dense_to_nodes(tensor, tree, cutoff, method))
 
     @classmethod
+    @explained
     def from_factorization(cls, x: Factorization, rtol: PerNode = None, max_rank: MaxRank = None) -> Self:
         """Another factorization in this format: exactly, or truncated if ``rtol`` or ``max_rank`` is given.
 

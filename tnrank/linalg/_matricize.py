@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tnrank._backend import backend_of
+from tnrank._explained import explained
 
 if TYPE_CHECKING:
     from tnrank._typing import Array, Shape
 
 
+@explained
 def matricize(x: Array, modes: Iterable[int] | int) -> Array:
     """The matricization of a dense tensor: rows are the given modes, columns all others, both ascending.
 
@@ -42,6 +44,7 @@ def matricize(x: Array, modes: Iterable[int] | int) -> Array:
     return backend.reshape(x, matricization_sides(shape, rows))
 
 
+@explained
 def matricization_sides(shape: Shape, modes: Iterable[int]) -> tuple[int, int]:
     """Numbers of rows and columns of the matricization with the given modes as rows.
 
@@ -54,6 +57,7 @@ def matricization_sides(shape: Shape, modes: Iterable[int]) -> tuple[int, int]:
     return rows, math.prod(shape) // rows
 
 
+@explained
 def check_modes(modes: Iterable[int] | int, shape: Shape) -> tuple[int, ...]:
     """The modes as ascending integers.
 

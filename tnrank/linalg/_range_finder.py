@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._explained import explained
 from tnrank._scale import is_safe, not_finite, over, peak, unit_of
 from tnrank.linalg._tolerance import check_rtol, eps_of
 
@@ -30,6 +31,7 @@ class Range(NamedTuple):
     norm: float
 
 
+@explained
 def randomized_floor(dtype: str) -> float:
     """The smallest relative tolerance at which ``||A||^2 - ||Q^H A||^2`` still tells the error to 1 %.
 
@@ -44,6 +46,7 @@ def randomized_floor(dtype: str) -> float:
     return math.sqrt(2 * eps_of(dtype) / _UNCERTAINTY)
 
 
+@explained
 def range_finder(
     matrix: Array,
     rtol: float | None = None,
@@ -94,6 +97,7 @@ def range_finder(
     return Range(basis, values * unit, error * unit, norm * unit)
 
 
+@explained
 def randomized_dominant(
     backend: Backend, matrix: Array, allowed: float, max_rank: int | None = None, seed: int | None = 0
 ) -> tuple[Array, Array]:

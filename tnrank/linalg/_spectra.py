@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank import _scale
 from tnrank._backend import backend_of
+from tnrank._explained import explained
 from tnrank.linalg._tolerance import choose_method, eps_of
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _ELONGATED = 2  # from this ratio of the sides on, a triangular factor is taken first
 
 
+@explained
 def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -> Array:
     """Singular values of a matrix or a stack of matrices, descending.
 
@@ -54,6 +56,7 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
     return found if unit is None or valid is None else found * valid[..., 0] * unit[..., 0]
 
 
+@explained
 def scaled_singular_values(x: Array, method: str = "auto", rtol: float | None = None) -> Array:
     """:func:`singular_values` of finite matrices whose entries are of moderate size, as they are after scaling."""
     backend = _checked(x)

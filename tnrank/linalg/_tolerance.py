@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Literal
 
+from tnrank._explained import explained
+
 Method = Literal["qr", "gram"]
 
 _EPS = {
@@ -20,6 +22,7 @@ _EPS = {
 _GRAM_MARGIN = 10.0
 
 
+@explained
 def eps_of(dtype: str) -> float:
     """Distance from 1 to the next number of a floating-point dtype; complex dtypes as their parts.
 
@@ -36,6 +39,7 @@ def eps_of(dtype: str) -> float:
     return _EPS[dtype]
 
 
+@explained
 def default_rtol(sides: Iterable[int], dtype: str) -> float:
     """The relative tolerance of ``rtol=None``: the larger side of the matrix times eps of the dtype.
 
@@ -59,6 +63,7 @@ def default_rtol(sides: Iterable[int], dtype: str) -> float:
     return rtol
 
 
+@explained
 def check_rtol(rtol: float | None) -> float | None:
     """``rtol`` as a float in [0, 1), or ``None``.
 
@@ -75,6 +80,7 @@ def check_rtol(rtol: float | None) -> float | None:
     return float(rtol)
 
 
+@explained
 def accuracy_floor(method: str, dtype: str) -> float:
     """The smallest relative tolerance that a method can honor: eps for ``"qr"``, sqrt(eps) for ``"gram"``.
 
@@ -93,6 +99,7 @@ def accuracy_floor(method: str, dtype: str) -> float:
     return eps_of(dtype) if method == "qr" else math.sqrt(eps_of(dtype))
 
 
+@explained
 def choose_method(method: str, rtol: float | None, dtype: str) -> Method:
     """The method that computes singular values to ``rtol``.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tnrank._explained import explained
 from tnrank._typing import Array, Arrays, Label
 from tnrank.network._labels import checked_arrays, checked_network
 from tnrank.network._network import Network
 from tnrank.network._scalars import with_scalars
 
 
+@explained
 def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_limit: int | str | None = None) -> Array:
     """Contract ``arrays`` as ``network`` says, with a plan that is made once for the same network and sizes.
 
@@ -47,6 +49,7 @@ def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_li
     return network.plan(sizes, optimize, memory_limit, dtype=dtype)(arrays)
 
 
+@explained
 def environment(network: Network, arrays: Arrays, name: str, cotangent: Array | None = None) -> Array:
     """The network with one tensor left out, or the vector-Jacobian product with that tensor.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import Backend, Structure, backend_of, common_backend
 from tnrank._check import instance, sequence, shown
+from tnrank._explained import explained
 from tnrank._typing import Array, Arrays, Label, Labels, Sizes
 from tnrank.network._labels import as_labels, checked_arrays, listed, pattern
 from tnrank.network._scalars import with_scalars
@@ -48,6 +49,7 @@ class Network(Structure):
     output: tuple[Label, ...]
     without_indices: tuple[str, ...]
 
+    @explained
     def __init__(self, tensors: Mapping[str, Labels], output: Labels | None = None) -> None:
         found: dict[str, tuple[Label, ...]] = {}
         needed = "a mapping from names to labels, such as {'A': 'ir', 'B': 'jr'}"
@@ -77,6 +79,7 @@ class Network(Structure):
         self.__dict__["without_indices"] = tuple(name for name, labels in found.items() if not labels)
 
     @classmethod
+    @explained
     def from_einsum(cls, equation: str, names: Sequence[str] | None = None) -> Network:
         """The network of an einsum equation, with tensors called ``"0"``, ``"1"``, .. unless ``names`` are
         given.
@@ -106,6 +109,7 @@ class Network(Structure):
         return to_einsum(self)
 
     @classmethod
+    @explained
     def from_nodes(cls, nodes: Iterable[Any], output: Sequence[Any] | None = None) -> tuple[Network, dict[str, Array]]:
         """The network and the arrays of google/TensorNetwork nodes; copy nodes become hyperindices.
 
@@ -137,6 +141,7 @@ class Network(Structure):
 
         return from_nodes(cls, nodes, output)
 
+    @explained
     def to_nodes(self, arrays: Arrays) -> list[Any]:
         """google/TensorNetwork nodes of this network, hyperindices as copy nodes (last in the list).
 
@@ -170,6 +175,7 @@ class Network(Structure):
                 found.setdefault(label, []).append(name)
         return {label: tuple(names) for label, names in found.items()}
 
+    @explained
     def holders(self, label: Label) -> tuple[str, ...]:
         """The names of the tensors that carry ``label``."""
         if label not in self._holders:
@@ -186,6 +192,7 @@ class Network(Structure):
         """Output labels that two or more tensors carry."""
         return tuple(label for label in self.output if len(self._holders[label]) > 1)
 
+    @explained
     def sizes(self, arrays: Arrays) -> dict[Label, int]:
         """The size of every index, read off ``arrays``; checks them against this network.
 
@@ -208,6 +215,7 @@ class Network(Structure):
         self._uniform(arrays)
         return self.sizes_of_shapes(shapes)
 
+    @explained
     def check_uniform(self, arrays: Arrays) -> Backend:
         """The one backend of ``arrays``; raises TypeError for two backends or two dtypes."""
         return self._uniform(with_scalars(self.without_indices, checked_arrays(arrays, self.tensors)))
@@ -225,6 +233,7 @@ class Network(Structure):
                 )
         return backend
 
+    @explained
     def sizes_of_shapes(self, shapes: Mapping[str, Sequence[int]]) -> dict[Label, int]:
         """The size of every index from the tensors' shapes.
 
@@ -251,6 +260,7 @@ class Network(Structure):
                 first.setdefault(label, name)
         return sizes
 
+    @explained
     def plan(
         self,
         sizes: Sizes,
@@ -299,6 +309,7 @@ class Network(Structure):
         plan: ContractionPlan = getattr(self, name)
         return plan
 
+    @explained
     def without(self, name: str) -> Network:
         """The network with one tensor left out; its output: see :func:`tnrank.environment`."""
         if instance(name, "name", str, "the name of a tensor") not in self.tensors:

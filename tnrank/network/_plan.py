@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import Backend, backend_of, common_backend, plain_array
 from tnrank._check import instance, shown, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array, Arrays, Label, Sizes
 from tnrank.network._amounts import exact, rounded
 from tnrank.network._labels import checked_arrays, checked_network, checked_sizes, listed, pattern
@@ -84,6 +85,7 @@ class ContractionPlan:
                [900., 900.]])
     """
 
+    @explained
     def __init__(
         self,
         network: Network,
@@ -223,6 +225,7 @@ class ContractionPlan:
                     f"tensor {holder!r}: make another with network.plan(network.sizes(arrays))"
                 ) from None
 
+    @explained
     def pull_back(self, arrays: Arrays, cotangent: Callable[[Array], Array] | Array) -> tuple[Array, dict[str, Array]]:
         """The result and the vector-Jacobian products with all tensors, by one sweep back over the steps.
 
@@ -278,6 +281,7 @@ class ContractionPlan:
     def __reduce__(self) -> Any:
         return ContractionPlan, (self.network, self.sizes, self.path, self.slices, self.method)
 
+    @explained
     def save(self, path: Any) -> None:
         """Write the plan as JSON, atomically.
 
@@ -289,6 +293,7 @@ class ContractionPlan:
         save(self, path)
 
     @classmethod
+    @explained
     def load(cls, path: Any) -> ContractionPlan:
         """Read a plan that :meth:`save` wrote.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 from tnrank.plots._save import image_bytes
@@ -57,6 +58,7 @@ class AnalogyRow:
     measured: Sequence[str]
 
 
+@explained
 def analogy(rows: Sequence[AnalogyRow]) -> Figure:
     """The table as one figure.
 
@@ -97,6 +99,7 @@ def analogy(rows: Sequence[AnalogyRow]) -> Figure:
     return figure
 
 
+@explained
 def analogy_page(rows: Sequence[AnalogyRow]) -> str:
     """The table as an HTML page that needs no other file.
 

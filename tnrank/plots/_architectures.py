@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -40,6 +41,7 @@ class ArchitecturePanel:
     errors: Any
 
 
+@explained
 def architectures(panels: Sequence[ArchitecturePanel], target_on: Any, target_off: Any) -> Figure:
     """Effective ranks over training on two targets, and the losses below: one column a network.
 

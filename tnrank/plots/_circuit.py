@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._circuit_rows import Key, rows, skeleton, under
 from tnrank.plots._circuit_slabs import color_of, draw_slabs, mixed, outputs_width, slabs
@@ -29,6 +30,7 @@ _NAMES = 0.3
 """Inches at the right of the tree for the name of its last node."""
 
 
+@explained
 def circuit(x: Any, grid: Sequence[int] | None = None, classes: bool = False) -> Figure:
     """A circuit, its tensor network and its dimension tree: what is at one height, in one color, is the same weights.
 

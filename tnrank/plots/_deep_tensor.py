@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -39,6 +40,7 @@ class DepthPanel:
     target_rank: float
 
 
+@explained
 def deep_tensor(panels: Sequence[DepthPanel]) -> Figure:
     """A row a model: effective rank and error against the initial scale, and spectra; one line a depth.
 

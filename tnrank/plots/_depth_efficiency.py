@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import log10
 from typing import TYPE_CHECKING, Any
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -34,6 +35,7 @@ class Growth:
     ring: bool = False
 
 
+@explained
 def depth_efficiency(ranks: Sequence[Growth], weights: Sequence[Growth] = ()) -> Figure:
     """Ranks against the number of patches, and beside them the numbers of weights, if given.
 

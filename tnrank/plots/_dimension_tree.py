@@ -6,6 +6,7 @@ from functools import lru_cache
 from math import log
 from typing import TYPE_CHECKING, Any
 
+from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.plots import _style
 from tnrank.plots._read import entropy_of, name_of, report_of, shape_text
@@ -24,6 +25,7 @@ _WIDE, _NARROW = 1.12, 0.62
 _MOST = 12.0
 
 
+@explained
 def dimension_tree(x: Any, tree: Any = None, rtol: float | None = None) -> Figure:
     """The tree from the root (left) to the modes (right): rank and entropy on every edge, which is as wide as its rank.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -39,6 +40,7 @@ class Panel:
     onsets: Sequence[int] = ()
 
 
+@explained
 def dynamics(panels: Sequence[Panel], shown: float = 0.01) -> Figure:
     """Panels side by side: one line a singular value or component norm, against iterations.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -53,6 +54,7 @@ class LawPanel:
     below: bool = False
 
 
+@explained
 def dynamics_law(panels: Sequence[LawPanel]) -> Figure:
     """Rate over projection against norm, measured, on the lines K sigma^(2 - 2/K); both axes are logarithmic.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -53,6 +54,7 @@ class GreedyPanel:
     saddles: Sequence[float]
 
 
+@explained
 def greedy_paths(panels: Sequence[GreedyPanel]) -> Figure:
     """Above, the gradient along each flow, with the greedy saddles; below, distances against the initial scale.
 

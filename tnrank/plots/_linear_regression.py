@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import numbers, things
 
@@ -46,6 +47,7 @@ class Probe:
     losses: Any
 
 
+@explained
 def linear_regression(
     descents: Sequence[Descent],
     times: Any,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import thing
 
@@ -55,6 +56,7 @@ class NearLowRankPanel:
     std: float
 
 
+@explained
 def local_components(found: NearLowRankPanel) -> Figure:
     """Three panels: local component norms in training; distances to low rank then; the same against initial scale.
 

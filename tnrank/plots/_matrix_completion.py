@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -52,6 +53,7 @@ class ScaleCurve:
     excess: Any
 
 
+@explained
 def matrix_completion(curves: Sequence[CompletionCurve], scales: Sequence[ScaleCurve]) -> Figure:
     """Errors, effective ranks and nuclear norms against observed entries; nuclear norms as the initial scale shrinks.
 

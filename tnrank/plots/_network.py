@@ -8,6 +8,7 @@ from math import atan2, cos, hypot, pi, sin
 from typing import TYPE_CHECKING, Any
 
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank.network import Network
 from tnrank.plots import _layout, _style
 from tnrank.plots._read import shape_text
@@ -24,6 +25,7 @@ _STUB = 0.55
 _GRAY = "#8A9099"
 
 
+@explained
 def network(x: Any, sizes: Mapping[Any, int] | None = None) -> Figure:
     """The tensors of a network as discs, indices as lines with their sizes, hyperindices as dots where lines meet.
 

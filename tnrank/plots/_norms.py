@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import numbers, things
 
@@ -38,6 +39,7 @@ class NormCurve:
     kind: str = "kept"
     level: float | None = None
 
+    @explained
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.kind not in _KINDS:
             raise ValueError(f"the curve {self.label!r} is of kind {self.kind!r}: needed one of {', '.join(_KINDS)}")
@@ -64,6 +66,7 @@ class NormPanel:
     bound: tuple[Any, Any] | None = None
 
 
+@explained
 def norms_to_infinity(panels: Sequence[NormPanel], ylabel: str = "|unobserved entry|") -> Figure:
     """A norm against the loss, which falls from left to right; both axes logarithmic.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import things
 
@@ -54,6 +55,7 @@ class RankOnePanel:
     control: bool = False
 
 
+@explained
 def rank_one(panels: Sequence[RankOnePanel]) -> Figure:
     """On the left the distance along the first flows and the first control, on the right its largest value.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _ROUNDING = 1e-14
 _LOWEST = -20.0
 
 
+@explained
 def rank_scan(scan: RankScan) -> Figure:
     """Relative error and core consistency over the rank; hollow marks are fits with diverging components.
 

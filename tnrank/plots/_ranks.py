@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._dimension_tree import draw_tree, tree_size
 from tnrank.plots._read import report_of
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 7.2, 3.8
 
 
+@explained
 def ranks(x: Any, tree: Any = None, rtol: float | None = None) -> Figure:
     """:func:`spectra` and :func:`dimension_tree` in one figure.
 

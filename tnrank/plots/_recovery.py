@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import thing, things
 
@@ -52,6 +53,7 @@ class Rebound:
     losses: Any
 
 
+@explained
 def recovery(rows: Sequence[Recovery], rebound: Rebound | None = None) -> Figure:
     """Panels of error and rank, one row an order, and one of a run that goes on past its lowest loss.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tnrank._check import instance, shown, whole_number
+from tnrank._explained import explained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _FORMATS = ("png", "svg", "pdf")
 
 
+@explained
 def image_bytes(figure: Figure, path: str | Path, dpi: int = 200) -> bytes:
     """The figure as the content of a file called ``path``: the suffix says the format.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._read import is_spectra, name_of, report_of, shape_text
 
@@ -28,6 +29,7 @@ class _Line(NamedTuple):
     rtol: float
 
 
+@explained
 def spectra(x: Any, tree: Any = None, rtol: float | None = None) -> Figure:
     """Singular values over the largest one, one line a matricization; filled marks count for the rank.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import lists, thing, things
 from tnrank.plots._dynamics import Panel, _draw
@@ -32,6 +33,7 @@ class Staircase:
     errors: Any
 
 
+@explained
 def tensor_dynamics(rows: Sequence[Sequence[Staircase]]) -> Figure:
     """Component norms, one row a loss and one column an initial scale, above the errors of each column.
 

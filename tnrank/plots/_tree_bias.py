@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank.plots import _style
 from tnrank.plots._arguments import numbers, thing
 
@@ -37,6 +38,7 @@ class TreeComparison:
     points: Mapping[str, Sequence[tuple[float, float]]]
 
 
+@explained
 def tree_bias(
     steps: Any, norms: Mapping[str, Any], values: Mapping[str, Any], comparison: TreeComparison, shown: float = 0.01
 ) -> Figure:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.factorizations import CPFactorization
 from tnrank.factorizations._cp_fit._als import HostArray, balanced
 from tnrank.ranks._input import read_tensor
 
 
+@explained
 def core_consistency(tensor: Any, x: CPFactorization) -> float:
     """The core consistency diagnostic (CORCONDIA) in percent: 100 at best, without a lower end.
 

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tnrank._by_node import ByNode
+from tnrank._explained import explained
 from tnrank._scale import nonzero
 from tnrank.linalg import check_rtol, default_rtol
 from tnrank.ranks._routes._measure import measure, measured_nodes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tnrank.dimension_tree import DimensionTree
 
 
+@explained
 def renyi_entropy_of(s: Array, order: float = 1.0, rtol: float | None = None) -> Array:
     """Renyi entropy ``ln(sum p^a) / (1 - a)`` of ``p = s^2 / sum(s^2)``, in nats; the zero spectrum has 0.
 
@@ -64,6 +66,7 @@ def renyi_entropy_of(s: Array, order: float = 1.0, rtol: float | None = None) ->
     return abs(found)
 
 
+@explained
 def entanglement_entropy(
     x: Any,
     tree: DimensionTree | None = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank._scale import on_host
 from tnrank.linalg import check_rtol, choose_method, default_rtol, eps_of, scaled_singular_values
 from tnrank.ranks._input import Dense, read_matrix
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tnrank._typing import Array
 
 
+@explained
 def singular_values(M: Any, method: str = "auto", rtol: float | None = None) -> Array:
     """Singular values of a matrix, a stack of matrices, or the end matrix of a factorization; descending.
 
@@ -60,6 +62,7 @@ def singular_values(M: Any, method: str = "auto", rtol: float | None = None) -> 
     return s if unit is None else s * unit[..., 0]
 
 
+@explained
 def matrix_rank(M: Any, rtol: float | None = None, atol: float | None = None) -> Array:
     """Numerical rank: how many singular values exceed ``max(rtol * largest, atol)``.
 
@@ -116,6 +119,7 @@ def _check_accuracy(s: Array, least: Any, rtol: float, atol: float, found: Dense
         )
 
 
+@explained
 def effective_rank(M: Any) -> Array:
     """Effective rank ``exp(-sum p ln p)`` of the singular values normalized to sum 1: between 1 and the rank.
 
@@ -139,6 +143,7 @@ def effective_rank(M: Any) -> Array:
     return effective_rank_of(spectrum(M)[0])
 
 
+@explained
 def stable_rank(M: Any) -> Array:
     """Stable rank: squared Frobenius norm over squared spectral norm; at most the rank.
 
@@ -162,6 +167,7 @@ def stable_rank(M: Any) -> Array:
     return stable_rank_of(spectrum(M)[0])
 
 
+@explained
 def spectral_entropy(M: Any) -> Array:
     """Spectral entropy ``-sum p ln p`` of the singular values normalized to sum 1, in nats.
 
@@ -185,6 +191,7 @@ def spectral_entropy(M: Any) -> Array:
     return spectral_entropy_of(spectrum(M)[0])
 
 
+@explained
 def participation_ratio(M: Any) -> Array:
     """Participation ratio ``sum(s^2)^2 / sum(s^4)`` of the singular values: between 1 and the rank.
 

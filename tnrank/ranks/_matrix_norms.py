@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tnrank._explained import explained
 from tnrank.ranks._matrix import spectrum
 from tnrank.ranks._norms import (
     condition_number_of,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tnrank._typing import Array
 
 
+@explained
 def schatten_norm(M: Any, p: float) -> Array:
     """Schatten norm: the l_p (quasi-)norm of the singular values; 1 nuclear, 2 Frobenius, inf spectral.
 
@@ -49,6 +51,7 @@ def schatten_norm(M: Any, p: float) -> Array:
     return _measured(M, lambda s: schatten_norm_of(s, p))
 
 
+@explained
 def nuclear_norm(M: Any) -> Array:
     """Nuclear (trace) norm: the sum of the singular values.
 
@@ -73,6 +76,7 @@ def nuclear_norm(M: Any) -> Array:
     return _measured(M, nuclear_norm_of)
 
 
+@explained
 def ky_fan_norm(M: Any, k: int) -> Array:
     """Ky Fan k-norm: the sum of the k largest singular values.
 
@@ -97,6 +101,7 @@ def ky_fan_norm(M: Any, k: int) -> Array:
     return _measured(M, lambda s: ky_fan_norm_of(s, k))
 
 
+@explained
 def condition_number(M: Any) -> Array:
     """Condition number: the largest over the smallest of the min(m, n) singular values.
 
@@ -121,6 +126,7 @@ def condition_number(M: Any) -> Array:
     return condition_number_of(spectrum(M)[0])
 
 
+@explained
 def distance_to_rank(M: Any, r: int) -> Array:
     """Frobenius distance to the matrices of rank at most r: ``sqrt(sum of s_i^2, i > r)``.
 

@@ -14,6 +14,7 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from tnrank._explained import explained
 from tnrank._scale import nonzero
 from tnrank.ranks._spectrum import check_spectrum, scaled, unless_zero
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tnrank._typing import Array
 
 
+@explained
 def schatten_norm_of(s: Array, p: float) -> Array:
     """Schatten norm ``(sum s^p)^(1/p)``; a quasi-norm for 0 < p < 1, the largest value for ``p = inf``.
 
@@ -51,6 +53,7 @@ def schatten_norm_of(s: Array, p: float) -> Array:
     return unless_zero(nonzero(total, backend) ** (1.0 / float(p)) * scale, total, 0.0, backend)
 
 
+@explained
 def nuclear_norm_of(s: Array) -> Array:
     """Nuclear (trace) norm: the sum of the singular values, shape ``(.., n)`` to ``(..,)``.
 
@@ -68,6 +71,7 @@ def nuclear_norm_of(s: Array) -> Array:
     return backend.xp.sum(s, axis=-1)
 
 
+@explained
 def ky_fan_norm_of(s: Array, k: int) -> Array:
     """Ky Fan k-norm: the sum of the k largest singular values, shape ``(.., n)`` to ``(..,)``.
 
@@ -88,6 +92,7 @@ def ky_fan_norm_of(s: Array, k: int) -> Array:
     return backend.xp.sum(s[..., : int(k)], axis=-1)
 
 
+@explained
 def condition_number_of(s: Array) -> Array:
     """Largest over smallest singular value, ``inf`` where the smallest is zero.
 
@@ -106,6 +111,7 @@ def condition_number_of(s: Array) -> Array:
     return unless_zero(s[..., 0] / nonzero(low, backend), low, math.inf, backend)
 
 
+@explained
 def distance_to_rank_of(s: Array, r: int) -> Array:
     """Frobenius distance to the matrices of rank at most r: ``sqrt(sum of s_i^2, i >= r)``.
 

@@ -13,6 +13,7 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from tnrank._explained import explained
 from tnrank._scale import nonzero, on_host
 from tnrank.linalg import check_rtol, default_rtol
 from tnrank.ranks._spectrum import check_spectrum, scaled, unless_zero
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tnrank._typing import Array
 
 
+@explained
 def numerical_rank_of(s: Array, rtol: float | None = None, atol: float | None = None) -> Array:
     """How many singular values exceed ``max(rtol * s[0], atol)``.
 
@@ -75,6 +77,7 @@ def check_atol(atol: float | None) -> float | None:
     return float(atol)
 
 
+@explained
 def spectral_entropy_of(s: Array) -> Array:
     """Shannon entropy ``-sum p ln p`` of ``p = s / sum(s)``, in nats; the zero spectrum has 0.
 
@@ -97,6 +100,7 @@ def spectral_entropy_of(s: Array) -> Array:
     return abs(xp.sum(p * xp.log(nonzero(p, backend)), axis=-1))
 
 
+@explained
 def effective_rank_of(s: Array) -> Array:
     """Effective rank ``exp(-sum p ln p)``, ``p = s / sum(s)``: 1 to the rank; the zero spectrum has 0.
 
@@ -114,6 +118,7 @@ def effective_rank_of(s: Array) -> Array:
     return unless_zero(backend.xp.exp(spectral_entropy_of(s)), s[..., 0], 0.0, backend)
 
 
+@explained
 def stable_rank_of(s: Array) -> Array:
     """Stable rank ``sum(s^2) / s[0]^2``: at most the rank; the zero spectrum has 0.
 
@@ -133,6 +138,7 @@ def stable_rank_of(s: Array) -> Array:
     return backend.xp.sum(t**2, axis=-1) / nonzero(top, backend)
 
 
+@explained
 def participation_ratio_of(s: Array) -> Array:
     """Participation ratio ``sum(s^2)^2 / sum(s^4)`` of the squares: 1 to the rank; 0 for zero.
 

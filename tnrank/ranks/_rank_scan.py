@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.factorizations import CPFactorization
 from tnrank.factorizations._cp_fit._als import HostArray
 from tnrank.factorizations._cp_fit._dense import read_options, scan_dense
@@ -91,6 +92,7 @@ class RankScan:
         return "\n".join(lines)
 
 
+@explained
 def rank_scan(
     tensor: Any,
     max_rank: int,

@@ -10,6 +10,7 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank._by_node import ByNode
+from tnrank._explained import explained
 from tnrank._scale import norm
 from tnrank.linalg import check_rtol, matricization_sides
 from tnrank.ranks import _table
@@ -127,6 +128,7 @@ class RankReport:
         return _table.rich(self)
 
 
+@explained
 def rank_report(
     x: Any, tree: DimensionTree | None = None, rtol: float | None = None, method: str = "auto"
 ) -> RankReport:

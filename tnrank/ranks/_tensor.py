@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tnrank._by_node import ByNode
+from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree
 from tnrank.linalg import check_modes
 from tnrank.ranks._routes._measure import measure, measured_nodes
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tnrank._typing import Array
 
 
+@explained
 def multilinear_rank(x: Any, rtol: float | None = None, method: str = "auto") -> tuple[int, ...]:
     """Multilinear rank: for each mode, the rank of the matricization with this mode as rows.
 
@@ -42,6 +44,7 @@ def multilinear_rank(x: Any, rtol: float | None = None, method: str = "auto") ->
     return tuple(found.rank((mode,)) for mode in range(len(found.shape)))
 
 
+@explained
 def separation_rank(x: Any, modes: Iterable[int] | int, rtol: float | None = None, method: str = "auto") -> int:
     """Separation rank for a bipartition: the rank of the matricization with the given modes as rows.
 
@@ -76,6 +79,7 @@ def separation_rank(x: Any, modes: Iterable[int] | int, rtol: float | None = Non
     return found.rank(rows[0])
 
 
+@explained
 def tt_ranks(x: Any, rtol: float | None = None, method: str = "auto") -> tuple[int, ...]:
     """TT ranks: the ranks of the matricizations at the first 1, .., N - 1 modes, those of the linear tree.
 
@@ -108,6 +112,7 @@ def tt_ranks(x: Any, rtol: float | None = None, method: str = "auto") -> tuple[i
     return tuple(found.rank(tuple(range(first, order))) for first in range(1, order))
 
 
+@explained
 def hierarchical_singular_values(
     x: Any,
     tree: DimensionTree | None = None,
@@ -152,6 +157,7 @@ def hierarchical_singular_values(
     return ByNode({node: found.relative(node.modes) for node in nodes})
 
 
+@explained
 def hierarchical_rank(
     x: Any, tree: DimensionTree | None = None, rtol: float | None = None, method: str = "auto"
 ) -> ByNode[int]:

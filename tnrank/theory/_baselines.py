@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import backend_of
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations._entries import codes
 from tnrank.factorizations._observed import checked_entries
@@ -30,6 +31,7 @@ _LARGEST_DENSE = 2**40
 """Entries of a dense array that no machine of today holds."""
 
 
+@explained
 def zero_fill(shape: Sequence[int], indices: Any, values: Array) -> Array:
     """The observed entries, and zero elsewhere: the completion of least Frobenius norm.
 
@@ -71,6 +73,7 @@ def zero_fill(shape: Sequence[int], indices: Any, values: Array) -> Array:
     return backend.reshape(flat, sizes)
 
 
+@explained
 def minimum_nuclear_norm(
     shape: Sequence[int],
     indices: Any,
@@ -116,6 +119,7 @@ def minimum_nuclear_norm(
     return _minimized(given, psd, rtol, max_iterations, solver)
 
 
+@explained
 def minimum_nuclear_norm_sensing(
     matrices: Any,
     values: Any,
@@ -156,6 +160,7 @@ def minimum_nuclear_norm_sensing(
     return _minimized(GivenMeasurements(A, y, psd=psd), psd, rtol, max_iterations, solver)
 
 
+@explained
 def minimum_schatten(
     shape: Sequence[int], indices: Any, values: Any, p: float, *, rtol: float | None = None, max_iterations: int = 3_000
 ) -> SchattenResult:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.theory._growth import HostArray, _host
 
 
@@ -42,6 +43,7 @@ class ExponentFit:
         return self.low <= exponent <= self.high
 
 
+@explained
 def fit_exponent(norms: Any, rates: Any, projections: Any, groups: Any = None, confidence: float = 0.95) -> ExponentFit:
     """The exponent p of ``d sigma / dt = c sigma^p gamma``, by least squares of log(rate / gamma) on log(sigma).
 

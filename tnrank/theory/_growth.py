@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import host_array
+from tnrank._explained import explained
 
 HostArray = np.ndarray[Any, Any]
 
 
+@explained
 def escape_time(sigma0: Any, sigma1: Any, K: int, gamma: Any) -> Any:
     """The effective time in which a balanced component goes from ``sigma0`` to ``sigma1`` at constant ``gamma``.
 
@@ -49,6 +51,7 @@ def escape_time(sigma0: Any, sigma1: Any, K: int, gamma: Any) -> Any:
     return float(time) if time.ndim == 0 else time
 
 
+@explained
 def integrated_law(sigma0: Any, tau: Any, gamma: Any, K: int) -> Any:
     """The norm of a balanced component at effective times ``tau``, from its projection ``gamma``.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import Backend, common_backend, plain_array
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations._observed import checked_numbers
 from tnrank.linalg._tolerance import check_rtol, default_rtol
@@ -14,6 +15,7 @@ from tnrank.linalg._tolerance import check_rtol, default_rtol
 _DTYPES = ("float32", "float64", "complex64", "complex128")
 
 
+@explained
 def minimum_l2(A: Array, y: Array, *, rtol: float | None = None) -> Array:
     """The least-squares solution of least l2 norm: where gradient descent from zero goes.
 
@@ -46,6 +48,7 @@ def minimum_l2(A: Array, y: Array, *, rtol: float | None = None) -> Array:
     return _combined(backend, U, inverse, Vh, y)
 
 
+@explained
 def ridge_path(A: Array, y: Array, penalties: Array) -> Array:
     """The minimizers of ``||A x - y||^2 + penalty ||x||^2``, one a penalty.
 

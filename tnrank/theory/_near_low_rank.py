@@ -9,6 +9,7 @@ from operator import add, mul
 from typing import TYPE_CHECKING, Any
 
 from tnrank._by_node import ByNode
+from tnrank._explained import explained
 from tnrank._typing import Array
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class NearLowRank:
     tails: ByNode[Array]
 
 
+@explained
 def near_low_rank_bound(x: HierarchicalFactorization, kept: int | Mapping[Any, int]) -> NearLowRank:
     """How far, at most, the end tensor is from one that the largest local components alone make.
 
@@ -76,6 +78,7 @@ def near_low_rank_bound(x: HierarchicalFactorization, kept: int | Mapping[Any, i
     return NearLowRank(len(terms) * reduce(xp.maximum, simple), reduce(add, terms), ByNode(tails))
 
 
+@explained
 def prune_components(x: HierarchicalFactorization, kept: int | Mapping[Any, int]) -> HierarchicalFactorization:
     """The factorization with only the largest local components of every interior node.
 

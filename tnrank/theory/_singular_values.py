@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import Backend
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import checked_indices
@@ -36,6 +37,7 @@ class SingularValueRates:
     depth: int
 
 
+@explained
 def singular_value_rate(x: MatrixFactorization, gradient: Any) -> SingularValueRates:
     """d sigma_r / dt of the singular values of the end matrix of depth L: balanced, L sigma^(2-2/L) <-grad L, u v^T>.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._explained import explained
+
 if TYPE_CHECKING:
     from tnrank.theory._two_by_two_flow import BalancedFlow
 
@@ -45,6 +47,7 @@ class TwoByTwo:
     w21: float = 1.0
     w22: float = 0.0
 
+    @explained
     def __post_init__(self) -> None:
         if not (self.w12 and self.w21 and math.isfinite(self.w12 * self.w21) and math.isfinite(self.w22)):
             raise ValueError(f"the observed w12 and w21 are numbers other than 0, got {self.w12} and {self.w21}")

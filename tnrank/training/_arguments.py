@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -96,7 +95,7 @@ def checked_stop(stop: Any) -> Stop:
     return Stop(loss=float(stop))
 
 
-def check_options(steps: Any, progress: Any, callback: Any, on_record: Any, resume: Any) -> None:
+def check_options(steps: Any, progress: Any, callback: Any, on_record: Any) -> None:
     """Refuse the other keywords of ``complete`` if they are of a wrong kind.
 
     Raises:
@@ -112,8 +111,6 @@ def check_options(steps: Any, progress: Any, callback: Any, on_record: Any, resu
     ):
         if function is not None and not callable(function):
             raise TypeError(f"{name} is a function of {arguments}, got {_check.shown(function)}")
-    if not isinstance(resume, (bool, np.bool, str, os.PathLike)) and resume is not None:
-        raise TypeError(f"resume is True, False or the folder of a checkpoint, got {_check.shown(resume)}")
 
 
 def recorders_of_runs(record: Any, runs: int, several: bool) -> list[tuple[Any, ...]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tnrank._check import instance, shown, whole_number
+from tnrank._explained import explained
 from tnrank._files import check_path, remove_empty, remove_files, write_atomically
 from tnrank._lock import Lock
 from tnrank.training._state_file import from_bytes
@@ -61,6 +62,7 @@ class Checkpoint:
     unit: str = "seconds"
     keep: int = 3
 
+    @explained
     def __post_init__(self) -> None:
         check_path(self.folder, "folder", "a path, such as 'runs/cp'")
         if isinstance(self.every, bool) or not isinstance(self.every, Real):

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.training._arguments import (
     check_given,
@@ -56,6 +57,7 @@ def complete(x: Factorization, indices: Any, values: Any, **options: Unpack[Opti
 def complete(
     x: Sequence[Factorization], indices: Any, values: Any, **options: Unpack[Options]
 ) -> list[CompletionResult]: ...
+@explained
 def complete(
     x: Any,
     indices: Any,
@@ -128,7 +130,7 @@ def complete(
     loss = check_loss(SquaredLoss() if loss is None else loss)
     optimizer = GroupRMSProp() if optimizer is None else optimizer
     stop = checked_stop(stop)
-    check_options(steps, progress, callback, on_record, resume)
+    check_options(steps, progress, callback, on_record)
     check_kept(checkpoint, resume)
     per_run = recorders_of_runs(record, len(given), several)
     first = given[0]

@@ -13,6 +13,7 @@ import numpy as np
 from tnrank._backend import get_backend
 from tnrank._by_node import by_node
 from tnrank._check import real_number, whole_number
+from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._observed import checked_numbers
 from tnrank.training._arguments import check_start, recorders_of_runs
@@ -92,6 +93,7 @@ class FlowFailed(RuntimeError):
         self.result = result
 
 
+@explained
 def gradient_flow(
     x: Factorization,
     indices: Any,

@@ -17,6 +17,7 @@ import numpy as np
 
 from tnrank._backend import Backend, get_backend
 from tnrank._check import real_number, whole_number
+from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.training._objective import LossFunction, Objective, of_run
 from tnrank.training._optimizers import Context, Optimizer, batched_update, evaluates, is_stateful, learning_rate
@@ -43,6 +44,7 @@ class Stop:
     patience: int = 0
     every: int = 1
 
+    @explained
     def __post_init__(self) -> None:
         real_number(self.loss, "loss of Stop", 0)
         whole_number(self.patience, "patience of Stop")

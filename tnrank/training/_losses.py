@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tnrank._check import real_number
+from tnrank._explained import explained
 from tnrank._typing import Array
 
 
@@ -48,6 +49,7 @@ class SquaredLoss(Loss):
 
     reduction: str = "mean"
 
+    @explained
     def __post_init__(self) -> None:
         _check("SquaredLoss", self.reduction, ("mean", "half_sum"))
 
@@ -75,6 +77,7 @@ class HuberLoss(Loss):
     delta: float = 1.0
     reduction: str = "mean"
 
+    @explained
     def __post_init__(self) -> None:
         _check("HuberLoss", self.reduction, ("mean", "sum"))
         real_number(self.delta, "delta of HuberLoss", 0, above=True)
@@ -101,6 +104,7 @@ class SmoothL1Loss(Loss):
     beta: float = 1.0
     reduction: str = "mean"
 
+    @explained
     def __post_init__(self) -> None:
         _check("SmoothL1Loss", self.reduction, ("mean", "sum"))
         real_number(self.beta, "beta of SmoothL1Loss, the threshold that L1Loss lacks,", 0, above=True)
@@ -126,6 +130,7 @@ class L1Loss(Loss):
 
     reduction: str = "mean"
 
+    @explained
     def __post_init__(self) -> None:
         _check("L1Loss", self.reduction, ("mean", "sum"))
 

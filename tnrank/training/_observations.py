@@ -9,6 +9,7 @@ import numpy as np
 
 from tnrank import _check
 from tnrank._backend import plain_array
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._observed import checked_entries, checked_values
@@ -34,6 +35,7 @@ class RankOneMeasurements:
         RankOneMeasurements(100 of a 4 x 5 tensor)
     """
 
+    @explained
     def __init__(self, vectors: Sequence[Array]) -> None:
         given = _check.sequence(vectors, "RankOneMeasurements(vectors)", "arrays, one (M, d_n) for each mode")
         self.vectors = tuple(_real_vectors(v, mode) for mode, v in enumerate(given))

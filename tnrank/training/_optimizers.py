@@ -10,6 +10,7 @@ import numpy as np
 
 from tnrank._backend import Backend
 from tnrank._check import real_number, shown
+from tnrank._explained import explained
 from tnrank._typing import Array
 
 Values = tuple[Array, ...]
@@ -75,6 +76,7 @@ class GradientDescent(Optimizer):
     learning_rate: float | Sequence[float] = 1e-2
     momentum: float = 0.0
 
+    @explained
     def __post_init__(self) -> None:
         rates: Any = self.learning_rate
         if isinstance(rates, (list, tuple)) or getattr(rates, "ndim", 0) == 1:
@@ -153,6 +155,7 @@ class GroupRMSProp(Optimizer):
     eps: float = 1e-6
     weight_decay: float = 0.0
 
+    @explained
     def __post_init__(self) -> None:
         _check_rate("GroupRMSProp", self.learning_rate)
         _check_decay("GroupRMSProp", "decay", self.decay)
@@ -194,6 +197,7 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
 
+    @explained
     def __post_init__(self) -> None:
         _check_rate("Adam", self.learning_rate)
         _check_decay("Adam", "beta1", self.beta1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._check import sequence, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array, Label
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
@@ -53,6 +54,7 @@ class Rates(_Paired):
 
     name = "rates"
 
+    @explained
     def __init__(
         self,
         index: Label | Sequence[Label] | None = None,
@@ -127,6 +129,7 @@ class Unbalancedness(Recorder):
     name = "unbalancedness"
     takes_end_gradient = False
 
+    @explained
     def __init__(self, index: Label | None = None, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
         self.index = index
@@ -157,6 +160,7 @@ class ConservedQuantities(Recorder):
     name = "conserved_quantities"
     takes_end_gradient = False
 
+    @explained
     def __init__(
         self, index: Label | Sequence[Label] | None = None, every: int = 25, at: Sequence[int] | None = None
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank._typing import Label
 from tnrank.training._flow import FlowTrace
 from tnrank.training._result import Trace
@@ -61,6 +62,7 @@ class MeasuredRates:
         return f"MeasuredRates({self.norms.shape[1]} components at {len(self)} moments)"
 
 
+@explained
 def rates_of(trace: Trace | FlowTrace, index: Label | None = None) -> MeasuredRates:
     """What ``recorders.Rates`` or ``recorders.SingularValueRates`` saw, with the rates that were measured.
 

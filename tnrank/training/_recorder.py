@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._check import sequence, whole_number
+from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 
 
@@ -24,6 +25,7 @@ class Recorder:
     """Whether ``measure`` calls ``facts["end_gradient"]``. If not, say so: runs on other entries then share a compiled
     program."""
 
+    @explained
     def __init__(self, every: int = 25, at: Sequence[int] | None = None) -> None:
         what = type(self).__name__
         self.every = whole_number(every, f"every of {what}", 1 if at is None else 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
 from tnrank.training._arguments import check_start
@@ -20,6 +21,7 @@ _TOLERANCE = 1e-3
 """Relative error of the largest curvature."""
 
 
+@explained
 def stability_limit(x: Factorization, indices: Any, values: Any, loss: Loss | None = None) -> float:
     """The learning rate at which gradient descent becomes unstable at ``x``: 2 over the largest Hessian eigenvalue.
 

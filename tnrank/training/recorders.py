@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._check import instance, sequence, shown, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.factorizations._base import default_or_named_device
@@ -82,6 +83,7 @@ class Error(Recorder):
     name = "error"
     takes_end_gradient = False
 
+    @explained
     def __init__(self, target: Any, relative: bool = True, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
         self.target = checked_numbers(target, "entries of the target")
@@ -116,6 +118,7 @@ class HeldOutError(Recorder):
     name = "held_out_error"
     takes_end_gradient = False
 
+    @explained
     def __init__(self, indices: Any, values: Any, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
         self.indices, self.values = indices, values
@@ -147,6 +150,7 @@ class ComponentNorms(Recorder):
     name = "component_norms"
     takes_end_gradient = False
 
+    @explained
     def __init__(self, top: int | None = 10, every: int = 25, at: Sequence[int] | None = None) -> None:
         super().__init__(every, at)
         self.top = _checked_top(top)
@@ -177,6 +181,7 @@ class SingularValues(Recorder):
     name = "singular_values"
     takes_end_gradient = False
 
+    @explained
     def __init__(
         self,
         top: int | None = 10,
@@ -227,6 +232,7 @@ class Function(Recorder):
 
     takes_end_gradient = False
 
+    @explained
     def __init__(
         self, name: str, fn: Callable[[Factorization], Any], every: int = 25, at: Sequence[int] | None = None
     ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import low_rank_matrix, low_rank_tensor, observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -87,6 +88,7 @@ class Analogy(Recipe):
     record_every: int = 20
     stop_loss: float = 5e-5
 
+    @explained
     def __post_init__(self) -> None:
         for field in ("matrix_size", "tensor_size", "tree_size", "components", "width"):
             if not 1 <= self.rank <= getattr(self, field):

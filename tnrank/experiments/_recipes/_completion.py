@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import CsvFormat, read_array, read_mask
 from tnrank.dimension_tree import DimensionTree
 from tnrank.experiments._outcome import Outcome, Table
@@ -79,6 +80,7 @@ class Completion(Recipe):
     center: bool = False
     csv: Any = None
 
+    @explained
     def __post_init__(self) -> None:
         for field in ("seed", "rank", "depth", "steps", "std", "learning_rate"):
             check_number(field, getattr(self, field))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank._typing import Label
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
@@ -69,6 +70,7 @@ class DeepTensor(Recipe):
     learning_rate: float = 5e-3
     record_every: int = 100
 
+    @explained
     def __post_init__(self) -> None:
         if len(self.depths) < 2 or list(self.depths) != sorted({*self.depths}) or self.depths[0] < 1:
             raise ValueError(f"depths are two or more ascending whole numbers from 1 on, got {self.depths}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.circuits import Circuit, min_cut, partitions
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -52,6 +53,7 @@ class DepthEfficiency(Recipe):
     largest_order: int = 32
     largest_rank: int = 600
 
+    @explained
     def __post_init__(self) -> None:
         object.__setattr__(self, "backend", "numpy")
         object.__setattr__(self, "dtype", "float64")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -88,6 +89,7 @@ class DynamicsLaw(Recipe):
     descent_steps: int = 200
     confidence: float = 0.95
 
+    @explained
     def __post_init__(self) -> None:
         for name, low, high in (
             ("mf_depths", 2, 12),

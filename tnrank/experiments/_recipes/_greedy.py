@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -101,6 +102,7 @@ class GreedyLowRank(Recipe):
     points: int = TIMES
     steps: int = 300_000
 
+    @explained
     def __post_init__(self) -> None:
         for field in ("scales", "shallow_scales", "htf_scales"):
             scales = getattr(self, field)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _linear_regression_report as report
@@ -62,6 +63,7 @@ class LinearRegression(Recipe):
     steps: int = 6_000
     probe_steps: int = 1_000
 
+    @explained
     def __post_init__(self) -> None:
         if not 1 <= self.measurements < self.dimension:
             raise ValueError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -77,6 +78,7 @@ class LocalComponentsRecipe(Recipe):
     steps: int = 2000
     record_every: int = 25
 
+    @explained
     def __post_init__(self) -> None:
         for name in ("dim", "width", "target_width", "seeds", "steps", "record_every"):
             if getattr(self, name) < 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import low_rank_matrix, observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -103,6 +104,7 @@ class MatrixCompletion(Recipe):
     sensing_rate: float = 0.05
     sensing_steps: int = 20_000
 
+    @explained
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError(f"seeds is how many targets, from 1 on, got {self.seeds}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _norms_report as report
@@ -96,6 +97,7 @@ class NormsToInfinity(Recipe):
     seeds: int = 1
     marks: int = 2000
 
+    @explained
     def __post_init__(self) -> None:
         for field in ("steps", "seeds", "marks"):
             if getattr(self, field) < 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tnrank._backend import get_backend
+from tnrank._explained import explained
 from tnrank.circuits import Circuit
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, nearest, register
@@ -81,6 +82,7 @@ class RankOfArchitecture(Recipe):
     steps: int = 1200
     record_every: int = 25
 
+    @explained
     def __post_init__(self) -> None:
         if self.optimizer not in _OPTIMIZERS:
             raise ValueError(f"unknown optimizer {self.optimizer!r}{nearest(self.optimizer, _OPTIMIZERS)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _rank_one_report as report
@@ -92,6 +93,7 @@ class RankOne(Recipe):
     points: int = 96
     steps: int = 100_000
 
+    @explained
     def __post_init__(self) -> None:
         if not self.orders or min(self.orders) < 3:
             raise ValueError(f"the theorem is for orders from 3 on, got {self.orders}")

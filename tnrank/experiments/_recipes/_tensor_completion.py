@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import low_rank_tensor, observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -89,6 +90,7 @@ class TensorCompletion(Recipe):
     rank_tolerance: float = 1e-6
     baseline_seeds: int = 5
 
+    @explained
     def __post_init__(self) -> None:
         if not self.orders or not set(self.orders) <= {3, 4} or len(set(self.orders)) != len(self.orders):
             raise ValueError(f"orders are 3 or 4 or both, got {self.orders}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tnrank._explained import explained
 from tnrank.data import low_rank_tensor, observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, nearest, register
@@ -73,6 +74,7 @@ class TensorDynamics(Recipe):
     stop_patience: int = 50
     onset_share: float = 0.1
 
+    @explained
     def __post_init__(self) -> None:
         for loss in self.losses:
             if loss not in _LOSSES:

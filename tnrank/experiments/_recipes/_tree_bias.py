@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._explained import explained
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, nearest, register
@@ -87,6 +88,7 @@ class TreeBias(Recipe):
     stop_loss: float = 5e-5
     stop_patience: int = 100
 
+    @explained
     def __post_init__(self) -> None:
         if self.observations not in _OBSERVATIONS:
             raise ValueError(f"unknown observations {self.observations!r}{nearest(self.observations, _OBSERVATIONS)}")

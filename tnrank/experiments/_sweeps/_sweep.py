@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tnrank._check import instance, shown, whole_number
+from tnrank._explained import explained
 from tnrank.experiments._arguments import check_place, check_progress, patience
 from tnrank.experiments._sweeps._driver import Driver, Sweep
 from tnrank.experiments._sweeps._plan import MANIFEST, Plan, check_same_plan, make_plan, read_manifest
 from tnrank.experiments._sweeps._table import check_kind
 
 
+@explained
 def sweep(
     name: str,
     grid: Mapping[str, Iterable[Any]] | None = None,

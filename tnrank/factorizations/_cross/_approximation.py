@@ -10,6 +10,7 @@ import numpy as np
 
 from tnrank._by_node import ByNode
 from tnrank._check import whole_number
+from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations._cross._loop import Status, cross_to_nodes
 from tnrank.factorizations._cross._search import relative_errors
@@ -61,6 +62,7 @@ class CrossApproximation:
         )
 
 
+@explained
 def cross_approximation(
     function: Callable[[Host], Any],
     shape: Sequence[int],

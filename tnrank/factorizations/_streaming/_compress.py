@@ -19,6 +19,7 @@ import numpy as np
 
 from tnrank._backend import plain_array
 from tnrank._check import shown, whole_number
+from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._nodes._convert import spread
 from tnrank.factorizations._streaming._chunks import Chunks
@@ -43,6 +44,7 @@ _COLUMNS = 64
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
+@explained
 def compress(
     array: Any,
     tree: DimensionTree | Sequence[Any] | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._check import instance
+from tnrank._explained import explained
 from tnrank._files import write_atomically
 from tnrank.ranks._certified._check import Check, CheckedBound, check
 from tnrank.ranks._certified._claims import FORMAT, VERSION, checksum, read_claims
@@ -38,6 +39,7 @@ class Certificate:
     content: dict[str, Any]
     """Numbers, strings, lists and dictionaries."""
 
+    @explained
     def __post_init__(self) -> None:
         needed = "what a saved certificate holds, as a dictionary: Certificate.load(path) reads one"
         instance(self.content, "content", dict, needed)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tnrank._backend import plain_array
 from tnrank._check import one_of, whole_number
+from tnrank._explained import explained
 from tnrank.factorizations import CPFactorization
 from tnrank.linalg import default_rtol
 from tnrank.ranks._certified._certificate import Certificate
@@ -96,6 +97,7 @@ class TensorRank:
         return "\n".join(lines)
 
 
+@explained
 def tensor_rank(x: Any, field: str = "real", max_rank: int | None = None, seed: int = 0) -> TensorRank:
     """Bound the tensor (CP) rank from below and above, with a certificate.
 

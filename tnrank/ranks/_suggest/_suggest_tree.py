@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf, prod
 from typing import TYPE_CHECKING, Any, Literal
 
+from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree
 from tnrank.linalg import check_rtol
 from tnrank.ranks._suggest._jobs import Job, TreeCandidate, job_of
@@ -92,6 +93,7 @@ def _storage(candidate: TreeCandidate) -> float:
     return inf if candidate.storage is None else candidate.storage
 
 
+@explained
 def suggest_tree(
     x: Any,
     rtol: float | None = None,
