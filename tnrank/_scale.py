@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _SAFE_NARROW, _SAFE_WIDE = (1e-10, 1e10), (1e-75, 1e75)
 """Largest entries whose fourth powers are numbers, as are those of entries eps times as large."""
+_COPIED = 2**20
+"""Elements up to which absolute values are made; beyond, two reductions take no copy of the array."""
 
 
 def on_host(x: Array, backend: Backend) -> np.ndarray[Any, Any] | None:
@@ -57,11 +60,14 @@ def peak(x: Array, backend: Backend, axis: int | tuple[int, ...] | None = None, 
     xp, x = backend.xp, backend.stop_gradient(x)
     kept = (1,) * len(x.shape) if keepdims and _all_axes(axis, len(x.shape)) else None
     axis, keepdims = (None, False) if kept else (axis, keepdims)  # reductions over everything are faster
-    parts = (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,)
+    options: dict[str, Any] = {} if axis is None and not keepdims else {"axis": axis, "keepdims": keepdims}
     found: Any = None
-    for part in parts:
-        # Two reductions take no copy of a large array, as absolute values do.
-        for side in (xp.max(part, axis=axis, keepdims=keepdims), -xp.min(part, axis=axis, keepdims=keepdims)):
+    for part in (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,):
+        if prod(part.shape) <= _COPIED:
+            sides = (xp.max(abs(part), **options),)
+        else:
+            sides = (xp.max(part, **options), -xp.min(part, **options))
+        for side in sides:
             found = side if found is None else xp.maximum(found, side)
     return backend.reshape(found, kept) if kept else found
 
