@@ -12,7 +12,7 @@ from tnrank._backend import Backend, common_backend
 from tnrank._by_node import ByNode
 from tnrank._check import instance, sequence
 from tnrank._explained import explained
-from tnrank._scale import on_host
+from tnrank._scale import is_safe, on_host, quiet
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
@@ -159,9 +159,12 @@ class TreeCore(Factorization):
         found, log_norm = _hsvd.spectra_and_log_norm(self.tree, self.nodes, method)
         with np.errstate(over="ignore"):
             scale = self.backend.xp.exp(log_norm)
+        if is_safe(scale, self.backend):
+            return ByNode({node: s * scale for node, s in found.items()})
         # An infinite scale times a zero value is a zero value.
         xp = self.backend.xp
-        return ByNode({node: xp.where(s == 0, s, s * scale) for node, s in found.items()})
+        with quiet(self.backend):
+            return ByNode({node: xp.where(s == 0, s, s * scale) for node, s in found.items()})
 
     @explained
     def default_rtol(self, node: Node) -> float:

@@ -53,7 +53,8 @@ def singular_values(x: Array, method: str = "auto", rtol: float | None = None) -
         return scaled_singular_values(x, method, rtol)
     x, unit, valid = _scale.moderate(x, backend, (-2, -1))
     found = scaled_singular_values(x, method, rtol)
-    return found if unit is None or valid is None else found * valid[..., 0] * unit[..., 0]
+    with _scale.quiet(backend):
+        return found if unit is None or valid is None else found * valid[..., 0] * unit[..., 0]
 
 
 @explained

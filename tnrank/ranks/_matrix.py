@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._explained import explained
-from tnrank._scale import on_host
+from tnrank._scale import on_host, quiet
 from tnrank.linalg import check_rtol, choose_method, default_rtol, eps_of, scaled_singular_values
 from tnrank.ranks._input import Dense, read_matrix
 from tnrank.ranks._numbers import (
@@ -59,7 +59,8 @@ def singular_values(M: Any, method: str = "auto", rtol: float | None = None) -> 
     found = read_matrix(M)
     choose_method(method, rtol, found.dtype)
     s, unit = _values(found, method, rtol)
-    return s if unit is None else s * unit[..., 0]
+    with quiet(found.backend):
+        return s if unit is None else s * unit[..., 0]
 
 
 @explained

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tnrank._backend import backend_of
 from tnrank._explained import explained
+from tnrank._scale import quiet
 from tnrank.ranks._matrix import spectrum
 from tnrank.ranks._norms import (
     condition_number_of,
@@ -154,4 +156,5 @@ def distance_to_rank(M: Any, r: int) -> Array:
 def _measured(M: Any, norm: Callable[[Array], Array]) -> Array:
     """A norm of the singular values: infinite where it leaves the range of floating-point numbers itself."""
     s, unit = spectrum(M)
-    return norm(s) if unit is None else norm(s) * unit
+    with quiet(backend_of(s)):
+        return norm(s) if unit is None else norm(s) * unit

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tnrank._scale import nonzero, norm, on_host
+from tnrank._scale import nonzero, norm, on_host, quiet
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.linalg import accuracy_floor, choose_method, default_rtol
 from tnrank.ranks._input import is_factorization, read_factorization, read_tensor, read_tree
@@ -51,7 +51,8 @@ class Measurement:
     def absolute(self, modes: Modes) -> Array:
         """Singular values, infinite where they leave the range of floating-point numbers."""
         s, log_unit, xp = self.values(modes), self.log_unit, self.backend.xp
-        s = s if self.found.unit is None else s * self.found.unit
+        with quiet(self.backend):
+            s = s if self.found.unit is None else s * self.found.unit
         if log_unit is None:
             return s
         with np.errstate(over="ignore", under="ignore"):
