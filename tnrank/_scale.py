@@ -63,11 +63,8 @@ def peak(x: Array, backend: Backend, axis: int | tuple[int, ...] | None = None, 
     options: dict[str, Any] = {} if axis is None and not keepdims else {"axis": axis, "keepdims": keepdims}
     found: Any = None
     for part in (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,):
-        if prod(part.shape) <= _COPIED:
-            sides = (xp.max(abs(part), **options),)
-        else:
-            sides = (xp.max(part, **options), -xp.min(part, **options))
-        for side in sides:
+        sides = [xp.max(abs(part), **options)] if prod(part.shape) <= _COPIED else None
+        for side in sides or (xp.max(part, **options), -xp.min(part, **options)):
             found = side if found is None else xp.maximum(found, side)
     return backend.reshape(found, kept) if kept else found
 
