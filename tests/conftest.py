@@ -45,6 +45,7 @@ def data_dir() -> Path:
 
 # Modules in which compiling for JAX takes longer than all tests of the other backends together.
 LONG_TO_COMPILE = (
+    "test_framework_optimizers",
     "test_gradient_flow",
     "test_hierarchical_tucker",
     "test_hsvd_accuracy",

@@ -38,20 +38,20 @@ def optimizers(backend: str) -> list[Any]:
     return [optax.lbfgs()]
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_lbfgs_finds_the_least_squares_solution(backend: str) -> None:
-    for optimizer in optimizers(backend):
-        x, measured, values, wanted = least_squares(backend)
+@pytest.mark.parametrize("backend_name", ["jax", "torch"])
+def test_lbfgs_finds_the_least_squares_solution(backend_name: str) -> None:
+    for optimizer in optimizers(backend_name):
+        x, measured, values, wanted = least_squares(backend_name)
         result = tnrank.complete(x, measured, values, optimizer=optimizer, steps=40)
         found = x.backend.to_numpy(result.factorization.to_dense())[:, 0]
         np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_lbfgs_reaches_what_scipys_reaches(backend: str) -> None:
+@pytest.mark.parametrize("backend_name", ["jax", "torch"])
+def test_lbfgs_reaches_what_scipys_reaches(backend_name: str) -> None:
     from scipy.optimize import minimize
 
-    x, indices, values = entries_problem(backend)
+    x, indices, values = entries_problem(backend_name)
     mask, target = np.zeros((3, 4)), np.zeros((3, 4))
     mask[tuple(indices.T)], target[tuple(indices.T)] = 1 / 11, values
     # An over-determined fit by two vectors: a minimum above 0.
@@ -66,15 +66,15 @@ def test_lbfgs_reaches_what_scipys_reaches(backend: str) -> None:
 
     wanted = minimize(loss, np.full(7, 0.5), method="L-BFGS-B", tol=1e-14).fun
     best = min(wanted, *(minimize(loss, np.random.default_rng(k).standard_normal(7)).fun for k in range(3)))
-    result = tnrank.complete(x, indices, values, optimizer=optimizers(backend)[-1], steps=80)
+    result = tnrank.complete(x, indices, values, optimizer=optimizers(backend_name)[-1], steps=80)
     np.testing.assert_allclose(result.loss, best, rtol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_each_run_of_a_batch_has_its_own_line_search(backend: str) -> None:
-    optimizer = optimizers(backend)[-1]
-    x, indices, values = entries_problem(backend)
-    other = entries_problem(backend, seed=1)[0].map(lambda a: 30 * a)
+@pytest.mark.parametrize("backend_name", ["jax", "torch"])
+def test_each_run_of_a_batch_has_its_own_line_search(backend_name: str) -> None:
+    optimizer = optimizers(backend_name)[-1]
+    x, indices, values = entries_problem(backend_name)
+    other = entries_problem(backend_name, seed=1)[0].map(lambda a: 30 * a)
     record = [recorders.Loss(every=1)]
     # The whole and part of the entries: each run has observations of its own, too.
     seen = [(x, indices, values), (other, indices[:9], values[:9])]
@@ -85,10 +85,10 @@ def test_each_run_of_a_batch_has_its_own_line_search(backend: str) -> None:
         np.testing.assert_allclose(one.history["loss"].values, wanted.history["loss"].values, rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_a_resumed_run_is_the_same_bit_for_bit(backend: str, tmp_path: Path) -> None:
-    optimizer = optimizers(backend)[-1]
-    x, indices, values = entries_problem(backend)
+@pytest.mark.parametrize("backend_name", ["jax", "torch"])
+def test_a_resumed_run_is_the_same_bit_for_bit(backend_name: str, tmp_path: Path) -> None:
+    optimizer = optimizers(backend_name)[-1]
+    x, indices, values = entries_problem(backend_name)
     kept = Checkpoint(tmp_path, every=3, unit="steps")
     straight = tnrank.complete([x, x], indices, values, optimizer=optimizer, steps=6)
     tnrank.complete([x, x], indices, values, optimizer=optimizer, steps=3, checkpoint=kept)
@@ -188,9 +188,9 @@ def refused(backend: str) -> list[tuple[Any, str]]:
     ]
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_what_cannot_train_is_refused_in_a_sentence(backend: str) -> None:
-    x, indices, values = entries_problem(backend)
-    for optimizer, said in refused(backend):
+@pytest.mark.parametrize("backend_name", ["jax", "torch"])
+def test_what_cannot_train_is_refused_in_a_sentence(backend_name: str) -> None:
+    x, indices, values = entries_problem(backend_name)
+    for optimizer, said in refused(backend_name):
         with pytest.raises(TypeError, match=said):
             tnrank.complete(x, indices, values, optimizer=optimizer, steps=2)
