@@ -120,7 +120,7 @@ def _alternatives(node: ast.expr, space: Mapping[str, Any]) -> list[Kind | None]
     if name == "Literal":
         return [_one_of([ast.literal_eval(option) for option in inside])]
     if name in _SEQUENCES:
-        return [_sequence_of(_alternatives(inside[0], space) if inside else [None])]
+        return [_sequence_of(_alternatives(inside[0], space) if inside else [None], name)]
     if name == "Shape":
         return [_sequence_of([_BY_NAME["int"]])]
     if name in _BY_NAME:
@@ -142,7 +142,7 @@ def _by_meaning(name: str, meaning: Any, space: Mapping[str, Any]) -> list[Kind 
         return [_BY_NAME["None"]]
     if isinstance(kind, type):
         if kind.__name__ in _SEQUENCES:
-            return [_sequence_of([None])]
+            return [_sequence_of([None], kind.__name__)]
         if kind.__name__ in _BY_NAME:
             return [_BY_NAME[kind.__name__]]
         return [Kind(lambda value: isinstance(value, kind), f"a {kind.__name__}")]
@@ -158,11 +158,15 @@ def _one_of(options: list[Any]) -> Kind:
     return Kind(holds, " or ".join(map(repr, options)))
 
 
-def _sequence_of(inside: list[Kind | None]) -> Kind:
+def _sequence_of(inside: list[Kind | None], name: str = "Sequence") -> Kind:
     kinds = [kind for kind in inside if kind is not None]
 
     def holds(value: Any) -> bool:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            return False
+        if name != "Iterable" and not (isinstance(value, Sized) and hasattr(value, "__getitem__")):
+            return False
+        if name in ("tuple", "list") and not isinstance(value, (tuple, list, range)):
             return False
         if not isinstance(value, Sized):
             return True  # an iterator is used up by a look into it
@@ -216,7 +220,7 @@ def _is_hashable(value: Any) -> bool:
     return True
 
 
-_SEQUENCES = ("Sequence", "Iterable", "Collection", "list", "tuple", "set", "frozenset")
+_SEQUENCES = ("Sequence", "Iterable", "list", "tuple")
 _MAPPING = Kind(lambda value: isinstance(value, Mapping), "a mapping")
 _FUNCTION = Kind(callable, "a function")
 _PATH = Kind(lambda value: isinstance(value, os.PathLike), "a path")

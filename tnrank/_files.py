@@ -43,6 +43,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     Raises:
         OSError: if it cannot be written; a file at ``path`` is then as it was.
     """
+    check_path(path, "path", "the name of a file")
     given = os.fsdecode(path) or "."
     try:
         known = os.stat(given)

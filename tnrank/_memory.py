@@ -35,3 +35,13 @@ def size_text(size: int) -> str:
         return f"{size / 2**30:,.3g} GiB" if size < 1000 * 2**30 else f"{size / 2**30:,.0f} GiB"
     # Python refuses to print integers of thousands of digits.
     return f"10^{int((size >> 30).bit_length() * 0.30103)} GiB"
+
+
+def check_fits(numbers: int, what: str, fix: str) -> None:
+    """Refuse what needs more memory than there is, before it is begun.
+
+    Raises:
+        ValueError: if ``numbers`` of 8 bytes each are more than is available.
+    """
+    if 8 * numbers > (free := available_memory()):
+        raise ValueError(f"{what} take {size_text(8 * numbers)}, and {size_text(free)} of memory are free: {fix}")

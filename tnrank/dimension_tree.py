@@ -343,6 +343,8 @@ class DimensionTree:
     @explained
     def draw(self, note: Any = None) -> str:
         """The tree as indented text, one node a line, with ``note(node)`` behind each."""
+        if note is not None and not callable(note):
+            raise TypeError(f"note is a function of a node, or None, got {shown(note)}")
         lines: list[str] = []
         stack: list[tuple[Node, str, str]] = [(self.root, "", "")]
         while stack:

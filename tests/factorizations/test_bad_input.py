@@ -29,7 +29,7 @@ GOOD = {(0,): ones((2, 3)), (1,): ones((4, 3)), (0, 1): ones((3, 1))}
         (
             lambda: MF.random((3, 4), depth=0),
             ValueError,
-            "depth, the number of layers, is a whole number from 1 on, got 0",
+            "depth, the number of layers, is a whole number from 1 to 10000, got 0",
         ),
         (
             lambda: MF.random((3, 4), depth=3, hidden=(2,)),

@@ -189,7 +189,7 @@ def test_a_hyperindex_deepens_like_any():
 
 
 def test_what_cannot_be_deepened():
-    with pytest.raises(ValueError, match="depth is the number"):
+    with pytest.raises(ValueError, match="depth, the number of arrays"):
         deepen(RING, SIZES, {"A": "b"}, depth=0)
     with pytest.raises(ValueError, match="no tensor 'D'"):
         deepen(RING, SIZES, {"D": "b"}, depth=2)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._check import generator as make_generator
 from tnrank._check import shape as checked_shape
-from tnrank._check import shown, whole_number
+from tnrank._check import shown
 from tnrank._explained import explained
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def low_rank_tensor(shape: Sequence[int], rank: int, norm: float | None = None, 
         raise TypeError(f"the norm of a target is a positive number, got {shown(norm)}")
     if norm is not None and not 0 < norm < math.inf:
         raise ValueError(f"the norm of a target is positive, got {shown(norm)}")
-    generator = np.random.default_rng(whole_number(seed, "seed"))
+    generator = make_generator(seed)
     factors = [generator.standard_normal((d, rank)) for d in sizes]
     joined = factors[0]
     for factor in factors[1:-1]:
@@ -132,7 +133,7 @@ def observe(tensor: Array, count: int, seed: int = 0) -> tuple[NDArray, Array]:
         raise TypeError(f"count is an integer, got {shown(count)}")
     if not 1 <= count <= size:
         raise ValueError(f"a tensor of shape {shape} has {size} entries: count lies in 1 .. {size}, got {shown(count)}")
-    flat = np.random.default_rng(whole_number(seed, "seed")).permutation(size)[:count].astype(np.int64)
+    flat = make_generator(seed).permutation(size)[:count].astype(np.int64)
     indices = np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int64)
     # Positions fit into int32 except in huge tensors, and JAX without x64 has nothing else.
     positions = backend.xp.asarray(flat.astype(np.int32) if size < 2**31 else flat, device=tensor.device)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_array
+from tnrank._check import shown
 from tnrank._explained import explained
 
 
@@ -32,7 +34,9 @@ def onsets(steps: Any, values: Any, share: float = 0.1) -> list[int]:
         >>> onsets([0, 10, 20, 30], [[0, 0, 0], [5, 0, 0], [9, 4, 0], [10, 8, 0]])
         [10, 20]
     """
-    steps, values = np.asarray(steps), np.asarray(values, np.float64)
+    steps, values = host_array(steps, "steps"), host_array(values, "values")
+    if steps.ndim != 1 or steps.dtype.kind not in "iuf" or values.dtype.kind not in "iufb":
+        raise TypeError(f"steps are numbers (K,) and values numbers (K, top), got {shown(steps)} and {shown(values)}")
     if values.ndim != 2 or len(values) != len(steps) or not len(steps):
         raise ValueError(f"got {len(steps)} steps and values of shape {values.shape}: needed (steps, top)")
     if not 0 < share < 1:

@@ -71,6 +71,8 @@ _Kind = TypeVar("_Kind", bound=type[Recipe])
 @explained
 def register(kind: _Kind) -> _Kind:
     """Make a recipe known by its ``name``; a class decorator, for recipes outside the library too."""
+    if not (isinstance(kind, type) and issubclass(kind, Recipe)):
+        raise TypeError(f"register is for classes derived from tnrank.experiments.Recipe, got {shown(kind)}")
     if not kind.name:
         raise ValueError(f"{kind.__name__} has no name: set the class attribute name")
     _KNOWN[kind.name] = kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from tnrank._backend import Backend, get_backend
 from tnrank._check import generator as seeded
 from tnrank._check import instance, one_of, real_number, shown, whole_number
 from tnrank._check import shape as checked_shape
+from tnrank._memory import check_fits
 from tnrank._typing import Array, Shape
+
+MOST_LAYERS = 10_000
+"""Depth of a product: each layer is an array of its own in the network and its plan."""
 
 
 def draw(
@@ -34,6 +39,7 @@ def draw(
     target.check_dtype(dtype)
     std, mean = real_number(std, "std", 0), real_number(mean, "mean")
     generator = seeded(seed)
+    check_fits(sum(map(prod, shapes)), "the arrays", "fewer components, or a smaller shape")
     made = []
     for shape in shapes:
         if one_of(init, "init", ("normal", "identity")) == "normal":

@@ -12,7 +12,7 @@ import numpy as np
 from tnrank._backend import Backend, available_backends, backend_of, get_backend
 from tnrank._check import shown
 from tnrank._explained import explained
-from tnrank._files import write_atomically
+from tnrank._files import check_path, write_atomically
 from tnrank._reading import reading
 from tnrank.factorizations._base import Factorization
 
@@ -34,6 +34,7 @@ def save(x: Factorization, path: str | os.PathLike[str]) -> None:
     """See :meth:`Factorization.save`."""
     from safetensors.numpy import save as to_bytes
 
+    check_path(path, "path", "the name of a file such as 'x.safetensors'")
     suffix = Path(path).suffix
     if suffix.lower() not in (".safetensors", ""):
         raise ValueError(

@@ -16,7 +16,7 @@ from tnrank._scale import over, peak, times_power, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import measured, read_arrays
 from tnrank.factorizations._base import Factorization, default_or_named_device
-from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._draw import MOST_LAYERS, check_dimensions, draw
 from tnrank.factorizations._norms import check_finite, end_in_range
 from tnrank.linalg import singular_values
 from tnrank.network import Network
@@ -91,7 +91,7 @@ class MatrixFactorization(Factorization):
         d = check_dimensions(shape)
         if len(d) != 2:
             raise ValueError(f"a matrix factorization has a shape of two sides, got {d}")
-        depth = whole_number(depth, "depth, the number of layers,", 1)
+        depth = whole_number(depth, "depth, the number of layers,", 1, MOST_LAYERS)
         sizes: Any = min(d) if hidden is None else hidden
         sizes = [sizes] * (depth - 1) if hasattr(sizes, "__index__") else sequence(sizes, "hidden", "whole numbers")
         if len(sizes) != depth - 1:

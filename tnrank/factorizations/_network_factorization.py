@@ -8,13 +8,13 @@ from math import prod, sqrt
 from typing import Any, ClassVar, Self
 
 from tnrank._backend import backend_of, get_backend
-from tnrank._check import sequence
+from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
 from tnrank._scale import norm_product
 from tnrank._typing import Array, Label, Labels, Sizes
 from tnrank.factorizations._arrays import checked_arrays, measured
 from tnrank.factorizations._base import Factorization
-from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._draw import MOST_LAYERS, check_dimensions, draw
 from tnrank.network import Network, contract
 
 
@@ -189,8 +189,10 @@ def deepen(network: Network, sizes: Sizes, along: Mapping[str, Label], depth: in
         >>> deepen(x.network, {"i0": 5, "i1": 5, "r0": 4, "r1": 4}, {"factor 0": "r0"}, depth=3)[0].to_einsum()
         'ab,bc,cd,ef,df->ae'
     """
-    if depth != int(depth) or depth < 1:
-        raise ValueError(f"depth is the number of arrays in place of a tensor, a whole number from 1 on, got {depth}")
+    depth = whole_number(depth, "depth, the number of arrays in place of a tensor,", 1, MOST_LAYERS)
+    missing = [label for label in network.indices if label not in sizes]
+    if missing:
+        raise ValueError(f"sizes has no index {missing[0]!r}: needed one size for each of {network.indices}")
     for name, label in along.items():
         if name not in network.tensors:
             raise ValueError(f"no tensor {name!r} in the network: it has {', '.join(network.tensors)}")

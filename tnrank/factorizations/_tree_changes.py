@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tnrank._check import instance
+from tnrank._check import instance, shown, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
@@ -49,10 +49,15 @@ class TreeChanges(TreeArithmetic):
         """
         instance(other, "other", TreeArithmetic, f"a tensor in a tree format: {type(self).__name__}.from_dense(array)")
         self, other = self._measurable()._with_dtype_of(other._measurable())
-        if isinstance(axes, int):
+        if hasattr(axes, "__index__"):
+            axes = whole_number(axes, "axes, the number of modes to contract,", 0, self.ndim)
             pairs: tuple[Sequence[int], Sequence[int]] = (range(self.ndim - axes, self.ndim), range(axes))
         else:
             pairs = axes
+            if not isinstance(pairs, (tuple, list)) or len(pairs) != 2:
+                raise TypeError(
+                    f"axes are the modes of both tensors, such as ((0, 2), (0, 1)), or a number, got {shown(axes)}"
+                )
         first, second = (read_modes(modes, x.ndim) for x, modes in ((self, pairs[0]), (other, pairs[1])))
         sizes = [[x.shape[m] for m in modes] for x, modes in ((self, first), (other, second))]
         if sizes[0] != sizes[1]:

@@ -53,8 +53,9 @@ def matricization_sides(shape: Shape, modes: Iterable[int]) -> tuple[int, int]:
         >>> matricization_sides((2, 3, 4), (0, 2))
         (8, 3)
     """
-    rows = math.prod(shape[mode] for mode in modes)
-    return rows, math.prod(shape) // rows
+    rows = check_modes(modes, shape)
+    columns = (size for mode, size in enumerate(shape) if mode not in rows)
+    return math.prod(shape[mode] for mode in rows), math.prod(columns)
 
 
 @explained

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tnrank._backend import backend_of
+from tnrank._check import generator
 from tnrank._explained import explained
 from tnrank._scale import is_safe, not_finite, over, peak, unit_of
 from tnrank.linalg._tolerance import check_rtol, eps_of
@@ -118,6 +119,10 @@ def randomized_dominant(
 
 def _moderate(backend: Backend, matrix: Array) -> tuple[Array, float]:
     """The matrix over a power of two, so that squares stay in the range of numbers, and that power."""
+    backend_of(matrix)
+    if len(matrix.shape) != 2:
+        raise ValueError(f"needed a matrix (m, n), got an array of shape {tuple(matrix.shape)}")
+    eps_of(backend.dtype_of(matrix))  # raises where the dtype is none of floating-point numbers
     largest = peak(matrix, backend)
     if is_safe(largest, backend):
         return matrix, 1.0
@@ -157,7 +162,7 @@ def _found(
     size = limit if allowed is None else min(limit, _BLOCK)
     # At zero a single column of the identity is a basis as good as any.
     target = 0.0 if allowed is None else allowed**2
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     basis = rows = None
     rest = norm**2
     while True:

@@ -65,13 +65,20 @@ def scaled_singular_values(x: Array, method: str = "auto", rtol: float | None = 
     values = _by_gram if choose_method(method, rtol, dtype) == "gram" else _by_triangle
     if not min(x.shape[-2:]):
         return values(x)
-    return backend.spectrum(values, x, max(x.shape[-2:]) * eps_of(dtype))
+    try:
+        return backend.spectrum(values, x, max(x.shape[-2:]) * eps_of(dtype))
+    except Exception as error:
+        if "LinAlgError" not in type(error).__name__:
+            raise
+        raise ValueError(f"singular values need finite entries, or a matrix of another scale: {error}") from error
 
 
 def _checked(x: Array) -> Backend:
     if len(x.shape) < 2:
         raise ValueError(f"singular values belong to matrices (.., m, n), got an array of shape {tuple(x.shape)}")
-    return backend_of(x)
+    backend = backend_of(x)
+    eps_of(backend.dtype_of(x))  # raises where the dtype is none of floating-point numbers
+    return backend
 
 
 def _by_triangle(x: Array) -> Array:

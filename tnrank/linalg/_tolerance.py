@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Literal
 
+from tnrank._check import whole_number
 from tnrank._explained import explained
 
 Method = Literal["qr", "gram"]
@@ -53,7 +54,9 @@ def default_rtol(sides: Iterable[int], dtype: str) -> float:
         >>> default_rtol((64, 8), "float64") == 64 * 2.0**-52
         True
     """
-    sides = tuple(sides)
+    sides = tuple(whole_number(side, "a side of a matrix") for side in sides)
+    if not sides:
+        raise ValueError("got no sides, needed those of a matrix such as (64, 8)")
     rtol = max(sides) * eps_of(dtype)
     if rtol >= 1:
         raise ValueError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tnrank._backend import host_array
 from tnrank._check import sequence, shown
 from tnrank._typing import Label
 from tnrank.network._path import Problem, explicit_path
@@ -138,6 +139,8 @@ def _path_of(given: Any) -> Any:
     """The path in what NumPy and opt_einsum return; else ``given`` as it is."""
     if hasattr(given, "contraction_list") and hasattr(given, "path"):  # opt_einsum's PathInfo
         return given.path
+    if hasattr(given, "dtype"):
+        given = host_array(given, "a path")
     if hasattr(given, "tolist") and hasattr(given, "ndim") and given.ndim == 2:
         return given.tolist()
     if not isinstance(given, (list, tuple)) or not given:

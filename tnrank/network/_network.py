@@ -243,6 +243,8 @@ class Network(Structure):
         sizes: dict[Label, int] = {}
         first: dict[Label, str] = {}
         for name, labels in self.tensors.items():
+            if name not in shapes:
+                raise ValueError(f"no shape for the tensor {name!r}: got {listed(shapes) or 'none'}")
             shape = shapes[name]
             if len(shape) != len(labels):
                 raise ValueError(

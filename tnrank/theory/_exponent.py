@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_array
 from tnrank._explained import explained
 from tnrank.theory._growth import HostArray, _host
 
@@ -76,7 +77,7 @@ def fit_exponent(norms: Any, rates: Any, projections: Any, groups: Any = None, c
     from scipy.stats import linregress, t
 
     sigma, rate, gamma = (_host(a) for a in (norms, rates, projections))
-    labels = np.arange(sigma.size).reshape(sigma.shape) if groups is None else np.asarray(groups)
+    labels = np.arange(sigma.size).reshape(sigma.shape) if groups is None else host_array(groups, "groups")
     if not sigma.shape == rate.shape == gamma.shape == labels.shape:
         raise ValueError(
             f"norms, rates, projections and groups have one shape, got {sigma.shape}, {rate.shape}, {gamma.shape} and "

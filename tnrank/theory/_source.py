@@ -86,7 +86,7 @@ def check_index(source: Source, index: Any) -> tuple[str, ...]:
     network = source.network
     try:
         known = index in network.indices
-    except TypeError:
+    except (TypeError, ValueError):  # arrays are compared entry by entry
         known = False
     if not known:
         inner = [label for label in network.indices if label not in network.output] or list(network.indices)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank._explained import explained
 
 if TYPE_CHECKING:
@@ -150,9 +151,9 @@ class TwoByTwo:
 
     def start(self, scale: float, seed: int = 0) -> np.ndarray[Any, Any]:
         """A Gaussian matrix (2, 2) of standard deviation ``scale``, drawn until its determinant has the right sign."""
-        generator = np.random.default_rng(seed)
+        drawing = generator(seed)
         while True:
-            w = generator.standard_normal((2, 2)) * scale
+            w = drawing.standard_normal((2, 2)) * scale
             if (w[0, 0] * w[1, 1] - w[0, 1] * w[1, 0]) * self.sign > 0:
                 return w
 

@@ -156,4 +156,4 @@ def sequence_of(x: Any) -> tuple[list[Any], bool]:
     """The factorizations to start from, and whether a sequence of them was given."""
     if isinstance(x, Factorization):
         return [x], False
-    return list(x) if isinstance(x, Iterable) and not isinstance(x, (str, bytes)) else [], True
+    return _check.sequence(x, "what complete starts from", "factorizations, or one of them"), True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import Backend, backend_of
+from tnrank._check import generator
 from tnrank.circuits import Circuit
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def small_weights(model: Architecture, seed: int, level: float) -> tuple[list[Ho
     Raises:
         ValueError: if no factor gives such outputs.
     """
-    drawn = model.draw(np.random.default_rng(seed))
+    drawn = model.draw(generator(seed))
     inputs = features(grid(model.order, model.size), model.size)
 
     def size(factor: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank._typing import Array
 from tnrank.factorizations import MatrixFactorization
 from tnrank.training import Loss, RankOneMeasurements
@@ -42,7 +43,7 @@ class Commuting:
         other diagonal with the same measurements has so small a sum. There are solutions of lower rank and the same
         nuclear norm: ``v v^T`` with the roots of the diagonal as coordinates of v.
         """
-        draw = np.random.default_rng(seed)
+        draw = generator(seed)
         basis = np.linalg.qr(draw.standard_normal((size, size)))[0]
         mixing = draw.standard_normal((measurements, size)) / np.sqrt(measurements)
         certificate = draw.standard_normal(measurements)
@@ -81,7 +82,7 @@ class Commuting:
     def start(self, scale: float, seed: int) -> MatrixFactorization:
         """``U U^T``, a multiple of the identity of norm ``scale``; U is orthogonal and knows nothing of the basis."""
         size = len(self.basis)
-        U = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))[0]
+        U = np.linalg.qr(generator(seed).standard_normal((size, size)))[0]
         U *= np.sqrt(scale / np.sqrt(size))
         return MatrixFactorization([U, U.T])
 

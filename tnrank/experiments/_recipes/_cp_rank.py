@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank.factorizations._cp_fit import _starts
 from tnrank.factorizations._cp_fit._als import HostArray, als
 
@@ -37,7 +38,7 @@ def fewest_components(tensor: Any, tolerance: float = 1e-6, seed: int = 0) -> in
     if norm < allowed:
         return 0
     unit, target = dense / norm, float(allowed / norm)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     most = int(dense.size // max(dense.shape))
     rank = min(most, max(1, int(np.argmax(_starts.error_floors(unit) <= target))))
     factors = _starts.singular_vectors(rng, unit, rank)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank._explained import explained
 from tnrank.circuits import Circuit, min_cut, partitions
 from tnrank.experiments._outcome import Outcome
@@ -109,7 +110,7 @@ class DepthEfficiency(Recipe):
 
 def random_weights(circuit: Circuit, seed: int) -> tuple[np.ndarray[Any, Any], ...]:
     """Gaussian weights; the first filters are made orthonormal, so that products of many lose no rank in rounding."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     first, *others = (rng.standard_normal(shape) for shape in circuit.shapes)
     wide = first.shape[-2] < first.shape[-1]
     frame = np.linalg.qr(np.swapaxes(first, -1, -2) if wide else first)[0]

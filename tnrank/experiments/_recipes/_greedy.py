@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._check import generator as make_generator
 from tnrank._explained import explained
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
@@ -140,7 +141,7 @@ class GreedyLowRank(Recipe):
 
     def matrix(self, depth: int) -> tuple[Host, Factorization]:
         """Target and unscaled start of a matrix factorization."""
-        generator = np.random.default_rng(self.seed)
+        generator = make_generator(self.seed)
         d = self.matrix_size
         u, v = (_orthonormal(generator, d, len(self.matrix_values)) for _ in range(2))
         start = MatrixFactorization.random((d, d), depth, std=d**-0.5, balanced=True, seed=self.seed)
@@ -148,7 +149,7 @@ class GreedyLowRank(Recipe):
 
     def cp(self) -> tuple[Host, Factorization]:
         """Those of a CP factorization."""
-        generator = np.random.default_rng(self.seed)
+        generator = make_generator(self.seed)
         d, count = self.tensor_size, len(self.cp_values)
         factors = [_orthonormal(generator, d, count) for _ in range(3)]
         target = CPFactorization([factors[0] * self.cp_values, *factors[1:]]).to_dense()
@@ -157,7 +158,7 @@ class GreedyLowRank(Recipe):
 
     def htf(self) -> tuple[Host, Factorization]:
         """Those of a hierarchical factorization."""
-        generator = np.random.default_rng(self.seed)
+        generator = make_generator(self.seed)
         d, count = self.tensor_size, len(self.htf_values)
 
         def draw(matrix: Host) -> Host:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank._explained import explained
+from tnrank._memory import check_fits
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.experiments._recipes import _linear_regression_report as report
@@ -70,6 +72,7 @@ class LinearRegression(Recipe):
                 f"got {self.measurements} measurements of {self.dimension} unknowns: needed at least 1, and fewer "
                 "than unknowns, since the solution is unique otherwise"
             )
+        check_fits(self.measurements * self.dimension, "the measurements", "fewer, or a smaller dimension")
         for field in ("noise", "start"):
             if not 0 <= getattr(self, field) < np.inf:
                 raise ValueError(f"{field} is a standard deviation of at least 0, got {getattr(self, field)}")
@@ -90,7 +93,7 @@ class LinearRegression(Recipe):
 
     def problem(self) -> report.Problem:
         """The measurements, drawn from the seed."""
-        draw = np.random.default_rng(self.seed)
+        draw = generator(self.seed)
         A = draw.standard_normal((self.measurements, self.dimension)) / np.sqrt(self.dimension)
         truth = draw.standard_normal(self.dimension)
         y = A @ truth + self.noise * draw.standard_normal(self.measurements)

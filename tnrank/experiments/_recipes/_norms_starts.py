@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._check import generator as make_generator
 from tnrank.factorizations._matrix import split_evenly
 
 HostArray = np.ndarray[Any, Any]
@@ -28,7 +29,7 @@ def random_layers(size: int, depth: int, end_std: float, key: Sequence[int], sig
 
 def end_matrix(size: int, std: float, seed: int, sign: int = 1) -> HostArray:
     """A Gaussian matrix, drawn until its determinant has the sign."""
-    generator = np.random.default_rng(seed)
+    generator = make_generator(seed)
     while True:
         found = generator.standard_normal((size, size))
         if sign * np.linalg.det(found) > 0:

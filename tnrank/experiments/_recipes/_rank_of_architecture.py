@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tnrank._backend import get_backend
+from tnrank._check import generator as make_generator
 from tnrank._explained import explained
 from tnrank.circuits import Circuit
 from tnrank.experiments._outcome import Outcome
@@ -119,7 +120,7 @@ class RankOfArchitecture(Recipe):
 
     def problems(self, seed: int) -> tuple[Problem, Problem]:
         """The target of a seed, and the mirrored one."""
-        generator = np.random.default_rng(seed)
+        generator = make_generator(seed)
         shape = (self.size,) * self.order
 
         def draw(matrix: Any) -> Host:

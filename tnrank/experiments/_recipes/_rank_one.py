@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._check import generator as make_generator
 from tnrank._explained import explained
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe, register
@@ -131,7 +132,7 @@ class RankOne(Recipe):
 
     def line(self, order: int) -> _Problem:
         """A target of rank one, some of its entries observed, and the theorem's start."""
-        generator = np.random.default_rng(self.seed)
+        generator = make_generator(self.seed)
         vectors = [_signed(generator, self.size) for _ in range(order)]
         target = _outer(vectors)
         count = max(1, round(self.observed_share * target.size))
@@ -141,7 +142,7 @@ class RankOne(Recipe):
 
     def blocks(self, order: int) -> _Problem:
         """A target of two blocks of rank one and equal signs; beside the theorem's start one that prefers neither."""
-        generator = np.random.default_rng(self.seed + 1)
+        generator = make_generator(self.seed + 1)
         half = self.size // 2
         first = [_signed(generator, half) for _ in range(order)]
         second = [np.sign(v) * np.abs(_signed(generator, half)) for v in first]

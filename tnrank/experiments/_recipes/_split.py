@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._check import generator
+
 NDArray = np.ndarray[Any, Any]
 
 
@@ -53,7 +55,7 @@ def split_observed(array: NDArray, missing: NDArray, hold_out: float, seed: int)
     Raises:
         ValueError: if too few entries are observed to hold any out.
     """
-    observed = np.random.default_rng(seed).permutation(np.argwhere(~missing))
+    observed = generator(seed).permutation(np.argwhere(~missing))
     count = round(hold_out * len(observed))
     if hold_out and (count < 2 or count == len(observed)):
         raise ValueError(

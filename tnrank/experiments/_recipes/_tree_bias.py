@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._check import generator as make_generator
 from tnrank._explained import explained
 from tnrank.data import observe
 from tnrank.experiments._outcome import Outcome
@@ -123,7 +124,7 @@ class TreeBias(Recipe):
         if self.observations == "entries":
             indices, values = observe(target, count, seed=seed)
             return indices, values
-        generator = np.random.default_rng(seed)
+        generator = make_generator(seed)
         # An outer product then has mean squared norm 1, as a single entry has.
         scale = target.size ** (-1 / (2 * target.ndim))
         vectors = [scale * generator.standard_normal((count, d)) for d in target.shape]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import backend_of, get_backend
+from tnrank._memory import check_fits
 from tnrank._scale import is_safe, not_finite, over, peak, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import measurable, rounding_of
@@ -35,6 +36,7 @@ def from_dense(
     _check_choice(rank, rtol, max_rank)
     host, dtype = read(tensor)
     shape = host.shape
+    check_fits((rank or 1) * sum(shape), f"factors of {rank} components", "fewer components")
     floor = lossless(dtype)
     if rtol is not None and rtol < floor:
         raise ValueError(

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank.factorizations._cp_fit import _starts
 from tnrank.factorizations._cp_fit._als import HostArray, als, balanced, component_norms, relative_error
 from tnrank.factorizations._cp_fit._lm import descend, step_cost
@@ -86,7 +87,7 @@ def fit_rank(
         return _restored(fit_rank(short, rank, options, inner, target), tensor.shape)
     if tensor.ndim == 2:
         return _matrix_fit(tensor, rank)
-    rng = np.random.default_rng([options.seed, rank])
+    rng = generator(options.seed, rank)
     small = prod(min(d, rank) for d in tensor.shape)
     if rank * sum(tensor.shape) <= _PATH_VARIABLES or 4 * small > tensor.size:
         return _watched(tensor, _search(tensor, rank, rng, options, given, target))

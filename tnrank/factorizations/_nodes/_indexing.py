@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tnrank._backend import host_array
+from tnrank._check import shown
 
 
 class Selection(NamedTuple):
@@ -108,7 +110,8 @@ def read_modes(modes: int | Sequence[int] | None, order: int) -> tuple[int, ...]
     """
     if modes is None:
         return tuple(range(order))
-    given: Any = (modes,) if hasattr(modes, "__index__") else tuple(modes)
+    one = hasattr(modes, "__index__") and not getattr(modes, "shape", ())
+    given: tuple[Any, ...] = (modes,) if one or isinstance(modes, int) else tuple(modes)
     found = tuple(read_mode(m, order) for m in given)
     if len(set(found)) < len(found):
         raise ValueError(f"got the modes {given}, needed each once")
@@ -117,7 +120,14 @@ def read_modes(modes: int | Sequence[int] | None, order: int) -> tuple[int, ...]
 
 def read_mode(mode: Any, order: int) -> int:
     """A mode from 0 on; negative ones count from the end."""
-    number = int(mode)
+    number = _whole(mode)
     if not -order <= number < order:
         raise ValueError(f"mode {mode} of a tensor of order {order}: needed -{order} .. {order - 1}")
     return number % order
+
+
+def _whole(mode: Any) -> int:
+    try:
+        return index(mode)
+    except TypeError:
+        raise TypeError(f"a mode is a whole number, got {shown(mode)}") from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._check import generator
 from tnrank.linalg import default_rtol, eps_of, singular_values
 from tnrank.ranks._suggest._clusters import Clusters, Modes
 from tnrank.ranks._suggest._jobs import SubsetJob, unit
@@ -62,7 +63,7 @@ class SampledJob(SubsetJob):
     def spectrum(self, modes: Modes) -> Any:
         """Singular values of a submatrix with the given modes as rows."""
         others = [mode for mode in range(self.order) if mode not in modes]
-        rng = np.random.default_rng([self.seed, *modes])
+        rng = generator(self.seed, *modes)
         rows, columns = (self._draw(list(side), rng) for side in (modes, others))
         points = np.empty((len(rows), len(columns), self.order), np.int64)
         points[..., list(modes)] = rows[:, None]
