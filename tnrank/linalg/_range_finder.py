@@ -119,7 +119,8 @@ def randomized_dominant(
 
 def _moderate(backend: Backend, matrix: Array) -> tuple[Array, float]:
     """The matrix over a power of two, so that squares stay in the range of numbers, and that power."""
-    backend_of(matrix)
+    if backend_of(matrix) is not backend:
+        raise TypeError(f"the matrix belongs to the backend {backend_of(matrix).name}, and {backend.name} was given")
     if len(matrix.shape) != 2:
         raise ValueError(f"needed a matrix (m, n), got an array of shape {tuple(matrix.shape)}")
     eps_of(backend.dtype_of(matrix))  # raises where the dtype is none of floating-point numbers
