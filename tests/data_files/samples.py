@@ -25,7 +25,7 @@ NAMES = (
     *("csv", "csv-semicolon", "csv-utf16", "csv-european", "idx", "idx-float", "idx-gz"),
     *("png", "png-16", "gif", "tif", "tif-lzw", "jpg", "bmp"),
     *(f"safetensors-{name}" for name in ("mf", "cp", "htf", "ht", "tt", "tucker", "network")),
-    *("config", "metrics", "summary", "sweep", "toml", "certificate"),
+    *("config", "metrics", "summary", "sweep", "toml", "certificate", "plan"),
 )
 
 
