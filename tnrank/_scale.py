@@ -128,14 +128,18 @@ def moderate(x: Array, backend: Backend, axis: tuple[int, ...] | None = None) ->
     largest = peak(x, backend, axis, keepdims=axis is not None)
     if is_safe(largest, backend):
         return Moderate(x, None, None)
-    host = on_host(largest, backend)
-    if host is not None and _flushes(backend) and (host < 2.0**64 * np.finfo(host.dtype).smallest_normal).any():
-        numpy = get_backend("numpy")
-        array, unit, valid = moderate(backend.to_numpy(x), numpy, axis)
+    # Where a call is differentiated, the constant has a value and the array has none.
+    host = on_host(x, backend) if _flushes(backend) and _is_tiny(on_host(largest, backend)) else None
+    if host is not None:
+        array, unit, valid = moderate(host, get_backend("numpy"), axis)
         return Moderate(*(None if a is None else backend.asarray(np.asarray(a)) for a in (array, unit, valid)))
     unit = unit_of(largest, backend)
     array, valid = divided(x, unit, backend)
     return Moderate(array, unit, valid)
+
+
+def _is_tiny(host: np.ndarray[Any, Any] | None) -> bool:
+    return host is not None and bool((host < 2.0**64 * np.finfo(host.dtype).smallest_normal).any())
 
 
 def _flushes(backend: Backend) -> bool:
