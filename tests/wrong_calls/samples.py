@@ -53,6 +53,7 @@ CIRCUIT = Circuit.deep(4, 2, 3)
 HTF_OF_CIRCUIT = CIRCUIT.to_factorization(CIRCUIT.initial_weights())
 _RUN = tnrank.complete(CP, INDICES, VALUES, steps=4, record=[recorders.Rates("r", every=2)])
 RATES = next(iter(_RUN.history.values()))
+SMALL = {"largest_order": 8, "channels": 1, "features": 2, "largest_rank": 20, "backend": "numpy"}
 REPRESENTATION = tnrank.circuits.CosSin(2)
 
 BY_NAME: dict[str, Any] = {
@@ -177,8 +178,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "network.Network.sizes_of_shapes": {"shapes": {"A": (2, 3), "B": (4, 3)}},
     "plots.circuit": {"x": CIRCUIT},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},
-    "experiments.run": {"recipe": make_recipe("depth-efficiency"), "out": "nowhere/\0"},
-    "experiments.sweep": {"name": "depth-efficiency", "out": "nowhere/\0"},
+    "experiments.run": {"recipe": make_recipe("depth-efficiency", **SMALL)},
+    "experiments.sweep": {"name": "depth-efficiency", "overrides": SMALL},
     "training.rates_of": {"trace": RATES},
     "ranks.ByNode": {},
     "ranks.core_consistency": {"tensor": CP.to_dense()},

@@ -97,6 +97,18 @@ def measured(method: F) -> F:
     return measure  # type: ignore[return-value]  # the same signature
 
 
+def kept_dtype(method: F) -> F:
+    """The same for a method whose result has entries of the sizes given: half precision stays what it is."""
+
+    @wraps(method)
+    def measure(self: Any, *args: Any, **kwargs: Any) -> Any:
+        moved = self._measurable()
+        made = method(moved, *args, **kwargs)
+        return made if is_whole(self.dtype) or moved is self else made.to(dtype=self.dtype)
+
+    return measure  # type: ignore[return-value]  # the same signature
+
+
 def is_number(value: Any) -> bool:
     """True for numbers of Python and NumPy and for arrays without axes."""
     if isinstance(value, (int, float, complex)):

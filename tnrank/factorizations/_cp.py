@@ -14,7 +14,7 @@ from tnrank._check import whole_number
 from tnrank._explained import explained
 from tnrank._scale import norm, norm_product
 from tnrank._typing import Array
-from tnrank.factorizations._arrays import checked_arrays, measured, read_arrays
+from tnrank.factorizations._arrays import checked_arrays, kept_dtype, measured, read_arrays
 from tnrank.factorizations._balance import largest_difference
 from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._cp_fit import _dense
@@ -198,7 +198,7 @@ class CPFactorization(Factorization):
         # Norms factor by factor: the product of their squares would underflow in single precision.
         return norm_product([(factor, 0) for factor in self.factors], self.weights, self.backend)
 
-    @measured
+    @kept_dtype
     def balance(self) -> Self:
         """The same tensor with the vectors of each component scaled to equal norms (and the weight's absolute value).
 

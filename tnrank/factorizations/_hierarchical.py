@@ -12,7 +12,7 @@ from tnrank._explained import explained
 from tnrank._scale import norm_product
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations._arrays import checked_arrays, measured
+from tnrank.factorizations._arrays import checked_arrays, kept_dtype, measured
 from tnrank.factorizations._balance import balanced_hierarchy, family_norms, largest_difference
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._draw import check_dimensions, draw
@@ -180,7 +180,7 @@ class HierarchicalFactorization(Factorization):
             found[node] = norm_product([(matrices[node], 1), *columns], None, backend)
         return ByNode(found)
 
-    @measured
+    @kept_dtype
     def balance(self) -> Self:
         """The same tensor with equal norms of all vectors of every local component.
 

@@ -14,7 +14,7 @@ from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
 from tnrank._scale import over, peak, times_power, unit_of
 from tnrank._typing import Array
-from tnrank.factorizations._arrays import measured, read_arrays
+from tnrank.factorizations._arrays import kept_dtype, measured, read_arrays
 from tnrank.factorizations._base import Factorization, default_or_named_device
 from tnrank.factorizations._draw import MOST_LAYERS, check_dimensions, draw
 from tnrank.factorizations._norms import check_finite, end_in_range
@@ -118,7 +118,7 @@ class MatrixFactorization(Factorization):
         found = singular_values(end)
         return found if exponent is None else times_power(found, exponent, self.backend)
 
-    @measured
+    @kept_dtype
     def balance(self) -> Self:
         """The same end matrix with ``W_j^H W_j = W_{j+1} W_{j+1}^H`` for neighboring layers.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tnrank._backend import backend_of
+from tnrank._check import whole_number
 from tnrank._explained import explained
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def matricization_sides(shape: Shape, modes: Iterable[int]) -> tuple[int, int]:
         >>> matricization_sides((2, 3, 4), (0, 2))
         (8, 3)
     """
-    rows = check_modes(modes, shape)
-    columns = (size for mode, size in enumerate(shape) if mode not in rows)
-    return math.prod(shape[mode] for mode in rows), math.prod(columns)
+    rows = {whole_number(mode, "a mode", 0, len(shape) - 1) for mode in modes}
+    sides = [math.prod(size for mode, size in enumerate(shape) if (mode in rows) is side) for side in (True, False)]
+    return sides[0], sides[1]
 
 
 @explained

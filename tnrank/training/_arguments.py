@@ -156,4 +156,6 @@ def sequence_of(x: Any) -> tuple[list[Any], bool]:
     """The factorizations to start from, and whether a sequence of them was given."""
     if isinstance(x, Factorization):
         return [x], False
-    return _check.sequence(x, "what complete starts from", "factorizations, or one of them"), True
+    if not isinstance(x, (list, tuple)) and (hasattr(x, "dtype") or not isinstance(x, Iterable)):
+        return [], True
+    return list(x), True

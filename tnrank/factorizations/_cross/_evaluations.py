@@ -107,7 +107,7 @@ class Evaluations:
         got = self.function(indices.copy())
         self.count += count
         nested = isinstance(got, (list, tuple)) and any(isinstance(value, (list, tuple)) for value in got)
-        got = np.empty(0, object) if nested else host_array(got, "values of the function")
+        got = np.empty(0, object) if nested or got is None else host_array(got, "values of the function")
         if got.shape != (count,) or got.dtype.kind not in "biufc":
             raise TypeError(
                 f"the function returned values of shape {got.shape} and dtype {got.dtype} for indices of shape "
