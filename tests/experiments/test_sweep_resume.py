@@ -154,6 +154,47 @@ def test_killed_at_any_moment_a_batch_goes_on_bit_for_bit(
     assert (first[0] > 1) == (moment == "checkpoint")
 
 
+@pytest.mark.parametrize("batch", [1, 2, 4, 5])
+def test_the_rest_of_a_batch_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Three of six cells were trained together and one of them got its name; smaller and larger batches go on."""
+    pytest.importorskip("torch")
+    given: dict[str, Any] = {"seeds": 6, "overrides": {"backend": "torch", "inits": 2}}
+    whole = sweep("tiny", out=tmp_path / "whole", batch=3, **given)
+    finish, train = RunFolder.complete, _batch.complete
+    began: list[tuple[int, int]] = []
+
+    def stop(self: RunFolder, *args: Any, **options: Any) -> Any:
+        if self.final.name.startswith("0001"):
+            return finish(self, *args, **options)
+        raise KeyboardInterrupt
+
+    def watched(xs: Any, *args: Any, **options: Any) -> Any:
+        steps: list[int] = []
+        own = options.pop("callback")
+        found = train(xs, *args, callback=lambda step, loss: (steps.append(step), own(step, loss))[1], **options)
+        began.append((len(xs), len(steps)))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "complete", stop)
+        with pytest.raises(Interrupted, match="1 of 6 cells are complete"):
+            sweep("tiny", out=tmp_path / "stopped", batch=3, **given)
+    (folder,) = (tmp_path / "stopped").iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(_batch, "complete", watched)
+        done = sweep("tiny", resume=folder, batch=batch)
+    assert (done.computed, done.failed) == (5, [])
+    assert sum(count for count, steps in began if steps) == 6
+    assert sum(count for count, steps in began if not steps) == 4
+    for place, (one, other) in enumerate(zip(whole.rows, done.rows, strict=True)):
+        if place < 3:
+            assert {**one, "seconds": 0} == {**other, "seconds": 0}
+            metrics = [(found.folder / one["folder"] / "metrics.csv").read_bytes() for found in (whole, done)]
+            assert metrics[0] == metrics[1]
+        assert abs(one["error"] - other["error"]) <= 1e-9 * one["error"]
+    assert sorted(p.name for p in done.folder.iterdir()) == sorted(p.name for p in whole.folder.iterdir())
+
+
 def test_another_process_takes_it_up(tmp_path: Path) -> None:
     folder: list[Path] = []
 

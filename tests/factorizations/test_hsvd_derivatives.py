@@ -102,3 +102,43 @@ def test_a_batch_of_tensors_on_torch() -> None:
         for k, x in enumerate(tensors):
             for got, expected in zip(found, x.singular_values(method).values(), strict=True):
                 assert np.allclose(got[k].numpy(), expected, rtol=0, atol=1e-6)
+
+
+NORMED: dict[str, Any] = {
+    "train": lambda: tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1),
+    "tucker": lambda: tnrank.Tucker.random((3, 2, 3), rank=2, seed=1),
+    "hierarchical tucker": lambda: HierarchicalTucker.random((2, 3, 2, 3), rank=2, seed=1),
+    "terms that cancel": lambda: (
+        tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1)
+        - (1 + 1e-4) * tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1)
+        + 1e-5 * tnrank.TensorTrain.random((3, 4, 3), rank=1, seed=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NORMED)
+@pytest.mark.parametrize("fn", ["norm", "log_norm"])
+def test_second_derivatives_of_norms_are_those_of_the_dense_tensor(kind: str, fn: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = NORMED[kind]().to("torch")
+    arrays = [torch.as_tensor(a) for a in x._values]
+    directions = [torch.as_tensor(np.random.default_rng(k).standard_normal(a.shape)) for k, a in enumerate(arrays)]
+
+    def dense(*arrays: Any) -> Any:
+        size = torch.linalg.vector_norm(x.replace(list(arrays)).to_dense())
+        return size if fn == "norm" else torch.log(size)
+
+    def slope(function: Any) -> Any:
+        """The Hessian times the directions."""
+        every = tuple(range(len(arrays)))
+        gradient = torch.func.grad(function, every)
+
+        def along(*arrays: Any) -> Any:
+            return sum((g * d).sum() for g, d in zip(gradient(*arrays), directions, strict=True))
+
+        return torch.func.grad(along, every)
+
+    found = slope(lambda *arrays: getattr(x.replace(list(arrays)), fn)())(*arrays)
+    expected = slope(dense)(*arrays)
+    for got, right in zip(found, expected, strict=True):
+        assert np.allclose(host(got), host(right), rtol=0, atol=1e-10 * float(abs(right).max()))

@@ -494,6 +494,6 @@ def test_an_optimizer_state_that_cannot_be_kept(tmp_path):
 def test_the_description_tells_what_it_is_of(tmp_path):
     broken_off(start("numpy"), tmp_path)
     content = json.loads(sorted(tmp_path.glob("*.json"))[-1].read_text())["content"]
-    assert content["format"] == "tnrank checkpoint 2"
+    assert content["format"] == "tnrank checkpoint 3"
     assert content["identity"]["backend"] == "numpy"
     assert content["identity"]["optimizer"].startswith("GroupRMSProp(learning_rate=0.02")

@@ -10,7 +10,9 @@ from tests.wrong_calls.garbage import complaint_of, garbage
 from tests.wrong_calls.samples import ENDLESS, attacked, targets
 
 TARGETS = targets()
-CALLED = ("f", "g", "fn", "model", "function", "note", "cotangent", "progress", "callback", "on_record", "map")
+CALLED = (
+    *("f", "g", "fn", "model", "function", "features", "note", "cotangent", "progress", "callback", "on_record", "map"),
+)
 """Parameters that are functions: what a wrong function raises is its own error."""
 HUGE = ("10**30", "inf")
 SHARE = 0.35

@@ -131,8 +131,8 @@ class TreeCore(Factorization):
     def norm(self) -> Array:
         """The Frobenius norm, a scalar array, from orthonormal frames: accurate to eps where terms cancel.
 
-        It is infinite, or 0, where it leaves the range of floating-point numbers: :meth:`log_norm` does not. It has a
-        first derivative, in fixed frames, with subgradient 0 at zero; for a second one differentiate ``x.inner(x)``.
+        It is infinite, or 0, where it leaves the range of floating-point numbers: :meth:`log_norm` does not. Its
+        derivative at zero is 0.
         """
         with np.errstate(over="ignore", under="ignore"):
             return _hsvd.norm(self.tree, self.nodes)

@@ -1,7 +1,7 @@
 """Training: losses, optimizers, recorders, and completion by gradient descent."""
 
 from tnrank.training import recorders
-from tnrank.training._checkpoint_folder import Checkpoint
+from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns
 from tnrank.training._complete import complete
 from tnrank.training._flow import FlowFailed, FlowResult, FlowTrace, gradient_flow
 from tnrank.training._loop import Stop
@@ -27,6 +27,7 @@ __all__ = [
     "MeasuredRates",
     "Optimizer",
     "RankOneMeasurements",
+    "SavedRuns",
     "SmoothL1Loss",
     "SquaredLoss",
     "Stop",

@@ -6,7 +6,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from tnrank.training._checkpoint_folder import (
     Checkpoint,
+    SavedRuns,
     held,
     paths_of,
     prune,
@@ -49,13 +50,16 @@ class Saved:
 class Keeper:
     """Saves one run, and finds its last whole checkpoint; entered, it holds the folder.
 
-    ``optimizer`` is as it was given to ``complete``; ``resume`` is a folder, ``True`` for the checkpoint's own, or
-    nothing.
+    ``optimizer`` is as it was given to ``complete``; ``resume`` is a folder, some runs of one, ``True`` for the
+    checkpoint's own, or nothing.
     """
 
     def __init__(self, checkpoint: Checkpoint | None, resume: Any, optimizer: Any) -> None:
         if resume is True and checkpoint is None:
             raise ValueError("resume=True needs checkpoint=Checkpoint(folder); or give the folder, resume=folder")
+        self.runs: Sequence[int] | None = None
+        if isinstance(resume, SavedRuns):
+            resume, self.runs = resume.folder, resume.runs
         self.checkpoint, self.optimizer = checkpoint, optimizer
         self.folder = Path(checkpoint.folder) if checkpoint is not None else None
         self.source = self.folder if resume is True else Path(resume) if resume else None
@@ -108,6 +112,8 @@ class Keeper:
         self.identity = _identity(run, self.optimizer)
         if self.source is None:
             return None
+        if self.runs is not None and is_stateful(run.runner.problem.optimizer):
+            raise ValueError(f"{_described(self.optimizer)} keeps the state of all runs together: resume all of them")
         steps = steps_of(self.source)
         if not steps and self.needed:
             raise FileNotFoundError(f"{self.source} holds no checkpoint: leave resume out to begin anew")
@@ -119,13 +125,17 @@ class Keeper:
                     return self.load(run, template)  # it is another run's folder, which has gone on meanwhile
                 self._skip(step, error)
                 continue
-            self._compare(content["identity"])
+            if self.runs is not None and is_stateful(run.runner.problem.optimizer):
+                raise ValueError(
+                    f"the optimizer {_described(self.optimizer)} keeps the state of all runs in one: resume all"
+                )
+            self._compare(self._chosen(content["identity"]))
             if content["position"] > run.steps:
                 raise ValueError(
                     f"the checkpoint in {self.source} is at step {content['position']:,}, beyond steps={run.steps:,}"
                 )
             try:
-                saved = _restore(run, template, content, arrays)
+                saved = _restore(run, template, content, arrays, self.runs)
             except _DAMAGE as error:
                 self._skip(step, error)
                 continue
@@ -138,6 +148,16 @@ class Keeper:
     def _skip(self, step: int, error: BaseException) -> None:
         path = paths_of(self.source or Path(), step)[0]
         warnings.warn(f"skipped the checkpoint {path}: {error}", RuntimeWarning, stacklevel=6)
+
+    def _chosen(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The identity of the runs that go on, of all that were saved."""
+        if self.runs is None:
+            return identity
+        count = identity["number of runs"]
+        if max(self.runs) >= count:
+            raise ValueError(f"the checkpoint in {self.source} has {count} runs together, and none {max(self.runs)}")
+        own = {name: [found[k] for k in self.runs] for name, found in identity.items() if name in _OF_EACH_RUN}
+        return {**identity, **own, "number of runs": len(self.runs)}
 
     def _compare(self, found: Mapping[str, Any]) -> None:
         here = json.loads(json.dumps(self.identity))
@@ -202,9 +222,19 @@ class Keeper:
         return to_bytes(arrays), content
 
 
+_OF_EACH_RUN = ("initial weights", "observations", "recorded targets")
+"""What a checkpoint knows of each run."""
+
+
 def _identity(run: Run, optimizer: Any) -> dict[str, Any]:
     """What must agree for a checkpoint to be of this run."""
-    problem, first, backend = run.runner.problem, run.given[0], run.backend
+    problem, first, backend, count = run.runner.problem, run.given[0], run.backend, len(run.given)
+
+    def of_each(data: Any, own: bool, *more: Any) -> list[str]:
+        if not own:
+            return [digest([*more, data], backend)] * count
+        return [digest([*more, _on_arrays(itemgetter(k), data)], backend) for k in range(count)]
+
     return {
         "backend": backend.name,
         "factorization": first.kind,
@@ -212,14 +242,14 @@ def _identity(run: Run, optimizer: Any) -> dict[str, Any]:
         "shapes": [list(a.shape) for a in first._values],
         "dtype": first.dtype,
         "device": first.device,
-        "number of runs": len(run.given) if run.batched else 0,
+        "number of runs": count if run.batched else 0,
         "loss": repr(problem.objective.loss),
         "optimizer": _described(optimizer),
         "stop rule": repr(problem.stop),
         "recorders": [_told(recorder) for recorder in run.recorders],
-        "initial weights": digest([x._values for x in run.given], backend),
-        "observations": digest([problem.objective.way, run.data], backend),
-        "recorded targets": digest(run.recorded, backend),
+        "initial weights": [digest(x._values, backend) for x in run.given],
+        "observations": of_each(run.data, problem.objective.own, problem.objective.way),
+        "recorded targets": of_each(run.recorded, problem.own_recorders),
     }
 
 
@@ -252,19 +282,27 @@ def _history(rows: list[tuple[int, Any]], run: Run, arrays: dict[str, Any]) -> d
     return found
 
 
-def _restore(run: Run, template: State, content: Mapping[str, Any], arrays: Mapping[str, Any]) -> Saved:
+def _restore(
+    run: Run, template: State, content: Mapping[str, Any], arrays: Mapping[str, Any], runs: Sequence[int] | None
+) -> Saved:
     stateful = is_stateful(run.runner.problem.optimizer)
     state = {
         name: decode(spec, run.backend, arrays, template[name], stateful and name == "inner")
         for name, spec in content["state"].items()
     }
+    history, failed = content["history"], {int(k): int(step) for k, step in content["failed"]}
+    if runs is not None:
+        chosen = list(runs)
+        state = _on_arrays(lambda array: run.backend.xp.stack([array[k] for k in chosen]), state)
+        history = [history[k] for k in runs]
+        failed = {place: failed[k] for place, k in enumerate(runs) if k in failed}
     keys: list[dict[str, Any]] = [{} for _ in run.recorders]
-    if any("nodes" in one for runs in content["history"] for one in runs):
+    if any("nodes" in one for of_one in history for one in of_one):
         # Nodes are found again by what they print: the recorder measures once to name them.
         measured = run.runner.record(template, run.data, run.recorded)
         keys = [{repr(key): key for key in value} if isinstance(value, Mapping) else {} for value in measured]
     rows: list[list[list[tuple[int, Any]]]] = []
-    for one in content["history"]:
+    for one in history:
         rows.append([])
         for recorder, saved, known in zip(run.recorders, one, keys, strict=True):
             values: Any = ()
@@ -274,8 +312,17 @@ def _restore(run: Run, template: State, content: Mapping[str, Any], arrays: Mapp
                 values = decode(saved["values"], run.backend, arrays)
             steps = [(k, step) for k, step in enumerate(saved["steps"]) if recorder.due(step, run.steps)]
             rows[-1].append([(step, on_leaves(itemgetter(k), values)) for k, step in steps])
-    failed = {int(k): int(step) for k, step in content["failed"]}
     return Saved(state, int(content["position"]), rows, failed, float(content["seconds"]))
+
+
+def _on_arrays(fn: Callable[[Any], Any], value: Any) -> Any:
+    """``fn`` of all arrays in nested dictionaries, tuples and lists."""
+    if isinstance(value, Mapping):
+        return {key: _on_arrays(fn, item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        made = [_on_arrays(fn, item) for item in value]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
+    return fn(value) if hasattr(value, "shape") else value
 
 
 def _short(value: Any) -> str:

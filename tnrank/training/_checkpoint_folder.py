@@ -6,20 +6,20 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from tnrank._check import instance, shown, whole_number
+from tnrank._check import instance, sequence, shown, whole_number
 from tnrank._explained import explained
 from tnrank._files import check_path, remove_empty, remove_files, write_atomically
 from tnrank._lock import Lock
 from tnrank.training._state_file import from_bytes
 
-_FORMAT = "tnrank checkpoint 2"
+_FORMAT = "tnrank checkpoint 3"
 _OWN = re.compile(r"step-([0-9]{12,})\.(json|safetensors)")
 """Names of the files of checkpoints: whatever else is in the folder is the user's."""
 _RUN = re.compile(r"run-[0-9]+")
@@ -74,6 +74,16 @@ class Checkpoint:
         if not 0 < self.every < float("inf") or not whole or self.keep < 1:
             raise ValueError(f"{self!r}: needed every above 0 (steps: a whole number) and keep from 1 on")
 
+    def steps(self) -> list[int]:
+        """The steps at which there is a checkpoint, ascending; of runs that train one after the other, none.
+
+        Example:
+            >>> import tnrank
+            >>> tnrank.training.Checkpoint("nowhere").steps()
+            []
+        """
+        return steps_of(Path(self.folder))
+
     def remove(self) -> None:
         """Remove the checkpoints, and the folder if nothing else is in it.
 
@@ -95,15 +105,52 @@ class Checkpoint:
         remove_empty(folder)
 
 
-def check_kept(checkpoint: Any, resume: Any) -> None:
-    """Refuse what says neither where to save a run nor where it goes on.
+@dataclass(frozen=True)
+class SavedRuns:
+    """Some of the runs that were saved together, which go on without the others: ``complete(xs, .., resume=this)``.
+
+    Args:
+        folder: of the :class:`Checkpoint` that they were saved with.
+        runs: their places in the sequence that was saved, one for each factorization that goes on.
+
+    Raises:
+        TypeError: for an argument of another type.
+        ValueError: for no runs, or one that is named twice.
+
+    Example:
+        >>> import tnrank
+        >>> tnrank.training.SavedRuns("runs/seeds", [0, 3]).runs
+        (0, 3)
+    """
+
+    folder: str | os.PathLike[str]
+    runs: Sequence[int]
+
+    @explained
+    def __post_init__(self) -> None:
+        check_path(self.folder, "folder", "a path, such as 'runs/cp'")
+        runs = tuple(whole_number(run, "a run", 0) for run in sequence(self.runs, "runs", "places, such as [0, 3]"))
+        if not runs or len(set(runs)) < len(runs):
+            raise ValueError(f"SavedRuns has runs={shown(self.runs)}: needed the places of some runs, each once")
+        object.__setattr__(self, "runs", runs)
+
+
+def check_kept(checkpoint: Any, resume: Any, count: int | None) -> None:
+    """Refuse what says neither where to save a run, or a sequence of ``count``, nor where it goes on.
 
     Raises:
         TypeError: see above.
+        ValueError: for another number of saved runs.
     """
     if checkpoint is not None:
         instance(checkpoint, "checkpoint", Checkpoint, "tnrank.training.Checkpoint(folder)")
-    if resume is not None and not isinstance(resume, bool):
+    if isinstance(resume, SavedRuns):
+        if len(resume.runs) != count:
+            given = "one factorization" if count is None else f"a sequence of {count} factorizations"
+            raise ValueError(
+                f"resume names {len(resume.runs)} saved runs for {given}: needed a sequence, a run for each"
+            )
+    elif resume is not None and not isinstance(resume, bool):
         check_path(resume, "resume", "True or the folder of a checkpoint, such as 'runs/cp'")
 
 

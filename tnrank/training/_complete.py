@@ -23,7 +23,7 @@ from tnrank.training._arguments import (
     sequence_of,
 )
 from tnrank.training._checkpoint import Keeper
-from tnrank.training._checkpoint_folder import Checkpoint, check_kept, held
+from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns, check_kept, held
 from tnrank.training._loop import Problem, Stop, indices_key, runner
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._objective import objective_of
@@ -48,7 +48,7 @@ class Options(TypedDict, total=False):
     callback: Callable[[int, float], bool | None] | None
     on_record: Callable[[str, int, Any, int], None] | None
     checkpoint: Checkpoint | None
-    resume: bool | str | os.PathLike[str]
+    resume: bool | str | os.PathLike[str] | SavedRuns
 
 
 @overload
@@ -72,7 +72,7 @@ def complete(
     callback: Callable[[int, float], bool | None] | None = None,
     on_record: Callable[[str, int, Any, int], None] | None = None,
     checkpoint: Checkpoint | None = None,
-    resume: bool | str | os.PathLike[str] = False,
+    resume: bool | str | os.PathLike[str] | SavedRuns = False,
 ) -> Any:
     """Fit a factorization to observed entries, or to rank-one measurements, by full-batch gradient descent.
 
@@ -97,7 +97,8 @@ def complete(
             recorded before.
         checkpoint: a :class:`tnrank.training.Checkpoint`: where to save the run on its way, and how often.
         resume: ``True`` to go on from the last whole checkpoint in that folder, if there is one; or another folder,
-            which must hold one. On the same backend the result is that of a run that was never interrupted, bit for
+            which must hold one; or :class:`tnrank.training.SavedRuns`, to go on with some of the runs that were saved
+            together. On the same backend the result is that of a run that was never interrupted, bit for
             bit. ``x`` and all else are given as they were; ``steps`` may grow.
 
     Returns:
@@ -131,7 +132,7 @@ def complete(
     optimizer = GroupRMSProp() if optimizer is None else optimizer
     stop = checked_stop(stop)
     check_options(steps, progress, callback, on_record)
-    check_kept(checkpoint, resume)
+    check_kept(checkpoint, resume, len(given) if several else None)
     per_run = recorders_of_runs(record, len(given), several)
     first = given[0]
     resolved = resolve(optimizer, first.backend)
@@ -242,12 +243,14 @@ def _with_run(on_record: Callable[[str, int, Any, int], None] | None, run: int) 
 
 def _of_run(checkpoint: Checkpoint | None, resume: Any, run: int) -> dict[str, Any]:
     """Where one run of a sequence that trains one after the other is kept."""
-    name = f"run-{run}"
     found: dict[str, Any] = {}
     if checkpoint is not None:
-        found["checkpoint"] = replace(checkpoint, folder=Path(checkpoint.folder) / name)
+        found["checkpoint"] = replace(checkpoint, folder=Path(checkpoint.folder) / f"run-{run}")
+    name = f"run-{resume.runs[run] if isinstance(resume, SavedRuns) else run}"
+    if isinstance(resume, SavedRuns):
+        resume = resume.folder
     if resume is True or (resume and (Path(resume) / name).is_dir()):
         found["resume"] = resume if resume is True else Path(resume) / name
-    elif resume and not run:
+    elif resume and not run and not any(Path(resume).glob("run-*")):
         raise FileNotFoundError(f"{resume} holds no checkpoint: leave resume out to begin anew")
     return found

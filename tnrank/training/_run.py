@@ -133,14 +133,14 @@ class Run:
         self.rows, self.failed, self.spent = saved.rows, saved.failed, saved.seconds
         self.progress.last = (self.began, saved.position)
         told = [
-            (step, recorder.name, value, run)
+            (step, number, run, value)
             for run, rows in enumerate(self.rows)
-            for recorder, found in zip(self.recorders, rows, strict=True)
+            for number, found in enumerate(rows)
             for step, value in found
         ]
         if self.on_record is not None:
-            for step, name, value, run in sorted(told, key=itemgetter(0)):
-                self.on_record(name, step, value, run)
+            for step, number, run, value in sorted(told, key=itemgetter(0, 1, 2)):
+                self.on_record(self.recorders[number].name, step, value, run)
 
     def _next_marks(self, position: int, chunk: int) -> list[int]:
         """The next recorded steps within ``chunk`` steps, and the end of the chunk."""

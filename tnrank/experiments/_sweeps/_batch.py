@@ -1,18 +1,23 @@
-"""Trainings of several runs in one compiled call."""
+"""Trainings of several runs in one compiled call, which go on together or apart."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tnrank._files import write_atomically
 from tnrank.experiments._runner import Journal
 from tnrank.experiments._sweeps._threads import Asked
 from tnrank.factorizations import Factorization
-from tnrank.training import Checkpoint, complete, recorders
+from tnrank.training import Checkpoint, SavedRuns, complete, recorders
+
+NAMES = ".json"
+"""Ends the name of the file that says which runs a batch has, beside the folder of its checkpoints."""
 
 
 @dataclass
@@ -112,6 +117,8 @@ class Trainer:
     def __init__(self, folder: Path, check: Callable[[], None], progress: Callable[[str], None] | None) -> None:
         self.folder, self.check, self.progress = folder, check, progress
         self.used: set[Path] = set()
+        self.unfit: set[Path] = set()
+        """Folders of checkpoints that some run could not go on from."""
         self.calls: list[int] = []
         """How many factorizations each call trained."""
 
@@ -135,10 +142,17 @@ class Trainer:
             self._train(batch)
 
     def _train(self, batch: list[Asked[Training]]) -> None:
-        if len(batch) == 1:
+        # What was saved together, or alone, goes on so.
+        known = self._known()
+        sources = [self._source(one.question, known) for one in batch]
+        for source in dict.fromkeys(sources):
+            self._train_from(source, [one for one, own in zip(batch, sources, strict=True) if own == source])
+
+    def _train_from(self, source: Path | None, batch: list[Asked[Training]]) -> None:
+        if len(batch) == 1 and source in (None, _folder_of(batch[0].question)):
             self._train_alone(batch[0])
             return
-        if self._train_together(batch):
+        if self._train_together(source, batch):
             return
         sound = [one for one in batch if self._begins(one)]
         if len(sound) < len(batch):
@@ -194,8 +208,8 @@ class Trainer:
             return False
         return True
 
-    def _train_together(self, batch: list[Asked[Training]]) -> bool:
-        """Whether it could be done."""
+    def _train_together(self, source: Path | None, batch: list[Asked[Training]]) -> bool:
+        """Whether it could be done; ``source`` is where they go on."""
         trainings = [one.question for one in batch]
         owner = [(training, run) for training in trainings for run in range(len(training.xs))]
         told = False
@@ -213,7 +227,10 @@ class Trainer:
             return all(training.error is not None for training in trainings)
 
         checkpoint = self._checkpoint(trainings)
-        resumed = checkpoint is not None and Path(checkpoint.folder).is_dir()
+        resume: Any = checkpoint is not None
+        if checkpoint is not None and source is not None and source != checkpoint.folder:
+            names = _read_names(source)
+            resume = SavedRuns(source, [k for t in trainings for k, name in enumerate(names) if name == self._name(t)])
         try:
             results = complete(
                 [x for training in trainings for x in training.xs],
@@ -223,7 +240,7 @@ class Trainer:
                 on_record=on_record,
                 callback=callback,
                 checkpoint=checkpoint,
-                resume=checkpoint is not None,
+                resume=resume,
                 **self._shown(trainings[0].options, trainings),
             )
         except KeyboardInterrupt:
@@ -238,8 +255,13 @@ class Trainer:
                 for one in batch:
                     one.error = error
                 return True
-            # Perhaps it was the checkpoint; else one by one, and the error is raised in the run that it belongs to.
-            return resumed and self._train_together(batch)
+            if source is None:
+                # One by one, and the error is raised in the run that it belongs to.
+                return False
+            # Perhaps it was the checkpoint.
+            self.unfit.add(source)
+            self._train(batch)
+            return True
         self.calls.append(len(owner))
         for one, training in zip(batch, trainings, strict=True):
             own, results = results[: len(training.xs)], results[len(training.xs) :]
@@ -247,17 +269,42 @@ class Trainer:
         _stop_if_interrupted(*batch)
         return True
 
+    def _name(self, training: Training) -> str:
+        folder = _folder_of(training)
+        return "" if folder is None else folder.relative_to(self.folder.parent).as_posix()
+
     def _checkpoint(self, trainings: Sequence[Training]) -> Checkpoint | None:
         first = trainings[0].checkpoint
         if first is None:
             return None
-        # The name says whose trainings they are: others find nothing there, and begin anew.
-        names = "\n".join(
-            str(Path(t.checkpoint.folder).relative_to(self.folder.parent)) for t in trainings if t.checkpoint
-        )
-        folder = self.folder / hashlib.sha256(names.encode()).hexdigest()[:16]
+        # The name says whose trainings they are, and the file beside it which run is whose.
+        names = [self._name(training) for training in trainings for _ in training.xs]
+        folder = self.folder / hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         self.used.add(folder)
+        with suppress(OSError):  # without it the batch goes on as a whole only
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder.with_suffix(NAMES), json.dumps(names).encode())
         return replace(first, folder=folder)
+
+    def _known(self) -> dict[str, tuple[int, int, Path]]:
+        """Where each training, by name, came farthest together with others: step, minus their number, folder."""
+        found: dict[str, tuple[int, int, Path]] = {}
+        for path in self.folder.glob(f"*{NAMES}"):
+            folder = path.with_suffix("")
+            names, steps = _read_names(folder), Checkpoint(folder).steps()
+            if steps and folder not in self.unfit:
+                for name in names:
+                    found[name] = max(found.get(name, (-1, 0, folder)), (steps[-1], -len(names), folder))
+        return found
+
+    def _source(self, training: Training, known: Mapping[str, tuple[int, int, Path]]) -> Path | None:
+        """The folder from which a training goes on."""
+        alone = _folder_of(training)
+        if alone is None:
+            return None
+        step, _, together = known.get(self._name(training), (-1, 0, None))
+        own = Checkpoint(alone).steps()
+        return alone if own and own[-1] >= step else together
 
     def _shown(self, options: dict[str, Any], trainings: Sequence[Training]) -> dict[str, Any]:
         progress = self.progress
@@ -268,7 +315,28 @@ class Trainer:
     def clear(self) -> None:
         """Remove the checkpoints of batches whose runs are all complete."""
         for folder in self.used:
-            _remove(Checkpoint(folder))
+            remove_batch(folder)
+
+
+def remove_batch(folder: Path) -> None:
+    """Remove the checkpoints of a batch."""
+    _remove(Checkpoint(folder))
+    with suppress(OSError):
+        folder.with_suffix(NAMES).unlink()
+
+
+def _folder_of(training: Training) -> Path | None:
+    """Where a training is saved if it trains alone."""
+    return None if training.checkpoint is None else Path(training.checkpoint.folder)
+
+
+def _read_names(folder: Path) -> list[str]:
+    """The training that each run of a batch is of; none if that is not known."""
+    try:
+        names = json.loads(folder.with_suffix(NAMES).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
 def _remove(checkpoint: Checkpoint) -> None:

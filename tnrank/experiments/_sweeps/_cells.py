@@ -18,10 +18,9 @@ from tnrank._files import remove_empty
 from tnrank._lock import Lock
 from tnrank.experiments._run_folder import RunFolder, read_config, summary_of
 from tnrank.experiments._runner import Interrupted, carry_out, check_same
-from tnrank.experiments._sweeps._batch import BatchJournal, Trainer, Training
+from tnrank.experiments._sweeps._batch import BatchJournal, Trainer, Training, remove_batch
 from tnrank.experiments._sweeps._plan import MANIFEST, Cell
 from tnrank.experiments._sweeps._threads import Together
-from tnrank.training import Checkpoint
 
 OWNER = ".owner"
 BATCHES = ".batches"
@@ -171,6 +170,6 @@ def remove_leftovers(folder: Path) -> None:
     batches = folder / BATCHES
     with suppress(OSError):
         for path in batches.iterdir():
-            if re.fullmatch("[0-9a-f]{16}", path.name) and not path.is_symlink():
-                Checkpoint(path).remove()
+            if re.fullmatch(r"[0-9a-f]{16}(\.json)?", path.name) and not path.is_symlink():
+                remove_batch(path.with_suffix(""))
     remove_empty(batches)

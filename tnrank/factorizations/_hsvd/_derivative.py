@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tnrank._backend import Backend, backend_of
+from tnrank._scale import root
 from tnrank._typing import Array
-from tnrank.factorizations._hsvd._schedule import Schedule
+from tnrank.factorizations._hsvd._schedule import Group, Schedule
 from tnrank.factorizations._hsvd._sweeps import Sweeps
 from tnrank.linalg import eps_of
 
@@ -62,17 +63,23 @@ def derivative(plan: Schedule, with_norm: bool, *arrays: Array) -> tuple[Array, 
 
 
 def norm_derivative(plan: Schedule, log: bool, *arrays: Array) -> tuple[Array]:
-    """The values of ``measure_norm`` in a form that can be differentiated, once: ``d||X|| = Re<X, dX> / ||X||``.
+    """The values of ``measure_norm`` in a form that can be differentiated any number of times.
 
-    The derivative at the zero tensor is 0, also that of the logarithm.
+    ``||X||^2 = |<F, X>|^2 + ||W||^2`` for the fixed F = X / ||X|| and the part W of X orthogonal to F, which is zero
+    and found without a difference of large numbers. The derivative at zero is 0, also that of the logarithm.
     """
     backend = backend_of(arrays[0])
+    xp = backend.xp
     fixed = Sweeps(plan, backend, [backend.stop_gradient(a) for a in arrays])
     frames = fixed.orthogonalize()
-    moving, _ = _risen(fixed, frames, arrays)
-    share = _real(backend.xp, _share(moving.up[0], backend)[1])[0, 0, 0]
+    moving, scales = _risen(fixed, frames, arrays)
+    along_frame = moving.up[0]
+    size, share = _share(along_frame, backend)
+    squared = _real(xp, xp.conj(share) * share if xp.isdtype(share.dtype, "complex floating") else share * share)
+    outside = _real(xp, _outside(fixed, moving, frames, scales)[0] / (size * size))
+    relative = root(squared + outside, backend)[0, 0, 0]
     found = fixed.log_norm()
-    return (found + backend.xp.log(share) if log else backend.xp.exp(found) * share,)
+    return (found + xp.log(relative) if log else xp.exp(found) * relative,)
 
 
 def _risen(fixed: Sweeps, frames: Sequence[Array], arrays: Sequence[Array]) -> tuple[Sweeps, list[Array]]:
@@ -83,11 +90,40 @@ def _risen(fixed: Sweeps, frames: Sequence[Array], arrays: Sequence[Array]) -> t
     # The least scale stands for zeros, whose derivatives would overflow.
     scales = [xp.where(s <= 2 * fixed.least, xp.ones_like(s), s) for s in fixed.scales]
     for g, group in fixed.plan.upward:
-        stack = moving.load(group)
-        for axis, runs in enumerate(group.below):
-            stack = moving.along(stack, moving.gather(moving.up, runs), axis)
+        stack = _in_frames_below(moving, group)
         moving.up[g] = fixed.adjoint(fixed.columns(frames[g])) @ moving.columns(stack) / scales[g]
     return moving, scales
+
+
+def _in_frames_below(moving: Sweeps, group: Group) -> Array:
+    stack = moving.load(group)
+    for axis, runs in enumerate(group.below):
+        stack = moving.along(stack, moving.gather(moving.up, runs), axis)
+    return stack
+
+
+def _outside(fixed: Sweeps, moving: Sweeps, frames: Sequence[Array], scales: Sequence[Array]) -> list[Array]:
+    """Gram matrices, leaves to root, of what the columns have outside their fixed frames.
+
+    They are zero, as are their first derivatives; their second derivatives are those that fixed frames do not see.
+    """
+    inside: list[Array] = [None] * len(fixed.plan.groups)
+    outside: list[Array] = [None] * len(fixed.plan.groups)
+    for g, group in fixed.plan.upward:
+        frame = fixed.columns(frames[g])
+        rest = moving.columns(_in_frames_below(moving, group)) / scales[g] - frame @ moving.up[g]
+        inside[g] = moving.adjoint(moving.up[g]) @ moving.up[g]
+        outside[g] = moving.adjoint(rest) @ rest
+        stack = moving.load(group) / fixed.backend.reshape(scales[g], (-1, *([1] * (moving.load(group).ndim - 1))))
+        # The frames below move, too: products of all parts less those inside, one child after the other.
+        for outer in range(len(group.below)):
+            made = stack
+            for axis, runs in enumerate(group.below):
+                within, beyond = moving.gather(inside, runs), moving.gather(outside, runs)
+                matrices = beyond if axis == outer else within + beyond if axis < outer else within
+                made = moving.along(made, matrices, axis)
+            outside[g] = outside[g] + moving.adjoint(moving.columns(stack)) @ moving.columns(made)
+    return outside
 
 
 def _share(norm: Array, backend: Backend) -> tuple[Array, Array]:

@@ -60,7 +60,7 @@ def orthogonalize(tree: DimensionTree, arrays: Nodes) -> tuple[dict[Node, Array]
 
 
 def norm(tree: DimensionTree, arrays: Nodes, log: bool = False) -> Array:
-    """The Frobenius norm, or its logarithm, of any frames; it can be differentiated once, with derivative 0 at 0."""
+    """The Frobenius norm, or its logarithm, of any frames; its derivative at 0 is 0."""
     plan, values = _planned(tree, arrays)
     fn, smooth = partial(measure_norm, plan, log), partial(norm_derivative, plan, log)
     found: Sequence[Array] = backend_of(values[0]).differentiate_as(fn, smooth, values)
