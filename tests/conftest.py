@@ -17,6 +17,10 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 if "jax" in INSTALLED:
+    # Most of the tests' time goes into compiling: a second run, and processes that tests start, find it done.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
     import jax
 
     jax.config.update("jax_enable_x64", True)

@@ -207,6 +207,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "theory.prune_components": {"x": HTF, "kept": 1},
     "theory.TwoByTwo": {},
     "training.Checkpoint": {"folder": "checkpoints"},
+    "training.SavedRuns": {"folder": "checkpoints", "runs": [0, 2]},
     "training.RankOneMeasurements": {"vectors": [np.ones((4, 3)), np.ones((4, 3))]},
     "training.complete": {"steps": 3},
     "training.gradient_flow": {"x": CP, "until": 0.1},
