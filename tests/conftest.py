@@ -49,14 +49,20 @@ def data_dir() -> Path:
 
 # Modules in which compiling for JAX takes longer than all tests of the other backends together.
 LONG_TO_COMPILE = (
+    "test_checkpoints",
+    "test_complete",
+    "test_end_tensor",
     "test_ends_of_the_range",
     "test_framework_optimizers",
     "test_gradient_flow",
+    "test_gradients",
     "test_hierarchical_tucker",
     "test_hsvd_accuracy",
+    "test_hsvd_derivatives",
     "test_no_numbers",
     "test_plain_loops",
     "test_rate_recorders",
+    "test_recorders",
     "test_tree_formats",
 )
 
