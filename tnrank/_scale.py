@@ -81,7 +81,7 @@ def is_safe(largest: Array, backend: Backend) -> bool:
     if host.size == 1:
         number, (least, most) = float(host.reshape(())), _limits(host)
         return least < number < most or (number == 0 and not _flushes(backend))
-    return _all_within(host) or (not _flushes(backend) and _all_within(host[host != 0]))
+    return within_range(host) or (not _flushes(backend) and within_range(host[host != 0]))
 
 
 def unit_of(largest: Array, backend: Backend) -> Array:
@@ -161,7 +161,7 @@ def norm(x: Array, backend: Backend, axis: int | tuple[int, ...] | None = None) 
             largest = xp.max(abs(backend.stop_gradient(x)), axis=axis, keepdims=True)
             # XLA may divide by multiplying with a reciprocal, which must not be flushed to zero.
             unit = nonzero(xp.minimum(largest, xp.finfo(largest.dtype).max / 4 * xp.ones_like(largest)), backend)
-        elif _all_within(host):
+        elif within_range(host):
             return plain
         else:
             unit = unit_of(peak(x, backend, axis, keepdims=True), backend)
@@ -171,18 +171,25 @@ def norm(x: Array, backend: Backend, axis: int | tuple[int, ...] | None = None) 
         return found * backend.reshape(unit, tuple(found.shape))
 
 
-def norm_product(parts: Sequence[tuple[Array, int]], weights: Array | None, backend: Backend) -> Array:
-    """The products of the norms of slices ``(R,)``: of arrays along an axis, times absolute values of weights."""
+def norm_products(
+    families: Sequence[Sequence[tuple[Array, int]]], weights: Array | None, backend: Backend
+) -> list[Array]:
+    """For every family the products of the norms of slices ``(R,)``: of arrays along an axis, times absolute values of
+    weights."""
+    size_along = backend.xp.linalg.vector_norm
+    found = []
     with quiet(backend):
-        made = abs(weights) if weights is not None else None
-        for array, axis in parts:
-            size = backend.xp.linalg.vector_norm(array, axis=axis)
-            made = size if made is None else made * size
-    host = on_host(made, backend)
-    if host is not None and _all_within(host):
-        return made
-    norms = [norm(array, backend, axis) for array, axis in parts]
-    return product(norms if weights is None else [*norms, abs(weights)], backend)
+        for parts in families:
+            made = abs(weights) if weights is not None else None
+            for array, axis in parts:
+                size = size_along(array, axis=axis)
+                made = size if made is None else made * size
+            found.append(made)
+    host = on_host(found[0] if len(found) == 1 else backend.xp.concat(found), backend)
+    if host is not None and within_range(host):
+        return found
+    more = () if weights is None else (abs(weights),)
+    return [product([*(norm(array, backend, axis) for array, axis in parts), *more], backend) for parts in families]
 
 
 def product(factors: Sequence[Array], backend: Backend) -> Array:
@@ -192,7 +199,7 @@ def product(factors: Sequence[Array], backend: Backend) -> Array:
         for factor in factors[1:]:
             made = made * factor
     host = on_host(made, backend)
-    if host is None or _all_within(host):
+    if host is None or within_range(host):
         return made
     xp, mantissa, exponent = backend.xp, None, 0
     for factor in factors:
@@ -210,7 +217,7 @@ def times_power(x: Array, exponent: Array, backend: Backend) -> Array:
         return x * 2.0**half * 2.0 ** (exponent - half)
 
 
-def _all_within(host: np.ndarray[Any, Any]) -> bool:
+def within_range(host: np.ndarray[Any, Any]) -> bool:
     """Whether all numbers are of moderate size; no for zeros, which may be what is left of small ones."""
     least, most = _limits(host)
     return not host.size or bool(host.min() > least and host.max() < most)

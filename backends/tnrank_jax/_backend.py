@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import jax
@@ -67,7 +67,7 @@ class JaxBackend(Backend):
         return np.asarray(x)
 
     def dtype_of(self, x: Any) -> str:
-        return str(x.dtype)
+        return _name(x.dtype)
 
     def device_of(self, x: Any) -> str:
         if isinstance(x, jax.core.Tracer):
@@ -246,6 +246,11 @@ def _odeint(
     finite = [jnp.all(jnp.isfinite(a).reshape(len(times), -1), axis=1) for a in found.ys]
     reached = jnp.sum(jnp.cumprod(jnp.all(jnp.stack(finite), axis=0)))
     return found.ys, reached, found.stats["num_steps"], found.result != diffrax.RESULTS.successful
+
+
+@cache
+def _name(dtype: Any) -> str:
+    return str(dtype)
 
 
 def _x64() -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,7 +34,7 @@ class NumpyBackend(Backend):
         return np.asarray(x)
 
     def dtype_of(self, x: Any) -> str:
-        return str(x.dtype if x.dtype.isnative else x.dtype.newbyteorder("="))
+        return _name(x.dtype)
 
     def device_of(self, x: Any) -> str:
         return "cpu"
@@ -76,6 +77,12 @@ class NumpyBackend(Backend):
 
     def svdvals(self, x: Any) -> Any:
         return np.linalg.svd(x, compute_uv=False)
+
+
+@cache
+def _name(dtype: Any) -> str:
+    # NumPy makes the name anew, which takes longer than adding a few numbers.
+    return str(dtype if dtype.isnative else dtype.newbyteorder("="))
 
 
 def _check_wrapped(x: Any) -> None:

@@ -106,13 +106,16 @@ class TorchBackend(Backend):
         if torch.compiler.is_compiling():
             # The compiler does not see through a rule of one's own; torch's is U diag(g) V^H, too, for any values.
             return self.svdvals(x)
+        if not _differentiated(x):
+            plain: torch.Tensor = values(x)
+            return plain
         found: torch.Tensor = _Spectrum.apply(x, values, rtol)  # type: ignore[no-untyped-call]  # torch gives it no types
         return found
 
     def differentiate_as(
         self, fn: Callable[..., Any], smooth: Callable[..., Any], arrays: Sequence[torch.Tensor]
     ) -> Any:
-        if not any(a.requires_grad for a in arrays) and torch._C._functorch.maybe_current_level() is None:
+        if not _differentiated(*arrays):
             return fn(*arrays)
         return _DifferentiatedAs.apply(fn, smooth, *arrays)  # type: ignore[no-untyped-call]  # torch gives it no types
 
@@ -246,6 +249,11 @@ class _DifferentiatedAs(torch.autograd.Function):
 def _in_vmap(x: torch.Tensor) -> bool:
     # The fused kernels over lists of tensors have no batching rule.
     return bool(torch._C._functorch.is_batchedtensor(x))
+
+
+def _differentiated(*arrays: torch.Tensor) -> bool:
+    """Whether a derivative, or a transformation of functions, may want a rule; binding its arguments takes long."""
+    return any(a.requires_grad for a in arrays) or torch._C._functorch.maybe_current_level() is not None
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,11 +11,11 @@ import numpy as np
 from tnrank._backend import Backend, backend_of, common_backend, plain_array
 from tnrank._check import sequence, shown
 from tnrank._typing import Array, Function
+from tnrank.factorizations._whole import check_multiple, is_whole
 from tnrank.linalg import eps_of
 
 F = TypeVar("F", bound=Function)
 _NUMBERS = ("float", "bfloat", "complex", "int", "uint", "bool")
-_WHOLE = ("int", "uint", "bool")
 _WIDE = ("float32", "float64", "complex64", "complex128")
 
 
@@ -61,17 +60,14 @@ def converted(backend: Backend, arrays: Iterable[Array], dtype: Any) -> list[Arr
     return [made[id(a)] for a in given]
 
 
-def is_whole(dtype: str) -> bool:
-    """True for integers and booleans."""
-    return dtype.startswith(_WHOLE)
-
-
 def measurable(dtype: str, backend: Backend) -> str:
     """The dtype in which arrays of ``dtype`` have norms and decompositions: integers as the default float, half
     precision in single precision."""
+    if dtype in _WIDE:
+        return dtype
     if is_whole(dtype):
         return backend.default_dtype
-    return "float32" if dtype not in _WIDE and dtype.startswith(("float", "bfloat")) and _bits(dtype) < 32 else dtype
+    return "float32" if dtype.startswith(("float", "bfloat")) and _bits(dtype) < 32 else dtype
 
 
 def rounding_of(dtype: str) -> float:
@@ -132,21 +128,8 @@ def scaled(array: Array, number: Any) -> Array:
     """
     backend = backend_of(array)
     if is_whole(backend.dtype_of(array)) and isinstance(number, (int, np.integer)):
-        _check_range(backend.dtype_of(array), extremes(array), int(number))
+        check_multiple(array, int(number))
     return array * number
-
-
-def check_product(a: Array, b: Array) -> None:
-    """Refuse integer arrays whose entries may have products beyond the range of their dtype.
-
-    Raises:
-        OverflowError: if they have.
-    """
-    dtype = backend_of(a).dtype_of(a)
-    if is_whole(dtype) and dtype != "bool":
-        pairs = extremes(a), extremes(b)
-        if pairs[0] and pairs[1]:
-            check_whole_result(dtype, max(abs(x * y) for x in pairs[0] for y in pairs[1]), "products of entries")
 
 
 def in_one_dtype(backend: Backend, *groups: Mapping[Any, Array]) -> list[dict[Any, Array]]:
@@ -156,44 +139,3 @@ def in_one_dtype(backend: Backend, *groups: Mapping[Any, Array]) -> list[dict[An
     if (wide := measurable(name, backend)) != name:
         dtype = getattr(backend.xp, wide)
     return [dict(zip(group, converted(backend, group.values(), dtype), strict=True)) for group in groups]
-
-
-def extremes(array: Array) -> tuple[int, int] | None:
-    """The least and the largest entry of an integer array; ``None`` where a framework traces the call."""
-    if not prod(array.shape):
-        return 0, 0
-    try:
-        host = np.asarray(backend_of(array).to_numpy(array))
-        return int(host.min()), int(host.max())
-    except (TypeError, RuntimeError):
-        return None
-
-
-def largest_whole(dtype: str) -> int:
-    """The largest number of an integer dtype."""
-    return int(np.iinfo(dtype).max)
-
-
-def check_whole_result(dtype: str, largest: int | float, what: str) -> None:
-    """Refuse what an integer dtype cannot hold.
-
-    Raises:
-        OverflowError: if ``largest`` is beyond its range.
-    """
-    if largest > largest_whole(dtype):
-        raise OverflowError(
-            f"{what} may be as large as {largest:.4g}, beyond the range of {dtype}, in which integers wrap around: "
-            "use x.to(dtype='float64')"
-        )
-
-
-def _check_range(dtype: str, found: tuple[int, int] | None, number: int) -> None:
-    if found is None or dtype == "bool":
-        return
-    low, high = sorted((found[0] * number, found[1] * number))
-    limits = np.iinfo(dtype)
-    if low < limits.min or high > limits.max:
-        raise OverflowError(
-            f"{number} times entries from {found[0]} to {found[1]} leaves the range of {dtype}, in which integers wrap "
-            "around: use x.to(dtype='float64') first"
-        )

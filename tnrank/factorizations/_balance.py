@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._backend import backend_of, get_backend
-from tnrank._scale import norm, over, peak, unit_of
+from tnrank._scale import norm, over, peak, unit_of, within_range
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations._base import default_or_named_device
 
 _MOST_SWEEPS = 20_000
 _TOLERANCE = 2e-15
@@ -23,9 +23,17 @@ def family_norms(tree: DimensionTree, arrays: Sequence[Array]) -> dict[Node, Hos
     """Interior node -> norms of the vectors of its local components, (K, R_v), the node's own row first."""
     host = dict(zip(tree.nodes, (_host(a) for a in arrays), strict=True))
     return {
-        node: np.stack([_norms(host[node], 1), *(_norms(host[c], 0) for c in tree.children(node))])
-        for node in tree.interior
+        node: norms_along([(host[node], 1), *((host[c], 0) for c in tree.children(node))]) for node in tree.interior
     }
+
+
+def norms_along(parts: Sequence[tuple[HostArray, int]]) -> HostArray:
+    """The norms of slices of arrays along an axis of each, (K, R)."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        found = np.stack([np.linalg.norm(array, axis=axis) for array, axis in parts])
+    if within_range(found):
+        return found
+    return np.stack([norm(array, backend_of(array), axis) for array, axis in parts])
 
 
 def largest_difference(families: Sequence[HostArray]) -> float:
@@ -33,16 +41,11 @@ def largest_difference(families: Sequence[HostArray]) -> float:
 
     0 if all are 0; NaN if one is.
     """
-    scale = np.max([norms.max() for norms in families])
+    scale = max((float(norms.max()) for norms in families), key=lambda peak: (peak != peak, peak))
     if not scale > 0 or scale == np.inf:
         return 0.0 if scale == 0 else np.nan
     squared = [(norms / scale) ** 2 for norms in families]
-    return float(np.max([(s.max(axis=0) - s.min(axis=0)).max() for s in squared]))
-
-
-def _norms(array: HostArray, axis: int) -> HostArray:
-    found: HostArray = norm(array, backend_of(array), axis)
-    return found
+    return max(float((s.max(axis=0) - s.min(axis=0)).max()) for s in squared)
 
 
 def balanced_hierarchy(tree: DimensionTree, arrays: Sequence[Array]) -> list[Array]:
@@ -118,4 +121,4 @@ def _log_total(squares: HostArray, rows: HostArray, columns: HostArray) -> float
 
 def _host(array: Array) -> HostArray:
     host = np.asarray(backend_of(array).to_numpy(array))
-    return host.astype(np.promote_types(host.dtype, np.float64))
+    return host.astype(np.promote_types(host.dtype, np.float64), copy=False)

@@ -7,23 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar, Self
 
+from tnrank._alike import default_or_named_device
 from tnrank._backend import Backend, Structure, backend_of, get_backend
 from tnrank._check import instance, sequence, shown
 from tnrank._explained import explained
-from tnrank._scale import norm
 from tnrank._typing import Array, Shape
-from tnrank.factorizations._arrays import (
-    check_whole_result,
-    checked_arrays,
-    converted,
-    extremes,
-    is_whole,
-    largest_whole,
-    measurable,
-    measured,
-)
+from tnrank.factorizations._arrays import checked_arrays, converted, measurable, measured
 from tnrank.factorizations._entries import EntryPlan
 from tnrank.factorizations._norms import norm_in_range
+from tnrank.factorizations._whole import exactly
 from tnrank.network import Network, contract
 
 
@@ -128,7 +120,7 @@ class Factorization(Structure):
             >>> tnrank.CPFactorization.random((2, 3, 4), rank=5, seed=0).to_dense().shape
             (2, 3, 4)
         """
-        return self._exactly(lambda x: contract(x.network, x.arrays, memory_limit=memory_limit))
+        return exactly(self, lambda x: contract(x.network, x.arrays, memory_limit=memory_limit))
 
     @explained
     def entries(self, indices: Any) -> Array:
@@ -147,7 +139,7 @@ class Factorization(Structure):
         """
         plan = EntryPlan.of(self.network, self._sizes, indices)
         positions = plan.positions(self.backend, default_or_named_device(self._values[0]))
-        return self._exactly(lambda x: plan.evaluate(x.backend, x._values, positions))
+        return exactly(self, lambda x: plan.evaluate(x.backend, x._values, positions))
 
     @measured
     @explained
@@ -343,29 +335,6 @@ class Factorization(Structure):
         dtype = self.backend.xp.result_type(first, second)
         return self._converted(dtype), other._converted(dtype)
 
-    def _exactly(self, evaluate: Callable[[Any], Array]) -> Array:
-        """``evaluate(self)``, entries of the end tensor; of integer arrays the exact ones.
-
-        Integers wrap around modulo a power of two, so that a result is exact whenever it is in range.
-        """
-        dtype = self.dtype
-        if not is_whole(dtype):
-            return evaluate(self)
-        if dtype == "bool":
-            raise TypeError("a factorization of boolean arrays has no sums: use x.to(dtype='float64') first")
-        found = {id(a): extremes(a) for a in self._values}
-        if None not in found.values():
-            sizes, kept = self._sizes, set(self.network.output)
-            summed = prod(size for label, size in sizes.items() if label not in kept)
-            bounds: list[int] = [max(1, -low, high) for low, high in (found[id(a)] or (0, 0) for a in self._values)]
-            limit = prod(bounds) * summed
-            if limit > largest_whole(dtype) and 0 not in self.shape:
-                sums = evaluate(self._measurable().map(lambda a: self.backend.asarray(abs(a))))
-                if 0 not in sums.shape:
-                    most = float(self.backend.xp.max(sums)) * (1 + 1e-5)
-                    check_whole_result(dtype, most, "entries of the end tensor")
-        return evaluate(self)
-
     def _not_arrays(self, what: str) -> TypeError:
         leaves = ", ".join(f"{name!r} is {shown(a)}" for name, a in list(self.arrays.items())[:4])
         return TypeError(f"a {type(self).__name__} has a {what} when all its leaves are arrays: {leaves}")
@@ -393,36 +362,3 @@ class Factorization(Structure):
 
 def _restore(cls: type[Factorization], static: Any, values: tuple[Array, ...]) -> Factorization:
     return cls._make(static, values, validate=False)
-
-
-def norm_of(array: Array) -> Array:
-    """The Frobenius norm of an array of any size of entries: their squares may leave the range of numbers."""
-    return norm(array, backend_of(array))
-
-
-def listed(shape: Shape) -> str:
-    """A shape as text, shortened where it is long."""
-    return (
-        str(tuple(shape))
-        if len(shape) <= 8
-        else f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]}) of order {len(shape)}"
-    )
-
-
-def identity(like: Array, size: int) -> Array:
-    """The identity matrix with the dtype and on the device of ``like``."""
-    backend = backend_of(like)
-    return backend.asarray(backend.xp.eye(size, dtype=like.dtype), None, default_or_named_device(like))
-
-
-def zeros(like: Array, shape: Sequence[int]) -> Array:
-    """Zeros with the dtype and on the device of ``like``."""
-    backend = backend_of(like)
-    return backend.asarray(backend.xp.zeros(tuple(shape), dtype=like.dtype), None, default_or_named_device(like))
-
-
-def default_or_named_device(array: Array) -> Any:
-    """Where to put what belongs to ``array``: ``None`` on the default device, so that JAX leaves it uncommitted."""
-    backend = backend_of(array)
-    name = backend.device_of(array)
-    return None if name == backend.devices()[0] else name

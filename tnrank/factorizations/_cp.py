@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tnrank._backend import backend_of
+from tnrank._alike import default_or_named_device
 from tnrank._check import whole_number
 from tnrank._explained import explained
-from tnrank._scale import norm, norm_product
+from tnrank._scale import norm_products
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import checked_arrays, kept_dtype, measured, read_arrays
-from tnrank.factorizations._balance import largest_difference
-from tnrank.factorizations._base import Factorization, default_or_named_device
+from tnrank.factorizations._balance import largest_difference, norms_along
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp_fit import _dense
 from tnrank.factorizations._draw import check_dimensions, draw
 from tnrank.factorizations._norms import check_finite
@@ -196,7 +196,7 @@ class CPFactorization(Factorization):
     def component_norms(self) -> Array:
         """The norm of every component, ``|weight_r| prod_n ||w_r^n||``, shape ``(R,)``, in the order of components."""
         # Norms factor by factor: the product of their squares would underflow in single precision.
-        return norm_product([(factor, 0) for factor in self.factors], self.weights, self.backend)
+        return norm_products([[(factor, 0) for factor in self.factors]], self.weights, self.backend)[0]
 
     @kept_dtype
     def balance(self) -> Self:
@@ -229,12 +229,10 @@ class CPFactorization(Factorization):
 
     def _lengths(self) -> np.ndarray[Any, Any]:
         """Norms of the vectors, shape (N or N + 1, R), on the host in double precision."""
-        found = []
-        for array in self._values:
-            host = np.asarray(self.backend.to_numpy(array))
-            host = host.astype(np.promote_types(host.dtype, np.float64))
-            found.append(abs(host) if host.ndim == 1 else norm(host, backend_of(host), 0))
-        return np.stack(found)
+        arrays = [np.asarray(self.backend.to_numpy(array)) for array in self._values]
+        arrays = [host.astype(np.promote_types(host.dtype, np.float64), copy=False) for host in arrays]
+        # A weight is the norm of a vector of length 1.
+        return norms_along([(host if host.ndim == 2 else host[None], 0) for host in arrays])
 
     def _details(self) -> list[str]:
         return [f"{self.rank} components{' with weights' if self._static[1] else ''}"]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
 from tnrank._explained import explained
-from tnrank._scale import norm_product
+from tnrank._scale import norm_products
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._arrays import checked_arrays, kept_dtype, measured
@@ -174,11 +174,9 @@ class HierarchicalFactorization(Factorization):
 
         Source: Razin, Maman & Cohen 2022, Def. 3.
         """
-        matrices, backend, found = self.matrices, self.backend, {}
-        for node in self.tree.interior:
-            columns = [(matrices[child], 0) for child in self.tree.children(node)]
-            found[node] = norm_product([(matrices[node], 1), *columns], None, backend)
-        return ByNode(found)
+        matrices, interior = dict(zip(self.tree.nodes, self._values, strict=True)), self.tree.interior
+        families = [[(matrices[v], 1), *((matrices[child], 0) for child in self.tree.children(v))] for v in interior]
+        return ByNode(zip(interior, norm_products(families, None, self.backend), strict=True))
 
     @kept_dtype
     def balance(self) -> Self:

@@ -9,16 +9,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._backend import backend_of, get_backend
 from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
 from tnrank._scale import over, peak, times_power, unit_of
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import kept_dtype, measured, read_arrays
-from tnrank.factorizations._base import Factorization, default_or_named_device
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._draw import MOST_LAYERS, check_dimensions, draw
 from tnrank.factorizations._norms import check_finite, end_in_range
-from tnrank.linalg import singular_values
+from tnrank.linalg import scaled_singular_values, singular_values
 from tnrank.network import Network
 
 
@@ -114,8 +115,8 @@ class MatrixFactorization(Factorization):
     @measured
     def component_norms(self) -> Array:
         """The singular values of the end matrix, shape ``(min(d_1, d_2),)``, descending; zeros have derivative 0."""
-        end, exponent = end_in_range(self)
-        found = singular_values(end)
+        end, exponent, moderate = end_in_range(self)
+        found = (scaled_singular_values if moderate else singular_values)(end)
         return found if exponent is None else times_power(found, exponent, self.backend)
 
     @kept_dtype

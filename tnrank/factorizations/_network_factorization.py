@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from tnrank._backend import backend_of, get_backend
 from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
-from tnrank._scale import norm_product
+from tnrank._scale import norm_products
 from tnrank._typing import Array, Label, Labels, Sizes
 from tnrank.factorizations._arrays import checked_arrays, measured
 from tnrank.factorizations._base import Factorization
@@ -137,7 +137,7 @@ class NetworkFactorization(Factorization):
                 if label not in self.network.output and len(self.network.holders(label)) > 1:
                     slices = _slices(name, self.arrays[name], labels, label)
                     found.setdefault(label, []).append((backend.reshape(slices, (slices.shape[0], -1)), 1))
-        return {label: norm_product(slices, None, backend) for label, slices in found.items()}
+        return dict(zip(found, norm_products(list(found.values()), None, backend), strict=True))
 
     def _details(self) -> list[str]:
         from tnrank.network._labels import pattern

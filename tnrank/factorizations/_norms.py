@@ -58,16 +58,17 @@ def norm_in_range(x: Any) -> Array:
         return times_power(_plain(moderate), exponent, x.backend)
 
 
-def end_in_range(x: Any) -> tuple[Array, Array | None]:
-    """The end tensor, over ``2^exponent`` where products of the arrays leave the range; ``None`` is 0."""
+def end_in_range(x: Any) -> tuple[Array, Array | None, bool]:
+    """The end tensor, over ``2^exponent`` where products of the arrays leave the range (``None`` is 0), and whether its
+    entries are known to be of moderate size."""
     with quiet(x.backend):
         end = x.to_dense()
         largest = peak(end, x.backend)
         host = on_host(largest, x.backend)
         if host is None or (host > 0 and is_safe(largest, x.backend)):
-            return end, None
+            return end, None, host is not None
         moderate, exponent = _moderate(x)
-        return moderate.to_dense(), exponent
+        return moderate.to_dense(), exponent, False
 
 
 def _plain(x: Any) -> Array:

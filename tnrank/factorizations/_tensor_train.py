@@ -7,14 +7,15 @@ from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, Self
 
+from tnrank._alike import identity, zeros
 from tnrank._backend import backend_of, plain_array
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations._arrays import check_product, read_arrays
-from tnrank.factorizations._base import Factorization, identity, zeros
+from tnrank.factorizations._arrays import read_arrays
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
 from tnrank.factorizations._nodes._convert import as_tree, dense_to_nodes, to_nodes
@@ -22,6 +23,7 @@ from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._nodes._modes import kronecker
 from tnrank.factorizations._tree_core import TreeCore
 from tnrank.factorizations._tree_format import TreeFormat
+from tnrank.factorizations._whole import check_product
 from tnrank.network import Network
 
 

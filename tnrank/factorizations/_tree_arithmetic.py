@@ -8,7 +8,7 @@ from typing import Any, Self
 from tnrank._backend import common_backend
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import is_number, is_zero, scaled
-from tnrank.factorizations._base import Factorization, listed
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._nodes._modes import entrywise_product, sum_of_nodes
 from tnrank.factorizations._tree_core import TreeCore
 
@@ -101,7 +101,7 @@ class TreeArithmetic(TreeCore):
     def _check_same(self, other: TreeCore, what: str) -> None:
         what = f"{what} of a {type(self).__name__} and a {type(other).__name__}"
         if self.shape != other.shape:
-            raise ValueError(f"{what} of shapes {listed(self.shape)} and {listed(other.shape)}: needed equal shapes")
+            raise ValueError(f"{what} of shapes {_listed(self.shape)} and {_listed(other.shape)}: needed equal shapes")
         if self.tree != other.tree:
             raise ValueError(
                 f"{what} on {self.tree!r} and {other.tree!r}: needed equal trees; "
@@ -123,3 +123,10 @@ def _unlike(x: TreeCore, other: Any, sign: str) -> TypeError:
     return TypeError(
         f"{name} {sign} {what}: needed another {name}; {name}.from_dense(array) makes one, and x.to_dense() an array"
     )
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    """A shape as text, shortened where it is long."""
+    if len(shape) <= 8:
+        return str(tuple(shape))
+    return f"({', '.join(map(str, shape[:3]))}, .., {shape[-1]}) of order {len(shape)}"

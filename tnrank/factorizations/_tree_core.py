@@ -16,11 +16,12 @@ from tnrank._scale import is_safe, on_host, quiet
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
-from tnrank.factorizations._arrays import is_whole, measured, rounding_of
+from tnrank.factorizations._arrays import measured, rounding_of
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._nodes._cutoff import Cutoff, MaxRank, PerNode
 from tnrank.factorizations._nodes._sum import columns_of, orthogonalize_sum
 from tnrank.factorizations._norms import check_numbers
+from tnrank.factorizations._whole import is_whole
 from tnrank.linalg import choose_method, default_rtol
 
 

@@ -7,12 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._backend import common_backend
 from tnrank._check import instance
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations._arrays import checked_arrays, in_one_dtype, measurable
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._nodes._indexing import Selection, read_index, read_mode, read_modes
 from tnrank.factorizations._nodes._modes import contract_modes, multiply_modes
 from tnrank.factorizations._tree_changes import TreeChanges

@@ -7,6 +7,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, Self
 
+from tnrank._alike import identity
 from tnrank._backend import plain_array
 from tnrank._by_node import ByNode
 from tnrank._check import instance, sequence, whole_number
@@ -15,7 +16,7 @@ from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._arrays import checked_arrays
-from tnrank.factorizations._base import Factorization, identity
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._draw import check_dimensions, check_ranks, draw
 from tnrank.factorizations._nodes._change_tree import scaled

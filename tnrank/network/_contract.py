@@ -24,8 +24,8 @@ def contract(network: Network, arrays: Arrays, optimize: Any = "auto", memory_li
         memory_limit: likewise.
 
     Returns:
-        The result with axes ``network.output``, on the backend, dtype and device of the arrays. Integers wrap where they
-        overflow, as those of the backend do.
+        The result with axes ``network.output``, on the backend, dtype and device of the arrays. Integers wrap around
+        where they overflow, as those of the backend do.
 
     Raises:
         ValueError: for missing or extra arrays and sizes that differ; tensor, index and sizes are named.

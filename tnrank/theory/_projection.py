@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from tnrank._alike import default_or_named_device
 from tnrank._typing import Array, Label
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import EntryPlan
 from tnrank.network import Network, contract
 from tnrank.theory._components import LocalComponents, along

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._backend import Backend
 from tnrank._explained import explained
 from tnrank._typing import Array
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import checked_indices
 from tnrank.theory._source import check_index, read
 

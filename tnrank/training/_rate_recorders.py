@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Array, Label
 from tnrank.factorizations import Factorization
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.theory import (
     conserved_quantities,
     inner_indices,

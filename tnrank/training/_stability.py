@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._explained import explained
 from tnrank.factorizations import Factorization
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.training._arguments import check_start
 from tnrank.training._loop import Problem, Stop, runner
 from tnrank.training._losses import Loss, SquaredLoss

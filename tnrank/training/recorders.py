@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._check import instance, sequence, shown, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._entries import EntryPlan
 from tnrank.factorizations._observed import checked_entries, checked_numbers
 from tnrank.training._rate_recorders import ConservedQuantities, Rates, SingularValueRates, Unbalancedness

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._alike import default_or_named_device
 from tnrank._backend import Backend, backend_of
 from tnrank._scale import divided, on_host, peak, quiet, root, unit_of
 from tnrank._typing import Array
-from tnrank.factorizations._base import default_or_named_device
 from tnrank.factorizations._hsvd._schedule import Group, Run, Schedule
 from tnrank.linalg import eps_of
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._alike import identity
 from tnrank._backend import Backend, backend_of
 from tnrank._scale import moderate, not_finite
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations import _hsvd
 from tnrank.factorizations._arrays import measurable, rounding_of
-from tnrank.factorizations._base import Factorization, identity
+from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._cp import CPFactorization
 from tnrank.factorizations._hierarchical import HierarchicalFactorization
 from tnrank.factorizations._matrix import MatrixFactorization

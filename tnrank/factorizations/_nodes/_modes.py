@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tnrank._alike import zeros
 from tnrank._backend import backend_of
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.factorizations._arrays import check_product
-from tnrank.factorizations._base import zeros
+from tnrank.factorizations._whole import check_product
 
 Nodes = Mapping[Node, Array]
 

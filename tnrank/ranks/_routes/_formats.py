@@ -131,9 +131,9 @@ def as_cp(x: Any) -> CPFactorization | None:
 
 
 def _cut_at_the_narrowest(layers: Sequence[Array]) -> CPFactorization:
+    from tnrank._alike import default_or_named_device
     from tnrank._backend import backend_of
     from tnrank.factorizations import CPFactorization
-    from tnrank.factorizations._base import default_or_named_device
 
     backend = backend_of(layers[0])
     if len(layers) == 1:
@@ -217,8 +217,8 @@ def _columns(x: Any, tree: DimensionTree, weight: Any) -> Columns:
 
 
 def _columns_with_classes(x: HierarchicalFactorization) -> Columns:
+    from tnrank._alike import default_or_named_device
     from tnrank._backend import backend_of
-    from tnrank.factorizations._base import default_or_named_device
 
     matrices, root, classes = x.matrices, x.tree.root, x.tree.order
 
