@@ -185,7 +185,7 @@ def norm_products(
                 size = size_along(array, axis=axis)
                 made = size if made is None else made * size
             found.append(made)
-    host = on_host(found[0] if len(found) == 1 else backend.xp.concat(found), backend)
+    host = on_host(backend.xp.concat(found) if len(found) > 1 else found[0], backend) if found else np.zeros(0)
     if host is not None and within_range(host):
         return found
     more = () if weights is None else (abs(weights),)
