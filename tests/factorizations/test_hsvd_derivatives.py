@@ -108,6 +108,7 @@ NORMED: dict[str, Any] = {
     "train": lambda: tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1),
     "tucker": lambda: tnrank.Tucker.random((3, 2, 3), rank=2, seed=1),
     "hierarchical tucker": lambda: HierarchicalTucker.random((2, 3, 2, 3), rank=2, seed=1),
+    "complex": lambda: tnrank.TensorTrain.random((3, 2, 3), rank=2, seed=1, dtype="complex128"),
     "terms that cancel": lambda: (
         tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1)
         - (1 + 1e-4) * tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1)
@@ -122,7 +123,8 @@ def test_second_derivatives_of_norms_are_those_of_the_dense_tensor(kind: str, fn
     torch = pytest.importorskip("torch")
     x = NORMED[kind]().to("torch")
     arrays = [torch.as_tensor(a) for a in x._values]
-    directions = [torch.as_tensor(np.random.default_rng(k).standard_normal(a.shape)) for k, a in enumerate(arrays)]
+    draws = [np.random.default_rng(k).standard_normal((2, *a.shape)) for k, a in enumerate(arrays)]
+    directions = [torch.as_tensor(d[0] + 1j * d[1] if kind == "complex" else d[0]) for d in draws]
 
     def dense(*arrays: Any) -> Any:
         size = torch.linalg.vector_norm(x.replace(list(arrays)).to_dense())
@@ -134,7 +136,7 @@ def test_second_derivatives_of_norms_are_those_of_the_dense_tensor(kind: str, fn
         gradient = torch.func.grad(function, every)
 
         def along(*arrays: Any) -> Any:
-            return sum((g * d).sum() for g, d in zip(gradient(*arrays), directions, strict=True))
+            return sum((g.conj() * d).sum().real for g, d in zip(gradient(*arrays), directions, strict=True))
 
         return torch.func.grad(along, every)
 
@@ -142,3 +144,22 @@ def test_second_derivatives_of_norms_are_those_of_the_dense_tensor(kind: str, fn
     expected = slope(dense)(*arrays)
     for got, right in zip(found, expected, strict=True):
         assert np.allclose(host(got), host(right), rtol=0, atol=1e-10 * float(abs(right).max()))
+
+
+@pytest.mark.slow
+def test_second_derivatives_of_norms_on_jax() -> None:
+    jax = pytest.importorskip("jax")
+    x = NORMED["train"]().to("jax")
+
+    def hessian(fn: Any) -> Any:
+        return jax.hessian(lambda arrays: fn(x.replace(arrays)))(list(x._values))
+
+    for fn in ("norm", "log_norm"):
+        found = hessian(lambda y, fn=fn: getattr(y, fn)())
+        dense = (
+            (lambda y: (y.to_dense() ** 2).sum() ** 0.5)
+            if fn == "norm"
+            else (lambda y: jax.numpy.log((y.to_dense() ** 2).sum()) / 2)
+        )
+        for got, right in zip(jax.tree.leaves(found), jax.tree.leaves(hessian(dense)), strict=True):
+            assert np.allclose(host(got), host(right), rtol=0, atol=1e-10 * float(abs(right).max()))

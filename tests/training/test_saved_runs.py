@@ -57,8 +57,11 @@ def test_some_runs_of_others_are_refused(tmp_path):
     run(given, steps=20, checkpoint=Checkpoint(folder))
     with pytest.raises(ValueError, match="its initial weights is"):
         run(given[:2], resume=SavedRuns(folder, [1, 2]))
-    with pytest.raises(ValueError, match="has 3 runs together, and none 3"):
+    with pytest.raises(ValueError, match="has 3 runs, 0 to 2, and none 3: name others"):
         run(given[:2], resume=SavedRuns(folder, [1, 3]))
+    run(given[0], steps=20, checkpoint=Checkpoint(tmp_path / "one"))
+    with pytest.raises(ValueError, match="has a run that trained alone: name others, or resume="):
+        run(given[:1], resume=SavedRuns(tmp_path / "one", [0]))
     with pytest.raises(ValueError, match="names 1 saved runs for a sequence of 2 factorizations"):
         run(given[:2], resume=SavedRuns(folder, [1]))
     with pytest.raises(ValueError, match="for one factorization: needed a sequence, a run for each"):

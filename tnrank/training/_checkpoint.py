@@ -6,7 +6,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +24,7 @@ from tnrank.training._checkpoint_folder import (
     steps_of,
     write_checkpoint,
 )
+from tnrank.training._objective import of_run, on_arrays
 from tnrank.training._optimizers import Optimizer, is_stateful
 from tnrank.training._result import on_leaves
 from tnrank.training._state_file import decode, digest, encode, to_bytes
@@ -125,10 +126,6 @@ class Keeper:
                     return self.load(run, template)  # it is another run's folder, which has gone on meanwhile
                 self._skip(step, error)
                 continue
-            if self.runs is not None and is_stateful(run.runner.problem.optimizer):
-                raise ValueError(
-                    f"the optimizer {_described(self.optimizer)} keeps the state of all runs in one: resume all"
-                )
             self._compare(self._chosen(content["identity"]))
             if content["position"] > run.steps:
                 raise ValueError(
@@ -155,7 +152,8 @@ class Keeper:
             return identity
         count = identity["number of runs"]
         if max(self.runs) >= count:
-            raise ValueError(f"the checkpoint in {self.source} has {count} runs together, and none {max(self.runs)}")
+            has = f"{count} runs, 0 to {count - 1}, and none {max(self.runs)}" if count else "a run that trained alone"
+            raise ValueError(f"the checkpoint in {self.source} has {has}: name others, or resume={str(self.source)!r}")
         own = {name: [found[k] for k in self.runs] for name, found in identity.items() if name in _OF_EACH_RUN}
         return {**identity, **own, "number of runs": len(self.runs)}
 
@@ -233,7 +231,7 @@ def _identity(run: Run, optimizer: Any) -> dict[str, Any]:
     def of_each(data: Any, own: bool, *more: Any) -> list[str]:
         if not own:
             return [digest([*more, data], backend)] * count
-        return [digest([*more, _on_arrays(itemgetter(k), data)], backend) for k in range(count)]
+        return [digest([*more, of_run(data, k)], backend) for k in range(count)]
 
     return {
         "backend": backend.name,
@@ -292,8 +290,7 @@ def _restore(
     }
     history, failed = content["history"], {int(k): int(step) for k, step in content["failed"]}
     if runs is not None:
-        chosen = list(runs)
-        state = _on_arrays(lambda array: run.backend.xp.stack([array[k] for k in chosen]), state)
+        state = on_arrays(lambda array: run.backend.xp.stack([array[k] for k in runs]), state)
         history = [history[k] for k in runs]
         failed = {place: failed[k] for place, k in enumerate(runs) if k in failed}
     keys: list[dict[str, Any]] = [{} for _ in run.recorders]
@@ -313,16 +310,6 @@ def _restore(
             steps = [(k, step) for k, step in enumerate(saved["steps"]) if recorder.due(step, run.steps)]
             rows[-1].append([(step, on_leaves(itemgetter(k), values)) for k, step in steps])
     return Saved(state, int(content["position"]), rows, failed, float(content["seconds"]))
-
-
-def _on_arrays(fn: Callable[[Any], Any], value: Any) -> Any:
-    """``fn`` of all arrays in nested dictionaries, tuples and lists."""
-    if isinstance(value, Mapping):
-        return {key: _on_arrays(fn, item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        made = [_on_arrays(fn, item) for item in value]
-        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
-    return fn(value) if hasattr(value, "shape") else value
 
 
 def _short(value: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -134,11 +135,19 @@ class LossFunction:
         return loss, tuple(gradient)
 
 
+def on_arrays(fn: Callable[[Any], Any], value: Any) -> Any:
+    """``fn`` of all arrays in nested dictionaries, tuples and lists."""
+    if isinstance(value, Mapping):
+        return {key: on_arrays(fn, item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        made = [on_arrays(fn, item) for item in value]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
+    return fn(value) if hasattr(value, "shape") else value
+
+
 def of_run(data: Any, run: int) -> Any:
-    """The observations of one of several runs that have their own."""
-    if isinstance(data, dict):
-        return {name: of_run(item, run) for name, item in data.items()}
-    return [of_run(item, run) for item in data] if isinstance(data, list) else data[run]
+    """What belongs to one of several runs, which stand along the first axis of all arrays."""
+    return on_arrays(itemgetter(run), data)
 
 
 def make_objective(
