@@ -114,6 +114,7 @@ _ROOMS = frozenset(
         "network",
         "plots",
         "ranks",
+        "runs",
         "testing",
         "theory",
         "training",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -236,6 +237,10 @@ class Backend:
 
     def enable_dtype(self, dtype: str | None) -> None:
         """Allow ``dtype`` where the framework keeps it behind a flag of its own; only the command calls this."""
+
+    def dtype_enabled(self, dtype: str | None) -> AbstractContextManager[None]:
+        """A block in which ``dtype`` is allowed; the framework's flag is as before after it."""
+        return nullcontext()
 
     def __repr__(self) -> str:
         return f"<tnrank backend {self.name!r}, version {self.version()}>"

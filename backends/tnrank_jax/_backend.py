@@ -3,7 +3,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
+from importlib import import_module
 from typing import Any, ClassVar
 
 import jax
@@ -35,6 +37,13 @@ class JaxBackend(Backend):
     def enable_dtype(self, dtype: str | None) -> None:
         if dtype in _NEEDS_X64:
             jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]  # jax gives it no types
+
+    def dtype_enabled(self, dtype: str | None) -> AbstractContextManager[None]:
+        if dtype not in _NEEDS_X64 or _x64():
+            return nullcontext()
+        found: Any = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")  # before JAX 0.8
+        enabled: AbstractContextManager[None] = found.enable_x64(True)
+        return enabled
 
     def version(self) -> str:
         return jax.__version__

@@ -15,7 +15,7 @@ import tnrank
 from tnrank import data
 from tnrank.cli._settings import read_settings
 from tnrank.experiments import read_config, read_metrics
-from tnrank.experiments._run_folder import summary_of
+from tnrank.runs import summary_of
 from tnrank.experiments._sweeps._plan import make_plan, read_manifest, write_manifest
 from tnrank.ranks._certified._certificate import Certificate
 

@@ -22,16 +22,16 @@ def tiny_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many factorizations each call of ``complete`` trained."""
     found: list[int] = []
-    genuine = Trainer.answer
+    genuine = Trainer.carry_out
 
-    def answer(self: Trainer, asked: Any) -> None:
+    def carry_out(self: Trainer, jobs: Any) -> None:
         before = len(self.calls)
         try:
-            genuine(self, asked)
+            genuine(self, jobs)
         finally:
             found.extend(self.calls[before:])
 
-    monkeypatch.setattr(Trainer, "answer", answer)
+    monkeypatch.setattr(Trainer, "carry_out", carry_out)
     return found
 
 

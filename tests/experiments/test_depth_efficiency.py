@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tnrank.experiments import DepthEfficiency, Outcome, make_recipe, read_metrics, recipes, run
+from tnrank.experiments import DepthEfficiency, Outcome, make_recipe, known_recipes, read_metrics, run
 from tnrank.experiments._recipes._depth_efficiency import random_weights
 from tnrank.experiments._recipes._depth_report import MODELS, Point, closed_form, outcome
 from tnrank.plots import Growth, depth_efficiency, image_bytes
@@ -97,7 +97,7 @@ def test_one_feature_has_no_exponent() -> None:
 
 
 def test_fields() -> None:
-    assert "depth-efficiency" in recipes()
+    assert "depth-efficiency" in known_recipes()
     quick, paper = make_recipe("depth-efficiency"), make_recipe("depth-efficiency", "paper")
     assert (quick.features, quick.channels, paper.features, paper.channels) == (3, 2, 4, 3)
     assert replace(quick, backend="jax", dtype="float32").dtype == "float64"

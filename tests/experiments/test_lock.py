@@ -17,7 +17,7 @@ import pytest
 from tests.experiments.tiny import Tiny, environment
 from tnrank._lock import Lock
 from tnrank.experiments import run, sweep
-from tnrank.experiments._run_folder import RunFolder
+from tnrank.runs._folder import RunFolder
 
 NAMED = r"is in use by process (\d+) on (\S+) since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 

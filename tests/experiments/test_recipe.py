@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tnrank.experiments import Completion, Outcome, Recipe, make_recipe, recipes, register
+from tnrank.experiments import Completion, Outcome, Recipe, make_recipe, known_recipes, register
 from tnrank.experiments._recipe import _KNOWN
 
 
@@ -140,7 +140,7 @@ def test_a_recipe_from_outside_can_be_registered() -> None:
             return Outcome({})
 
     try:
-        assert recipes()["nothing"] is Nothing
+        assert known_recipes()["nothing"] is Nothing
         assert make_recipe("nothing").folder_name == "nothing-quick-jax"
     finally:
         del _KNOWN["nothing"]

@@ -18,7 +18,7 @@ import pytest
 import tnrank
 from tests.experiments.tiny import Tiny
 from tnrank.experiments import Interrupted, Outcome, Recipe, make_recipe, read_metrics, run
-from tnrank.experiments._run_folder import RunFolder, finished
+from tnrank.runs._folder import RunFolder, finished
 
 
 def test_it_has_its_final_name_only_when_complete(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.experiments.tiny import Tiny, environment, table
 from tnrank.experiments import Interrupted, read_metrics, run, sweep
-from tnrank.experiments._run_folder import RunFolder
+from tnrank.runs._folder import RunFolder
 from tnrank.experiments._sweeps import _batch
 from tnrank.experiments._sweeps._batch import Trainer
 from tnrank.experiments._sweeps._cells import OWNER

@@ -6,13 +6,15 @@ import csv
 import os
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tnrank
 from tnrank.data import low_rank_tensor, observe
-from tnrank.experiments import Check, Outcome, Recipe
+from tnrank.experiments import Check, Outcome, Recipe, Training
+from tnrank.experiments.fields import Steps
 from tnrank.training import GroupRMSProp, recorders
 
 
@@ -27,7 +29,7 @@ class Tiny(Recipe):
     rank: int = 3
     sides: tuple[int, ...] = (3, 3, 3)
     observed: int = 20
-    steps: int = 60
+    steps: Steps = 60
     inits: int = 1
     fails: int = -1
     waits: float = 0.0
@@ -37,7 +39,7 @@ class Tiny(Recipe):
     dies: bool = False
     saves: float = 60.0
 
-    def execute(self, journal: Any) -> Outcome:
+    def execute(self, journal: Any) -> Generator[Training, Any, Outcome]:
         target = low_rank_tensor(self.sides, rank=1, seed=self.seed)
         indices, values = observe(target, self.observed, seed=self.seed)
         if self.seed == self.fails:
@@ -60,9 +62,9 @@ class Tiny(Recipe):
         if self.calls_back:
             training["callback"] = lambda step, loss: step >= 30
         if self.inits == 1:
-            results = [journal.train("cp", xs[0], indices, values, **training)]
+            results = [(yield Training("cp", xs[0], indices, values, **training))]
         else:
-            results = journal.train([f"cp-{k}" for k in range(self.inits)], xs, indices, values, **training)
+            results = yield Training([f"cp-{k}" for k in range(self.inits)], xs, indices, values, **training)
         errors = [float(result.history["error"].values[-1]) for result in results]
         facts = {"error": errors[0], "loss": {"last": results[0].loss}, "errors": errors, "steps": results[0].steps}
         return Outcome(facts, checks=[Check("the loss is finite", "", results[0].loss < 1e9)])

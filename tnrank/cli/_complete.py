@@ -162,7 +162,7 @@ def _resume(
     """Go on with a run; what was typed besides has to be as it was, which the run checks."""
     from tnrank.experiments import Completion, read_config
     from tnrank.experiments._recipe import read_field
-    from tnrank.experiments._run_folder import partial_of
+    from tnrank.runs import partial_of
 
     config = read_config(folder)
     if config.get("recipe") != Completion.name:

@@ -60,7 +60,7 @@ def reproduce(
 def recipes() -> None:
     """List the recipes that tnrank reproduce and tnrank sweep know."""
     from tnrank.experiments import Table
-    from tnrank.experiments import recipes as known
+    from tnrank.experiments import known_recipes as known
 
     rows = [(name, kind.title) for name, kind in sorted(known().items())]
     _console.show_table(Table("recipes", ("name", "what it shows"), rows))
@@ -103,7 +103,7 @@ def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
         return
     from dataclasses import fields
 
-    from tnrank.experiments import recipes as known
+    from tnrank.experiments import known_recipes as known
 
     kind = known().get(name)
     if kind is not None and all(field.name != "seeds" for field in fields(kind)):
@@ -115,7 +115,7 @@ def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
 def _resumed(folder: Path, name: str, settings: Settings) -> Settings:
     """The settings of a run that did not end, under those that were typed besides."""
     from tnrank.experiments import read_config
-    from tnrank.experiments._run_folder import partial_of
+    from tnrank.runs import partial_of
 
     config = read_config(folder)
     if config.get("recipe") != name:

@@ -113,20 +113,26 @@ def _grid(name: str, given: list[str]) -> dict[str, list[str]]:
 
     ``std`` of a recipe with ``stds`` is one of them a cell.
     """
-    from tnrank.experiments._recipe import is_sequence, recipes
+    from tnrank.experiments import known_recipes
+    from tnrank.experiments.fields import fields_of
 
-    kind = recipes().get(name)
+    kind = known_recipes().get(name)
+    fields = {} if kind is None else fields_of(kind)
+
+    def is_sequence(field: str) -> bool:
+        return field in fields and fields[field].kind.plain is tuple
+
     found: dict[str, list[str]] = {}
     for text in given:
         field, equals, values = text.partition("=")
         field = field.strip().replace("-", "_")
         if not equals or not field:
             raise typer.BadParameter(f"--grid takes FIELD=V1,V2, such as --grid cp_std=1e-1,1e-2, got {text!r}")
-        one_each = kind is not None and not hasattr(kind, field) and is_sequence(kind, f"{field}s")
+        one_each = field not in fields and is_sequence(f"{field}s")
         field = f"{field}s" if one_each else field
         if field in found:
             raise ValueError(f"{field} is in the grid twice: give all its values at once, --grid {field}=V1,V2")
-        lists = ";" in values or (kind is not None and is_sequence(kind, field) and not one_each)
+        lists = ";" in values or (is_sequence(field) and not one_each)
         found[field] = [v.strip() for v in values.split(";" if lists else ",")] if values.strip() else []
     return found
 

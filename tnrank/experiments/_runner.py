@@ -8,27 +8,23 @@ import platform
 import shlex
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any
 
 import numpy as np
 
 from tnrank._backend import get_backend
-from tnrank._check import instance
+from tnrank._check import instance, shown
 from tnrank._explained import explained
 from tnrank.experiments._arguments import check_place, check_progress, patience
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe
-from tnrank.experiments._run_folder import RunFolder, plain, read_config
-from tnrank.training import Checkpoint, CompletionResult, complete
-
-if TYPE_CHECKING:
-    from tnrank.factorizations import Factorization
+from tnrank.runs import Journal, RunFolder, Training, drive, only_trainings, plain, read_config
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,118 +58,6 @@ class Run:
     seconds: float
 
 
-class Journal:
-    """What a recipe works with: trains models, and records and saves them on the way."""
-
-    @explained
-    def __init__(self, folder: RunFolder, progress: Callable[[str], None] | None) -> None:
-        self.folder, self.progress = folder, progress
-        self._trained: Counter[str] = Counter()
-
-    def say(self, line: str) -> None:
-        """Show a line of progress."""
-        if self.progress is not None:
-            self.progress(line)
-
-    def complete(self, *args: Any, **options: Any) -> Any:
-        """:func:`tnrank.complete`; a journal of several runs at once may train them together."""
-        return complete(*args, **options)
-
-    @overload
-    def train(self, model: str, x: Factorization, indices: Any, values: Any, **options: Any) -> CompletionResult: ...
-    @overload
-    def train(
-        self, model: Sequence[str], x: Sequence[Factorization], indices: Any, values: Any, **options: Any
-    ) -> list[CompletionResult]: ...
-    def train(
-        self,
-        model: Any,
-        x: Any,
-        indices: Any,
-        values: Any,
-        *,
-        record: Iterable[Any] = (),
-        callback: Callable[[int, float], bool | None] | None = None,
-        on_record: Callable[[str, int, Any, int], None] | None = None,
-        save: bool = True,
-        checkpoint: float | None = 60.0,
-        **options: Any,
-    ) -> Any:
-        """:func:`tnrank.complete` whose measurements stream into ``metrics.csv`` under the name ``model``.
-
-        Args:
-            model: column of the metrics, and name of the saved factorization; a list of them for several runs in one
-                batch.
-            x: where to start; a list of equally structured ones for several runs.
-            indices: as for ``complete``; so are the values and the options.
-            values: observed values.
-            record: recorders.
-            callback: also called after what was recorded has been flushed.
-            on_record: also called with each measurement.
-            save: write ``model.safetensors`` at the end.
-            checkpoint: seconds between checkpoints, with which an interrupted run goes on from where it was; ``None``
-                for none.
-
-        Raises:
-            KeyboardInterrupt: at Ctrl-C, after the factorizations and a checkpoint were saved.
-        """
-        models = [model] if isinstance(model, str) else list(model)
-        if not isinstance(model, str) and len(models) != len(x):
-            raise ValueError(f"got {len(models)} names for {len(x)} runs: needed one for each")
-        title = models[0] if len(models) == 1 else f"{models[0]} and {len(models) - 1} more"
-        written: dict[tuple[int, str], int] = {}
-
-        def keep(name: str, step: int, value: Any, run: int) -> None:
-            self.folder.record(models[run], step, name, value)
-            written[run, name] = step
-            if on_record is not None:
-                on_record(name, step, value, run)
-
-        def after_chunk(step: int, loss: float) -> bool | None:
-            self.folder.flush()
-            return callback(step, loss) if callback is not None else None
-
-        self.say(f"{title}: preparing")
-        if checkpoint is not None:
-            # A resumed recipe trains the same models in the same order, and each finds its own checkpoints.
-            self._trained[title] += 1
-            name = f"{title.replace('/', '-').replace(' ', '-')}-{self._trained[title]}"
-            options |= {"checkpoint": Checkpoint(self.folder.checkpoints / name, every=checkpoint), "resume": True}
-        found: Any = self.complete(
-            x,
-            indices,
-            values,
-            record=record,
-            on_record=keep,
-            callback=after_chunk,
-            progress=(lambda line: self.say(f"{title}: {line}")) if self.progress else False,
-            **options,
-        )
-        results: list[CompletionResult] = [found] if isinstance(model, str) else found
-        interrupted = any(result.status == "interrupted" for result in results)
-        for run, result in enumerate(results):
-            self._last_rows(models[run], result, {name: step for (k, name), step in written.items() if k == run})
-            if save or interrupted:
-                path = self.folder.partial / f"{models[run]}.safetensors"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                result.factorization.save(path)
-        self.folder.flush()
-        if interrupted:
-            raise KeyboardInterrupt
-        return found
-
-    def _last_rows(self, model: str, result: CompletionResult, written: Mapping[str, int]) -> None:
-        """Record what is only measured when a run is over: its last step, if it stopped between two marks."""
-        for name, trace in result.history.items():
-            if len(trace) and trace.steps[-1] > written.get(name, -1):
-                last = (
-                    {k: v[-1] for k, v in trace.values.items()}
-                    if isinstance(trace.values, Mapping)
-                    else trace.values[-1]
-                )
-                self.folder.record(model, int(trace.steps[-1]), name, last)
-
-
 @explained
 def run(
     recipe: Recipe,
@@ -183,6 +67,7 @@ def run(
     command: Sequence[str] | None = None,
     resume: str | Path | None = None,
     wait: bool | Callable[[str], None] = False,
+    figure: bool = True,
 ) -> Run:
     """Carry out a recipe.
 
@@ -195,9 +80,13 @@ def run(
             go on from their last checkpoints; the metrics are those of a run that was never interrupted.
         wait: whether to wait for another process that is at work in ``resume``; a function is called with a line of
             progress about five times a second, else ``progress`` is.
+        figure: whether to draw the figure of recipes that have one.
+
+    Float64 works on JAX without its x64 flag, which is on while the recipe runs.
 
     Raises:
-        TypeError: for an argument of another type.
+        TypeError: for an argument of another type, or a recipe that yields something else than Trainings.
+        ImportError: if a figure is wanted and matplotlib is not installed, before anything is trained.
         BlockingIOError: if another process is at work in ``resume``; its number, host and time are named.
         ValueError: if ``resume`` is no such folder, or its recipe has other fields.
         Interrupted: at Ctrl-C; it says where what was recorded lies.
@@ -214,14 +103,19 @@ def run(
     check_place(out, resume)
     check_progress(progress, command)
     seconds, say = patience(wait, progress)
-    get_backend(recipe.backend)
+    backend = get_backend(recipe.backend)
+    check_figure([recipe], bool(instance(figure, "figure", bool, "True or False")))
     if resume is not None:
         check_same(recipe, read_config(resume), resume)
     folder = RunFolder(out, recipe.folder_name) if resume is None else RunFolder.reopen(resume, seconds, say)
-    return carry_out(recipe, Journal(folder, progress), command)
+    journal = Journal(folder, progress)
+    with backend.dtype_enabled(recipe.dtype):
+        return drive(carrying_out(recipe, journal, command, figure), journal.train)
 
 
-def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -> Run:
+def carrying_out(
+    recipe: Recipe, journal: Journal, command: Sequence[str] | None, figure: bool = True
+) -> Generator[Training, Any, Run]:
     """Execute a recipe in the folder of a journal, which becomes complete, or says what was kept."""
     folder, backend = journal.folder, get_backend(recipe.backend)
     began = time.perf_counter()
@@ -229,7 +123,7 @@ def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -
     try:
         if not folder.resumed:
             folder.write_json("config.json", _config(recipe, backend, command))
-        outcome = recipe.execute(journal)
+        outcome = yield from _outcome(recipe, journal)
         summary = {
             "recipe": recipe.name,
             "status": "complete",
@@ -241,11 +135,13 @@ def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -
             summary["checks"] = [asdict(check) for check in outcome.checks]
         for name, content in outcome.files.items():
             folder.write(name, content)
-        if outcome.figure is not None:
+        drawn = outcome.figure if figure else None
+        drawn = drawn() if callable(drawn) else drawn
+        if drawn is not None:
             from tnrank.plots import image_bytes
 
             for name in ("figure.png", "figure.svg"):
-                folder.write(name, image_bytes(outcome.figure, name))
+                folder.write(name, image_bytes(drawn, name))
         final = folder.complete(summary)
     except KeyboardInterrupt:
         if folder.worth_keeping:
@@ -264,7 +160,31 @@ def carry_out(recipe: Recipe, journal: Journal, command: Sequence[str] | None) -
     except BaseException:
         folder.abandon()
         raise
-    return Run(final, outcome, time.perf_counter() - began)
+    return Run(final, replace(outcome, figure=drawn), time.perf_counter() - began)
+
+
+def _outcome(recipe: Recipe, journal: Journal) -> Generator[Training, Any, Outcome]:
+    """What a recipe gives, whether it is a generator or trains nothing."""
+    found: Any = recipe.execute(journal)
+    if isinstance(found, Generator):
+        found = yield from only_trainings(found, f"the recipe {recipe.name!r}")
+    if not isinstance(found, Outcome):
+        raise TypeError(
+            f"the recipe {recipe.name!r} gave {shown(found)}: its execute yields Training(..) and returns Outcome(..)"
+        )
+    return found
+
+
+def check_figure(recipes: Iterable[Recipe], figure: bool) -> None:
+    """Say before the work that matplotlib is missing.
+
+    Raises:
+        ImportError: if a figure is wanted and there is none.
+    """
+    if figure and any(recipe.draws for recipe in recipes) and find_spec("matplotlib") is None:
+        raise ImportError(
+            'figures need matplotlib, which is not installed: pip install "tnrank[cli]"; or go without, figure=False'
+        )
 
 
 def _with_number(error: OSError, number: int) -> OSError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._check import instance
 from tnrank._explained import explained
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._circuit_rows import Key, rows, skeleton, under
 from tnrank.plots._circuit_slabs import color_of, draw_slabs, mixed, outputs_width, slabs
 from tnrank.plots._read import name_of

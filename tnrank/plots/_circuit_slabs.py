@@ -7,7 +7,7 @@ from itertools import product
 from math import log, prod
 from typing import TYPE_CHECKING, Any
 
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._circuit_rows import Row
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree, Node
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._read import entropy_of, name_of, report_of, shape_text
 
 if TYPE_CHECKING:

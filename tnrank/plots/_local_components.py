@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._explained import explained
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._arguments import thing
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tnrank._check import instance
 from tnrank._explained import explained
 from tnrank.network import Network
-from tnrank.plots import _layout, _style
+from tnrank.plots import _layout
+from tnrank.plots import style as _style
 from tnrank.plots._read import shape_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tnrank._explained import explained
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

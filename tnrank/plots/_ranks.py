@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tnrank._explained import explained
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._dimension_tree import draw_tree, tree_size
 from tnrank.plots._read import report_of
 from tnrank.plots._spectra import draw_spectra

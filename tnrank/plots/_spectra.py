@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tnrank._explained import explained
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._read import is_spectra, name_of, report_of, shape_text
 
 if TYPE_CHECKING:

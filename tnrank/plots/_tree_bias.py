@@ -10,7 +10,7 @@ import numpy as np
 
 from tnrank._check import instance
 from tnrank._explained import explained
-from tnrank.plots import _style
+from tnrank.plots import style as _style
 from tnrank.plots._arguments import numbers, thing
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tnrank.training._arguments import (
 )
 from tnrank.training._checkpoint import Keeper
 from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns, check_kept, held
-from tnrank.training._loop import Problem, Stop, indices_key, runner
+from tnrank.training._loop import Problem, Stop, columns, indices_key, runner
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._objective import objective_of
 from tnrank.training._observations import Observations, checked_observations
@@ -214,7 +214,7 @@ def _together(
         objective,
         call.resolved,
         call.stop,
-        recorders[0],
+        columns(recorders),
         several,
         len(recorders) > 1,
         indices_key(objective, recorders[0]),

@@ -21,6 +21,7 @@ from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.training._objective import LossFunction, Objective, of_run
 from tnrank.training._optimizers import Context, Optimizer, batched_update, evaluates, is_stateful, learning_rate
+from tnrank.training._result import stacked
 
 State = dict[str, Any]
 
@@ -62,11 +63,18 @@ class Problem:
     optimizer: Any
     stop: Stop
     recorders: tuple[Any, ...]
+    """Of all runs; where they measure in different ways, a tuple of one a run in place of one."""
     batched: bool
     own_recorders: bool = False
     """Whether each run has recorders of its own, whose data differ."""
     indices: str = ""
     """A checksum of the observed indices if the program holds them, see :func:`indices_key`."""
+
+
+def columns(recorders: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """The recorders of :class:`Problem` for those of each run."""
+    found = zip(*recorders, strict=True)
+    return tuple(own[0] if all(own[0].alike(one) for one in own) else own for own in found)
 
 
 def indices_key(objective: Objective, recorders: Sequence[Any]) -> str:
@@ -242,13 +250,15 @@ class Runner:
         return tuple(self._record(k, state, data, recorded[k]) for k in range(len(self.problem.recorders)))
 
     def _record(self, number: int, state: State, data: Any, recorded: Any) -> Any:
-        recorder, problem = self.problem.recorders[number], self.problem
+        measuring, problem = self.problem.recorders[number], self.problem
         objective, backend = problem.objective, self.backend
         facts = {"loss": state["loss"], "rate": learning_rate(problem.optimizer, state["inner"]), "time": state["time"]}
         if state["end"]:
             facts["end"] = state["end"][0]
 
-        def one(values: Any, facts: Any, observed: Any = data, needed: Any = recorded) -> Any:
+        def one(
+            values: Any, facts: Any, observed: Any = data, needed: Any = recorded, recorder: Any = measuring
+        ) -> Any:
             x = problem.kind._make(problem.static, values, validate=False)
             pull = partial(objective.end_gradient, backend, values, facts.get("end"), observed)
             return recorder.measure(x, {**facts, "end_gradient": pull}, needed)
@@ -257,6 +267,15 @@ class Runner:
             return one(state["values"], facts)
         if not hasattr(facts["rate"], "shape"):
             facts["rate"] = facts["rate"] + 0 * state["loss"]
+        if isinstance(measuring, tuple):
+            rows = [
+                one(
+                    *(of_run(state["values"], run), of_run(facts, run)),
+                    *(of_run(data, run) if objective.own else data, of_run(recorded, run), recorder),
+                )
+                for run, recorder in enumerate(measuring)
+            ]
+            return stacked(rows, backend.xp)
         # What the runs share is left out of the map.
         if objective.own and problem.own_recorders:
             return backend.vmap(one)(state["values"], facts, data, recorded)

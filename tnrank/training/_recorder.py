@@ -52,6 +52,10 @@ class Recorder:
         """What ``measure`` depends on besides ``data``: recorders of one key share a compiled program."""
         return ()
 
+    def alike(self, other: Recorder) -> bool:
+        """Whether ``measure`` is that of ``other`` but for ``data``: of runs that train together, one measures all."""
+        return self == other
+
     def data(self, x: Factorization) -> Any:
         """Arrays that ``measure`` needs, on the backend of ``x``."""
         return ()

@@ -128,6 +128,9 @@ class HeldOutError(Recorder):
     def key(self) -> Any:
         return id(self)
 
+    def alike(self, other: Recorder) -> bool:
+        return isinstance(other, HeldOutError)  # which entries are held out is data
+
     def data(self, x: Factorization) -> Any:
         indices, values = checked_entries(self.indices, self.values, x.shape)
         self._plan = EntryPlan(x.network, x._sizes, indices)
@@ -223,9 +226,12 @@ class SingularValues(Recorder):
 class Function(Recorder):
     """Anything: ``fn(x)`` gives an array, or a dictionary of arrays, of the factorization ``x``.
 
+    Runs that train together may have functions of their own, which are measured run by run.
+
     Args:
         name: its key in the history.
-        fn: written with ``x.backend.xp``, so that JAX can compile it.
+        fn: written with ``x.backend.xp``, so that JAX can compile it. Functions of the same code that enclose equal
+            values are one, wherever they were made, and share a compiled program.
         every: see :class:`Recorder`.
         at: see :class:`Recorder`.
     """
@@ -243,10 +249,23 @@ class Function(Recorder):
 
     @property
     def key(self) -> Any:
-        return self.name, self.fn
+        return self.name, _meaning(self.fn)
 
     def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
         return self.fn(x)
+
+
+def _meaning(fn: Any) -> Any:
+    """What tells functions apart: their code and the values that they enclose, where those can be compared."""
+    code, cells = getattr(fn, "__code__", None), getattr(fn, "__closure__", None) or ()
+    if code is None or hasattr(fn, "__self__"):
+        return fn
+    try:
+        found = code, fn.__defaults__, tuple((type(c.cell_contents), c.cell_contents) for c in cells), fn.__module__
+        hash(found)
+    except (TypeError, ValueError):  # arrays have no hash, and what is not assigned yet has no contents
+        return fn
+    return found
 
 
 def _checked_top(top: Any) -> int | None:

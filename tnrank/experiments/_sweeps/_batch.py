@@ -6,107 +6,21 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tnrank._files import write_atomically
-from tnrank.experiments._runner import Journal
-from tnrank.experiments._sweeps._threads import Asked
-from tnrank.factorizations import Factorization
+from tnrank.runs import Job
 from tnrank.training import Checkpoint, SavedRuns, complete, recorders
+from tnrank.training._observations import has_own
 
 NAMES = ".json"
 """Ends the name of the file that says which runs a batch has, beside the folder of its checkpoints."""
 
 
-@dataclass
-class Training:
-    """One call of :func:`tnrank.complete` by one run; ``xs`` are its factorizations, often a single one."""
-
-    xs: list[Factorization]
-    several: bool
-    indices: list[Any]
-    values: list[Any]
-    records: list[tuple[Any, ...]]
-    options: dict[str, Any]
-    on_record: Callable[[str, int, Any, int], None] | None
-    callback: Callable[[int, float], bool | None] | None
-    checkpoint: Checkpoint | None
-    alone: bool
-    given: tuple[Any, ...]
-    error: BaseException | None = field(default=None)
-    """What its own callbacks raised while it trained with others."""
-
-    def guarded(self, fn: Callable[..., Any] | None, *args: Any) -> Any:
-        """``fn(*args)``, whose error is this run's alone and ends no other."""
-        if fn is None or self.error is not None:
-            return None
-        try:
-            return fn(*args)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            self.error = error
-            return None
-
-    def structure(self) -> tuple[Any, ...]:
-        """What has to agree for two trainings to be one batch; numbers of observations aside."""
-        first, rest = self.xs[0], {k: v for k, v in self.options.items() if k != "progress"}
-        kinds = {type(one).__name__ if hasattr(one, "vectors") else "entries" for one in self.indices}
-        shapes = tuple(tuple(a.shape) for a in first._values)
-        what = (type(first), first._static, shapes, first.dtype, first.backend.name, first.device)
-        told = tuple((r.name, _key(r), r.every, r.at) for r in self.records[0])
-        return (*what, sorted(kinds), told, rest, self.checkpoint is None)
-
-    def counts(self) -> tuple[int, ...]:
-        """Numbers of observations."""
-        return tuple(len(one) for one in self.indices)
-
-
-def _key(recorder: Any) -> Any:
-    # What is held out is data, though it makes each of these recorders its own.
-    return type(recorder) if isinstance(recorder, recorders.HeldOutError) else recorder
-
-
-class BatchJournal(Journal):
-    """A journal whose trainings are asked for: somebody else carries them out, together with others."""
-
-    def __init__(self, *args: Any, ask: Callable[[Training], Any]) -> None:
-        super().__init__(*args)
-        self._ask, self._alone = ask, False
-
-    def train(self, *args: Any, **options: Any) -> Any:
-        # A callback may end its run, and would end the others.
-        self._alone = options.get("callback") is not None
-        return super().train(*args, **options)
-
-    def complete(self, x: Any, indices: Any, values: Any, **options: Any) -> Any:
-        from tnrank.training._observations import has_own
-
-        several = not isinstance(x, Factorization)
-        xs = list(x) if several else [x]
-        own = several and has_own(indices)
-        record = [tuple(one) if isinstance(one, (list, tuple)) else one for one in options.pop("record", ())]
-        nested = several and bool(record) and all(isinstance(one, tuple) for one in record)
-        training = Training(
-            xs,
-            several,
-            list(indices) if own else [indices] * len(xs),
-            list(values) if own else [values] * len(xs),
-            list(record) if nested else [tuple(record)] * len(xs),
-            on_record=options.pop("on_record", None),
-            callback=options.pop("callback", None),
-            checkpoint=options.pop("checkpoint", None),
-            options={k: v for k, v in options.items() if k != "resume"},
-            alone=self._alone,
-            given=(x, indices, values, record),
-        )
-        return self._ask(training)
-
-
 class Trainer:
-    """Answers runs that ask for trainings: those that agree in structure train in one call, the rest one by one.
+    """Carries out jobs: those that agree in structure train in one call, the rest one by one.
 
     Args:
         folder: where checkpoints of batches stand.
@@ -122,126 +36,105 @@ class Trainer:
         self.calls: list[int] = []
         """How many factorizations each call trained."""
 
-    def answer(self, asked: list[Asked[Training]]) -> None:
-        """Fill in what :func:`tnrank.complete` gives."""
+    def carry_out(self, jobs: Sequence[Job]) -> None:
+        """Give each job its results, or the error that it ended with."""
         self.check()
-        batches: list[tuple[Any, list[Asked[Training]]]] = []
-        for one in asked:
-            training = one.question
-            if training.alone or "vmap" not in training.xs[0].backend.capabilities:
-                batches.append((None, [one]))
-                continue
-            structure = training.structure()
-            for known, batch in batches:
-                if known is not None and _equal(known, structure):
-                    batch.append(one)
-                    break
+        batches: list[tuple[Any, list[Job]]] = []
+        for job in jobs:
+            apart = job.training.callback is not None or "vmap" not in _starts(job)[0].backend.capabilities
+            # A callback may end its run, and would end the others.
+            structure = None if apart else _structure(job)
+            same = [batch for known, batch in batches if known is not None and _equal(known, structure)]
+            if same and not apart:
+                same[0].append(job)
             else:
-                batches.append((structure, [one]))
+                batches.append((structure, [job]))
         for _, batch in batches:
             self._train(batch)
 
-    def _train(self, batch: list[Asked[Training]]) -> None:
+    def clear(self) -> None:
+        """Remove the checkpoints of batches whose runs are all complete."""
+        for folder in self.used:
+            remove_batch(folder)
+
+    def _train(self, batch: list[Job]) -> None:
         # What was saved together, or alone, goes on so.
         known = self._known()
-        sources = [self._source(one.question, known) for one in batch]
+        sources = [self._source(job, known) for job in batch]
         for source in dict.fromkeys(sources):
-            self._train_from(source, [one for one, own in zip(batch, sources, strict=True) if own == source])
+            self._train_from(source, [job for job, own in zip(batch, sources, strict=True) if own == source])
 
-    def _train_from(self, source: Path | None, batch: list[Asked[Training]]) -> None:
-        if len(batch) == 1 and source in (None, _folder_of(batch[0].question)):
+    def _train_from(self, source: Path | None, batch: list[Job]) -> None:
+        if len(batch) == 1 and source in (None, _alone(batch[0])):
             self._train_alone(batch[0])
             return
         if self._train_together(source, batch):
             return
-        sound = [one for one in batch if self._begins(one)]
-        if len(sound) < len(batch):
-            if sound:
-                self._train(sound)
-            return
-        counts = {one.question.counts() for one in batch}
-        if len(counts) > 1:
+        sound = [job for job in batch if self._begins(job)]
+        counts = {_counts(job) for job in sound}
+        if len(sound) < len(batch) and sound:
+            self._train(sound)
+        elif len(counts) > 1:
             # Perhaps it was that: large end tensors need as many observations in each run.
             for count in sorted(counts):
-                self._train([one for one in batch if one.question.counts() == count])
-            return
-        for one in batch:
-            self._train_alone(one)
+                self._train([job for job in sound if _counts(job) == count])
+        else:
+            for job in sound:
+                self._train_alone(job)
 
-    def _train_alone(self, one: Asked[Training]) -> None:
-        training = one.question
+    def _train_alone(self, job: Job) -> None:
+        self.calls.append(len(job.training.models))
+        with _errors_of(job):
+            job.train_alone(self._shown(1), self.check)
+            _stop_if_interrupted([job])
 
-        def callback(step: int, loss: float) -> bool | None:
-            self.check()
-            return training.callback(step, loss) if training.callback is not None else None
+    def _begins(self, job: Job) -> bool:
+        """Whether a training gets to its first step; if not, the error is its own."""
+        asked = job.training
+        options = {**asked.options, "steps": 0}
+        with _errors_of(job):
+            complete(asked.starts, asked.indices, asked.values, record=asked.record, **options)  # type: ignore[arg-type]
+        return job.error is None
 
-        self.calls.append(len(training.xs))
-        x, indices, values, record = training.given
-        try:
-            one.result = complete(
-                x,
-                indices,
-                values,
-                record=record,
-                on_record=training.on_record,
-                callback=callback,
-                checkpoint=training.checkpoint,
-                resume=training.checkpoint is not None,
-                **self._shown(training.options, [training]),
-            )
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            one.error = error
-            return
-        _stop_if_interrupted(one)
-
-    def _begins(self, one: Asked[Training]) -> bool:
-        """Whether a training gets to its first step; if not, the error is its answer."""
-        x, indices, values, record = one.question.given
-        try:
-            complete(x, indices, values, record=record, **{**one.question.options, "steps": 0, "progress": False})
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            one.error = error
-            return False
-        return True
-
-    def _train_together(self, source: Path | None, batch: list[Asked[Training]]) -> bool:
+    def _train_together(self, source: Path | None, batch: list[Job]) -> bool:
         """Whether it could be done; ``source`` is where they go on."""
-        trainings = [one.question for one in batch]
-        owner = [(training, run) for training in trainings for run in range(len(training.xs))]
+        owner = [(job, run) for job in batch for run in range(len(job.training.models))]
         told = False
 
         def on_record(name: str, step: int, value: Any, run: int) -> None:
             nonlocal told
             told = True
-            training, own = owner[run]
-            training.guarded(training.on_record, name, step, value, own)
+            job, own = owner[run]
+            if job.error is None:
+                # What the recipe's own function raises is this run's error alone, and ends no other.
+                with _errors_of(job):
+                    job.on_record(name, step, value, own)
 
         def callback(step: int, loss: float) -> bool:
             self.check()
-            for training in trainings:
-                training.guarded(training.callback, step, loss)
-            return all(training.error is not None for training in trainings)
+            for job in batch:
+                with _errors_of(job):
+                    job.callback(step, loss)
+            return all(job.error is not None for job in batch)
 
-        checkpoint = self._checkpoint(trainings)
+        checkpoint = self._checkpoint(batch)
         resume: Any = checkpoint is not None
         if checkpoint is not None and source is not None and source != checkpoint.folder:
             names = _read_names(source)
-            resume = SavedRuns(source, [k for t in trainings for k, name in enumerate(names) if name == self._name(t)])
+            resume = SavedRuns(source, [k for job in batch for k, name in enumerate(names) if name == self._name(job)])
+        own = [_of_each_run(job) for job in batch]
         try:
             results = complete(
-                [x for training in trainings for x in training.xs],
-                [one for training in trainings for one in training.indices],
-                [one for training in trainings for one in training.values],
-                record=[one for training in trainings for one in training.records],
+                [x for job in batch for x in _starts(job)],
+                [one for indices, _, _ in own for one in indices],
+                [one for _, values, _ in own for one in values],
+                record=[one for _, _, record in own for one in record],
                 on_record=on_record,
                 callback=callback,
+                progress=self._shown(len(batch)),
                 checkpoint=checkpoint,
                 resume=resume,
-                **self._shown(trainings[0].options, trainings),
+                **batch[0].training.options,
             )
         except KeyboardInterrupt:
             raise
@@ -252,8 +145,8 @@ class Trainer:
                 _remove(checkpoint)
             if told or of_disk:
                 # Nothing may be recorded twice.
-                for one in batch:
-                    one.error = error
+                for job in batch:
+                    job.error = error
                 return True
             if source is None:
                 # One by one, and the error is raised in the run that it belongs to.
@@ -263,22 +156,22 @@ class Trainer:
             self._train(batch)
             return True
         self.calls.append(len(owner))
-        for one, training in zip(batch, trainings, strict=True):
-            own, results = results[: len(training.xs)], results[len(training.xs) :]
-            one.result, one.error = own if training.several else own[0], training.error
-        _stop_if_interrupted(*batch)
+        for job in batch:
+            count = len(job.training.models)
+            job.found, results = results[:count], results[count:]
+        _stop_if_interrupted(batch)
         return True
 
-    def _name(self, training: Training) -> str:
-        folder = _folder_of(training)
+    def _name(self, job: Job) -> str:
+        folder = _alone(job)
         return "" if folder is None else folder.relative_to(self.folder.parent).as_posix()
 
-    def _checkpoint(self, trainings: Sequence[Training]) -> Checkpoint | None:
-        first = trainings[0].checkpoint
+    def _checkpoint(self, batch: Sequence[Job]) -> Checkpoint | None:
+        first = batch[0].checkpoint
         if first is None:
             return None
         # The name says whose trainings they are, and the file beside it which run is whose.
-        names = [self._name(training) for training in trainings for _ in training.xs]
+        names = [self._name(job) for job in batch for _ in job.training.models]
         folder = self.folder / hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         self.used.add(folder)
         with suppress(OSError):  # without it the batch goes on as a whole only
@@ -297,25 +190,34 @@ class Trainer:
                     found[name] = max(found.get(name, (-1, 0, folder)), (steps[-1], -len(names), folder))
         return found
 
-    def _source(self, training: Training, known: Mapping[str, tuple[int, int, Path]]) -> Path | None:
+    def _source(self, job: Job, known: Mapping[str, tuple[int, int, Path]]) -> Path | None:
         """The folder from which a training goes on."""
-        alone = _folder_of(training)
+        alone = _alone(job)
         if alone is None:
             return None
-        step, _, together = known.get(self._name(training), (-1, 0, None))
+        step, _, together = known.get(self._name(job), (-1, 0, None))
         own = Checkpoint(alone).steps()
         return alone if own and own[-1] >= step else together
 
-    def _shown(self, options: dict[str, Any], trainings: Sequence[Training]) -> dict[str, Any]:
+    def _shown(self, count: int) -> Any:
         progress = self.progress
-        if progress is None:
-            return {**options, "progress": False}
-        return {**options, "progress": lambda line: progress(f"{len(trainings)} together, {line}")}
+        return False if progress is None else lambda line: progress(f"{count} together, {line}")
 
-    def clear(self) -> None:
-        """Remove the checkpoints of batches whose runs are all complete."""
-        for folder in self.used:
-            remove_batch(folder)
+
+class _errors_of:  # read as a word: with _errors_of(job)
+    """A block whose errors are those of a job; Ctrl-C is nobody's."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return False
+        self.job.error = self.job.error or error
+        return True
 
 
 def remove_batch(folder: Path) -> None:
@@ -325,9 +227,47 @@ def remove_batch(folder: Path) -> None:
         folder.with_suffix(NAMES).unlink()
 
 
-def _folder_of(training: Training) -> Path | None:
+def _starts(job: Job) -> list[Any]:
+    return list(job.training.starts) if job.training.several else [job.training.starts]  # type: ignore[arg-type]
+
+
+def _of_each_run(job: Job) -> tuple[list[Any], list[Any], list[tuple[Any, ...]]]:
+    """Observed positions, values and recorders of each run of a job."""
+    asked, count = job.training, len(job.training.models)
+    own = asked.several and has_own(asked.indices)
+    record = [tuple(one) if isinstance(one, (list, tuple)) else one for one in asked.record]
+    nested = asked.several and bool(record) and all(isinstance(one, tuple) for one in record)
+    return (
+        list(asked.indices) if own else [asked.indices] * count,
+        list(asked.values) if own else [asked.values] * count,
+        record if nested else [tuple(record)] * count,
+    )
+
+
+def _structure(job: Job) -> tuple[Any, ...]:
+    """What has to agree for two trainings to be one batch; numbers of observations aside."""
+    first = _starts(job)[0]
+    indices, _, record = _of_each_run(job)
+    kinds = {type(one).__name__ if hasattr(one, "vectors") else "entries" for one in indices}
+    shapes = tuple(tuple(a.shape) for a in first._values)
+    what = (type(first), first._static, shapes, first.dtype, first.backend.name, first.device)
+    # What functions measure is looked at run by run, and what is held out is data.
+    told = tuple((r.name, type(r) if isinstance(r, _OWN) else r, r.every, r.at) for r in record[0])
+    return (*what, sorted(kinds), told, job.training.options, job.checkpoint is None)
+
+
+_OWN = (recorders.HeldOutError, recorders.Function)
+"""Recorders that may be each run's own."""
+
+
+def _counts(job: Job) -> tuple[int, ...]:
+    """Numbers of observations."""
+    return tuple(len(one) for one in _of_each_run(job)[0])
+
+
+def _alone(job: Job) -> Path | None:
     """Where a training is saved if it trains alone."""
-    return None if training.checkpoint is None else Path(training.checkpoint.folder)
+    return None if job.checkpoint is None else Path(job.checkpoint.folder)
 
 
 def _read_names(folder: Path) -> list[str]:
@@ -344,10 +284,9 @@ def _remove(checkpoint: Checkpoint) -> None:
         checkpoint.remove()
 
 
-def _stop_if_interrupted(*batch: Asked[Training]) -> None:
+def _stop_if_interrupted(batch: Sequence[Job]) -> None:
     """What was saved at Ctrl-C is handed out; nothing else shall begin."""
-    results = [r for one in batch for r in (one.result if one.question.several else [one.result])]
-    if any(result.status == "interrupted" for result in results):
+    if any(result.status == "interrupted" for job in batch for result in job.found):
         raise KeyboardInterrupt
 
 

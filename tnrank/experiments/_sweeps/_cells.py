@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tnrank._backend import get_backend
 from tnrank._files import remove_empty
 from tnrank._lock import Lock
-from tnrank.experiments._run_folder import RunFolder, read_config, summary_of
-from tnrank.experiments._runner import Interrupted, carry_out, check_same
-from tnrank.experiments._sweeps._batch import BatchJournal, Trainer, Training, remove_batch
+from tnrank.experiments._runner import Interrupted, carrying_out, check_same
+from tnrank.experiments._sweeps._batch import Trainer, remove_batch
 from tnrank.experiments._sweeps._plan import MANIFEST, Cell
-from tnrank.experiments._sweeps._threads import Together
+from tnrank.runs import Job, Journal, RunFolder, Training, read_config, summary_of
 
 OWNER = ".owner"
 BATCHES = ".batches"
@@ -53,6 +52,7 @@ class Group:
         owner: what stands in the file of that name while the sweep goes on.
         process: in which the sweep was started.
         command: what was typed.
+        figure: whether to draw.
     """
 
     folder: Path
@@ -60,6 +60,7 @@ class Group:
     owner: str
     process: str
     command: Sequence[str]
+    figure: bool = True
 
 
 def this_process() -> str:
@@ -80,8 +81,6 @@ def run_group(group: Group, progress: Callable[[str], None] | None = None) -> li
         )
     if group.process == this_process():
         return _carry_out(group, progress)
-    for cell in group.cells:
-        get_backend(cell.recipe.backend).enable_dtype(cell.recipe.dtype)
     lock = Lock(group.folder, WORKERS, shared=True).acquire(_PATIENCE_SECONDS)
     try:
         return _carry_out(group, progress)
@@ -90,36 +89,95 @@ def run_group(group: Group, progress: Callable[[str], None] | None = None) -> li
 
 
 def _carry_out(group: Group, progress: Callable[[str], None] | None) -> list[Ended]:
+    """Advance all cells from training to training, and train together what they ask for."""
     watch = _Watch(group)
     trainer = Trainer(group.folder / BATCHES, watch, progress)
-    left = [cell for cell in group.cells if summary_of(group.folder / cell.name) is None]
-    jobs = [partial(_run_cell, group, cell, watch) for cell in left]
-    ended: list[Ended] = Together[Training](jobs, trainer.answer).go() if jobs else []
-    # Those that Ctrl-C kept from beginning have no word.
-    ended = [e or Ended(cell.number, "interrupted") for e, cell in zip(ended, left, strict=True)]
-    if all(one.status == "complete" for one in ended):
+    cells = [_Running(group, cell, watch) for cell in group.cells if summary_of(group.folder / cell.name) is None]
+    stopped = False
+    with ExitStack() as enabled:
+        for recipe in {(cell.recipe.backend, cell.recipe.dtype): cell.recipe for cell in group.cells}.values():
+            enabled.enter_context(get_backend(recipe.backend).dtype_enabled(recipe.dtype))
+        for cell in cells:
+            stopped = stopped or cell.advance()
+        while waiting := [cell for cell in cells if cell.job is not None]:
+            if not stopped:
+                try:
+                    trainer.carry_out([cell.job for cell in waiting if cell.job is not None])
+                except KeyboardInterrupt:
+                    stopped = True
+                except Exception as error:  # a fault of ours in sorting the trainings ends them all
+                    for cell in waiting:
+                        cell.fail(error)
+            for cell in waiting:
+                if stopped:
+                    # Those that have a result save it first.
+                    cell.fail(KeyboardInterrupt())
+                stopped = cell.advance() or stopped
+    if all(cell.ended.status == "complete" for cell in cells):
         trainer.clear()
-    return ended
+    return [cell.ended for cell in cells]
 
 
-def _run_cell(group: Group, cell: Cell, watch: Callable[[], None], ask: Callable[[Training], Any]) -> Ended:
-    ended = partial(Ended, cell.number)
-    try:
+_ONE = threading.Lock()
+"""Held by the recipe that works: drawing and warnings know no threads, of which workers may have several."""
+
+
+class _Running:
+    """A cell under way: its recipe is at work, or waits for the training that it asked for.
+
+    Attributes:
+        job: what it waits for.
+        ended: how it ended; one that has not begun is interrupted.
+    """
+
+    def __init__(self, group: Group, cell: Cell, watch: Callable[[], None]) -> None:
+        self.group, self.cell = group, cell
+        self.job: Job | None = None
+        self.ended = Ended(cell.number, "interrupted")
+        self._work = self._trainings(watch)
+
+    def _trainings(self, watch: Callable[[], None]) -> Generator[Training, Any, None]:
         watch()
-        folder = RunFolder.at(group.folder, cell.name)
+        folder = RunFolder.at(self.group.folder, self.cell.name)
         if folder.resumed:
-            check_same(cell.recipe, read_config(folder.partial), folder.partial)
-        carry_out(cell.recipe, BatchJournal(folder, None, ask=ask), group.command)
-    except KeyboardInterrupt as stop:
-        return ended("interrupted", str(stop) if isinstance(stop, Interrupted) else "")
-    except Exception as error:
-        # A recipe may read files of its own; only what is written belongs to all.
-        fatal = isinstance(error, OSError) and str(group.folder) in str(error)
-        if fatal:
+            check_same(self.cell.recipe, read_config(folder.partial), folder.partial)
+        self._journal = Journal(folder)
+        yield from carrying_out(self.cell.recipe, self._journal, self.group.command, self.group.figure)
+
+    def fail(self, error: BaseException) -> None:
+        """Have the recipe get an error where it waits for results that are not there."""
+        if self.job is not None and not self.job.found:
+            self.job.error = self.job.error or error
+
+    def advance(self) -> bool:
+        """Let the recipe work until it asks for a training or ends; whether Ctrl-C ended it."""
+        job, self.job = self.job, None
+        try:
+            with _ONE:
+                asked = self._next(job)
+                self.job = self._journal.begin(asked)
+        except StopIteration:
+            self.ended = replace(self.ended, status="complete")
+        except KeyboardInterrupt as stop:
+            self.ended = replace(self.ended, message=str(stop) if isinstance(stop, Interrupted) else "")
+            return True
+        except Exception as error:
+            # A recipe may read files of its own; only what is written belongs to all.
+            fatal = isinstance(error, OSError) and str(self.group.folder) in str(error)
             # It goes on with the sweep, not as a run of its own.
-            return ended("failed", str(error).partition("; to go on: ")[0], fatal)
-        return ended("failed", f"{type(error).__name__}: {error}")
-    return ended("complete")
+            told = str(error).partition("; to go on: ")[0] if fatal else f"{type(error).__name__}: {error}"
+            self.ended = Ended(self.cell.number, "failed", told, fatal)
+        return False
+
+    def _next(self, job: Job | None) -> Training:
+        """The next training that the recipe asks for, given the result of the one before."""
+        if job is None:
+            return next(self._work)
+        try:
+            result = job.result()
+        except BaseException as error:
+            return self._work.throw(error)
+        return self._work.send(result)
 
 
 class _Watch:

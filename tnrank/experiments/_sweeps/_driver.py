@@ -14,7 +14,6 @@ from typing import Any
 
 from tnrank._files import remove_temporaries, write_atomically
 from tnrank._lock import Lock
-from tnrank.experiments._run_folder import ADVICE, finished, summary_of
 from tnrank.experiments._runner import Interrupted
 from tnrank.experiments._sweeps import _table as table_of
 from tnrank.experiments._sweeps._cells import (
@@ -30,6 +29,7 @@ from tnrank.experiments._sweeps._cells import (
 )
 from tnrank.experiments._sweeps._plan import MANIFEST, Plan, write_manifest
 from tnrank.experiments._sweeps._workers import count_workers
+from tnrank.runs import ADVICE, finished, summary_of
 from tnrank.training._progress import clock
 
 _LOOK_SECONDS = 0.5
@@ -74,9 +74,10 @@ class Driver:
         batch: int,
         progress: Callable[[str], None] | None,
         command: list[str],
+        figure: bool = True,
     ) -> None:
         self.plan, self.folder, self.table, self.batch = plan, folder, table, batch
-        self.progress, self.command = progress, command
+        self.progress, self.command, self.figure = progress, command, figure
         self.cells = plan.cells
         self.errors: dict[int, str] = {}
         self.fatal = ""
@@ -118,7 +119,7 @@ class Driver:
         self._look()
         left = [cell for cell in self.cells if cell.number not in self.summaries]
         self.before = len(self.summaries)
-        group = Group(self.folder, (), self.owner, this_process(), tuple(self.command))
+        group = Group(self.folder, (), self.owner, this_process(), tuple(self.command), self.figure)
         groups = make_groups(group, left, self.batch, count_workers(executor))
         try:
             if executor is None:

@@ -15,7 +15,7 @@ from typing import Any
 from tnrank._check import shown, whole_number
 from tnrank._files import write_atomically
 from tnrank._reading import read_json, reading
-from tnrank.experiments._recipe import Recipe, check_number, make_recipe, read_field
+from tnrank.experiments._recipe import Recipe, make_recipe, read_field
 
 MANIFEST = "sweep.json"
 _FORMAT = "tnrank sweep 1"
@@ -79,8 +79,6 @@ class Plan:
     def check(self) -> None:
         """Have the fields of all cells check themselves, before anything is written."""
         self.cells  # noqa: B018
-        for field, values in self.grid.items():
-            check_number(field, values)
 
     def to_json(self) -> dict[str, Any]:
         """What another process needs to make the same plan, and tells one plan from another."""

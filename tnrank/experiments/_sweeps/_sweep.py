@@ -12,6 +12,7 @@ from typing import Any
 from tnrank._check import instance, shown, whole_number
 from tnrank._explained import explained
 from tnrank.experiments._arguments import check_place, check_progress, patience
+from tnrank.experiments._runner import check_figure
 from tnrank.experiments._sweeps._driver import Driver, Sweep
 from tnrank.experiments._sweeps._plan import MANIFEST, Plan, check_same_plan, make_plan, read_manifest
 from tnrank.experiments._sweeps._table import check_kind
@@ -34,6 +35,7 @@ def sweep(
     progress: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
     wait: bool | Callable[[str], None] = False,
+    figure: bool = True,
 ) -> Sweep:
     """Run a recipe for every point of a grid and every seed, each in a run folder of its own, and make one table.
 
@@ -59,6 +61,7 @@ def sweep(
         command: what was typed, kept in ``sweep.json`` and in each cell's ``config.json``.
         wait: whether to wait for another process that carries out this sweep, and then do what is left; a function is
             called with a line of progress about five times a second, else ``progress`` is.
+        figure: whether to draw the figures of recipes that have one.
 
     Returns:
         A Sweep; cells that ended with an error are in its ``failed``, and do not end the others.
@@ -68,7 +71,7 @@ def sweep(
         BlockingIOError: if another process carries out this sweep; its number, host and time are named.
         ValueError: for an unknown recipe or field (nearest names are given), a value of the wrong type, a grid that is
             empty or says something twice, or a folder of another sweep.
-        ImportError: for a Parquet table without pyarrow.
+        ImportError: for a Parquet table without pyarrow, or figures without matplotlib.
         Interrupted: at Ctrl-C; it says how to go on.
         OSError: if the folder cannot be written to, or workers ended; what is complete stays so.
 
@@ -80,7 +83,7 @@ def sweep(
         >>> [(row["cp_std"], row["status"]) for row in done.rows]
         [(0.01, 'complete'), (0.001, 'complete')]
     """
-    instance(name, "name", str, "the name of a recipe, see tnrank.experiments.recipes()")
+    instance(name, "name", str, "the name of a recipe, see tnrank.experiments.known_recipes()")
     for text, mapping in (("grid", grid), ("overrides", overrides)):
         if mapping is not None:
             instance(mapping, text, Mapping, "a dictionary of fields, such as {'cp_std': ..}")
@@ -98,7 +101,8 @@ def sweep(
     given = (grid, seeds, preset, overrides or {}, steps)
     folder, plan = _new(name, Path(out), *given) if resume is None else _again(name, Path(resume), *given)
     typed = list(sys.argv if command is None else command)
-    driver = Driver(plan, folder, folder / f"table.{table}", batch, progress, typed)
+    check_figure([plan.base], bool(instance(figure, "figure", bool, "True or False")))
+    driver = Driver(plan, folder, folder / f"table.{table}", batch, progress, typed, figure)
     return driver.go(executor, seconds, say)
 
 

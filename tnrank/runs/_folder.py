@@ -15,18 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._check import instance, shown
-from tnrank._explained import explained
+from tnrank._check import instance
 from tnrank._files import check_path, remove_empty, remove_files, remove_temporaries, sync_folder, write_atomically
 from tnrank._lock import Lock
-from tnrank._reading import decimal_number, read_bytes, read_json, reading
-from tnrank.training import Checkpoint
+from tnrank.runs._leftovers import remove_checkpoints, tidy
+from tnrank.runs._plain import label, plain
+from tnrank.runs._read import COLUMNS, PARTIAL, partial_of, read_config, summary_of
 
-_PARTIAL = ".partial"
-_ROW_SHARE = 30
-"""Bytes of a row of metrics as a dictionary for one of its line."""
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
-COLUMNS = ("model", "step", "quantity", "node", "index", "value")
 _ALWAYS = re.compile(r"config\.json|metrics\.csv|summary\.json")
 """What every run writes, before it has anything that is worth keeping."""
 _SWEEP = "sweep.json"
@@ -72,7 +67,7 @@ class RunFolder:
         """
         self = object.__new__(cls)
         self.parent, self.resumed, self.lock = Path(parent), False, None
-        self.final, self.partial = self.parent / name, self.parent / f".{name}{_PARTIAL}"
+        self.final, self.partial = self.parent / name, self.parent / f".{name}{PARTIAL}"
         if self.final.exists():
             raise FileExistsError(f"the run in {self.final} is complete")
         if (self.partial / "config.json").is_file():
@@ -104,7 +99,7 @@ class RunFolder:
         self = object.__new__(cls)
         self.partial = partial_of(partial)
         self.parent, self.resumed = self.partial.parent, True
-        self.final = self.parent / self.partial.name[1:].removesuffix(_PARTIAL)
+        self.final = self.parent / self.partial.name[1:].removesuffix(PARTIAL)
         of_sweep = (self.parent / _SWEEP).is_file()
         lock = self.lock = Lock(self.parent if of_sweep else self.partial, advice=ADVICE)
         try:
@@ -163,7 +158,7 @@ class RunFolder:
         number = 1
         while True:
             name = stem if number == 1 else f"{stem}-{number}"
-            final, partial = self.parent / name, self.parent / f".{name}{_PARTIAL}"
+            final, partial = self.parent / name, self.parent / f".{name}{PARTIAL}"
             try:
                 if not final.exists():
                     partial.mkdir()
@@ -188,7 +183,7 @@ class RunFolder:
         for node, array in items:
             flat = np.atleast_1d(np.asarray(array, np.float64)).ravel()
             for k in np.flatnonzero(np.isfinite(flat)):
-                writer.writerow((model, step, quantity, _label(node), k, f"{flat[k]:.9g}"))
+                writer.writerow((model, step, quantity, label(node), k, f"{flat[k]:.9g}"))
                 self.rows += 1
         # Whole lines at a time: a killed run leaves no torn one.
         self._stream.write(buffer.getvalue())
@@ -215,7 +210,7 @@ class RunFolder:
             self.lock.folder = self.final
         with suppress(OSError):
             sync_folder(self.parent)
-        _remove_checkpoints(self.final)
+        remove_checkpoints(self.final)
         self._release()
         return self.final
 
@@ -236,7 +231,7 @@ class RunFolder:
 
     def _remove(self) -> None:
         """Remove the folder, unless a user has put something into it."""
-        _remove_checkpoints(self.partial)
+        remove_checkpoints(self.partial)
         remove_files(self.partial, _ALWAYS)
         self._release()
         remove_empty(self.partial)
@@ -252,31 +247,9 @@ class RunFolder:
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
 
-def tidy(final: Path) -> None:
-    """Remove what a complete run needs no more, where a kill kept it from doing so itself."""
-    lock = Lock(final)
-    if not (final / "checkpoints").is_dir() and not (final / lock.name).exists():
-        return
-    with suppress(OSError):  # somebody else is at it, or may not write there
-        lock.acquire()
-        _remove_checkpoints(final)
-    lock.release()
-
-
-def _remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a run, and nothing that a user put beside them."""
-    checkpoints = folder / "checkpoints"
-    with suppress(OSError):
-        for path in checkpoints.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                Checkpoint(path).remove()
-                remove_empty(path)
-    remove_empty(checkpoints)
-
-
 def finished(parent: Path, name: str) -> bool:
     """Whether a run is complete; what a kill kept it from doing after its last file was written is done now."""
-    final, partial = parent / name, parent / f".{name}{_PARTIAL}"
+    final, partial = parent / name, parent / f".{name}{PARTIAL}"
     if not final.exists():
         if not summary_of(partial):
             return False
@@ -286,104 +259,3 @@ def finished(parent: Path, name: str) -> bool:
         return False
     tidy(final)
     return True
-
-
-def summary_of(folder: Path) -> dict[str, Any] | None:
-    """``summary.json`` of a complete run; nothing if it is not there."""
-    try:
-        found: dict[str, Any] = read_json(folder / "summary.json")
-    except (OSError, ValueError):
-        return None
-    return found if found.get("status") == "complete" else None
-
-
-def partial_of(folder: str | os.PathLike[str]) -> Path:
-    """The folder of a run that did not end, given with or without what marks it as such."""
-    path = Path(folder)
-    marked = path.parent / f".{path.name}{_PARTIAL}"
-    return marked if not path.exists() and marked.is_dir() else path
-
-
-@explained
-def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """``config.json`` of a run that did not end.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it is not the folder of a run, or of one that is complete.
-    """
-    check_path(folder, "folder", "that of a run, such as 'runs/.NAME.partial'")
-    path = partial_of(folder)
-    if not path.is_dir() and path.name.startswith(".") and path.name.endswith(_PARTIAL):
-        path = path.parent / path.name[1:].removesuffix(_PARTIAL)
-    if not path.is_dir():
-        raise FileNotFoundError(f"there is no run folder {folder} to resume")
-    if not (path / "config.json").is_file():
-        raise ValueError(f"{folder} is not a run folder: it has no config.json")
-    if not path.name.endswith(_PARTIAL):
-        if summary_of(path):
-            tidy(path)
-        raise ValueError(f"the run in {path} is complete, there is nothing to resume")
-    found: dict[str, Any] = read_json(path / "config.json")
-    for name, kind, needed in (("recipe", str, "text"), ("fields", dict, "an object")):
-        if not isinstance(found.get(name), kind):
-            raise ValueError(f"{path / 'config.json'} cannot be read: its {name!r} is not {needed}")
-    return found
-
-
-@explained
-def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The rows of ``metrics.csv`` of a run folder, complete or partial.
-
-    Returns:
-        One dictionary a row: model, step, quantity, node, index, value.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged; the line is named. The last line of a run that goes on may be half written, and is
-            left out.
-    """
-    check_path(folder, "folder", "that of a run, such as 'runs/NAME'")
-    with reading(Path(folder) / "metrics.csv") as file:
-        lines = read_bytes(file, _ROW_SHARE).decode("utf-8").split("\n")
-        last = lines.pop()
-        if last and not partial_of(folder).name.endswith(_PARTIAL):
-            raise ValueError(f"{file} is cut short: its last line is {shown(last)}")
-        if lines and lines[0].split(",") != list(COLUMNS):
-            raise ValueError(f"{file} is not a file of metrics: its first line is {shown(lines[0])}")
-        return [_row(file, number, line) for number, line in enumerate(lines[1:], 2)]
-
-
-def _row(file: Path, number: int, line: str) -> dict[str, Any]:
-    (fields,) = csv.reader([line], strict=True) if line else [[]]
-    if len(fields) != len(COLUMNS):
-        raise ValueError(f"{file}, line {number}: got {len(fields)} fields, needed {len(COLUMNS)}: {','.join(COLUMNS)}")
-    row: dict[str, Any] = dict(zip(COLUMNS, fields, strict=True))
-    for name in ("step", "index"):
-        if _WHOLE.fullmatch(row[name]) is None:
-            raise ValueError(f"{file}, line {number}: its {name} is {shown(row[name])}, needed a whole number")
-        row[name] = int(row[name])
-    value = decimal_number(row["value"])
-    if value is None or not np.isfinite(value):
-        raise ValueError(f"{file}, line {number}: its value is {shown(row['value'])}, needed a finite number")
-    row["value"] = value
-    return row
-
-
-def _label(node: Any) -> str:
-    # A Node is a tuple too, and shows itself.
-    return "{" + ",".join(map(str, node)) + "}" if type(node) is tuple else str(node)
-
-
-def plain(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {_label(key): plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [plain(value) for value in content]
-    if isinstance(content, np.ndarray):
-        return plain(content.tolist())
-    if isinstance(content, np.generic):
-        return plain(content.item())
-    if isinstance(content, float) and not np.isfinite(content):
-        return None
-    return str(content) if isinstance(content, Path) else content

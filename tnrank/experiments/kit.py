@@ -1,0 +1,60 @@
+"""What recipes are written with besides their own mathematics: fields, claims, text, targets of a user's own.
+
+A recipe is one module: settings, run, claims, figure. See the page "A recipe of your own".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnrank._check import shown
+from tnrank.data import read_array
+from tnrank.experiments._outcome import Check, Outcome, Table
+from tnrank.experiments._recipe import Recipe, register
+from tnrank.runs import Journal, Training
+
+__all__ = ["Check", "Journal", "Outcome", "Recipe", "Table", "Training", "falls", "read_target", "register", "told"]
+
+
+def falls(values: Sequence[Any]) -> bool:
+    """Whether each of two or more values is below the one before."""
+    return len(values) > 1 and all(a > b for a, b in pairwise(values))
+
+
+def told(values: Iterable[Any], form: str = ",", none: str = "none") -> str:
+    """Numbers in one cell or claim, each in a format such as ``.2g``."""
+    return "  ".join(format(value, form) for value in values) or none
+
+
+def read_target(file: str | Path, orders: Sequence[int] = ()) -> np.ndarray[Any, Any]:
+    """A user's own tensor in place of a recipe's target, in float64.
+
+    Args:
+        file: read by :func:`tnrank.data.read_array`.
+        orders: that the recipe can train; all from 2 on if empty.
+
+    Raises:
+        ValueError: for another order, complex numbers, NaN or infinite entries, or a tensor of zeros.
+        OSError: if it cannot be read.
+    """
+    array = read_array(file)
+    if array.dtype.kind == "c":
+        raise ValueError(f"the target {file} holds complex numbers, and training is for real ones")
+    array = np.asarray(array, np.float64)
+    if array.ndim < 2 or (orders and array.ndim not in orders):
+        needed = " or ".join(map(str, orders)) or "2 or more"
+        raise ValueError(f"the target {file} has shape {shown(array.shape)}: needed a tensor of order {needed}")
+    if not np.isfinite(array).all():
+        where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"the target {file} has {array[where]} at index {where}: an experiment needs all entries; where some are "
+            f"missing: tnrank complete {file}"
+        )
+    if not array.any():
+        raise ValueError(f"all entries of the target {file} are 0: there is nothing to learn from")
+    return array
