@@ -24,7 +24,8 @@ from typing import Any
 
 import tnrank
 from tests.experiments.tiny import Tiny
-from tnrank.experiments import _runner, register, run, sweep
+from tnrank.experiments import register, run, sweep
+from tnrank.runs import _journal
 from tnrank.training import Checkpoint, _checkpoint, _run
 
 CALLS = ("open", "write", "fsync", "fchmod", "replace", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
@@ -96,7 +97,7 @@ def watch(log: Log) -> None:
 
     _run.Run._chunk = trained  # type: ignore[method-assign]
     _checkpoint.write_checkpoint = saved
-    _runner.Checkpoint = lambda folder, every: Checkpoint(folder, EVERY, "steps", keep=2)  # type: ignore[misc,assignment]
+    _journal.Checkpoint = lambda folder, every: Checkpoint(folder, EVERY, "steps", keep=2)  # type: ignore[misc,assignment]
 
 
 def key(folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tnrank.experiments import DepthEfficiency, Outcome, make_recipe, known_recipes, read_metrics, run
+from tnrank.experiments import DepthEfficiency, Outcome, known_recipes, make_recipe, read_metrics, run
 from tnrank.experiments._recipes._depth_efficiency import random_weights
 from tnrank.experiments._recipes._depth_report import MODELS, Point, closed_form, outcome
 from tnrank.plots import Growth, depth_efficiency, image_bytes

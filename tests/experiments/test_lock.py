@@ -130,8 +130,8 @@ def test_runs_and_sweeps_say_who_is_at_work(tmp_path: Path) -> None:
 def test_the_command_waits(tmp_path: Path) -> None:
     """It is refused in one line, waits with --wait, and Ctrl-C ends that; when the holder is gone it goes on."""
     pytest.importorskip("typer")
-    command = [sys.executable, "-m", "tnrank.cli", "sweep", "dynamics", "--backend", "numpy", "--steps", "2"]
-    command += ["--set", "htf_width=4", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "tnrank.cli", "sweep", "tensor-dynamics", "--backend", "numpy", "--steps", "2"]
+    command += ["--set", "dimension=4", "--set", "observed=100", "--out", str(tmp_path)]
     options: dict[str, Any] = {"env": {**environment(), "COLUMNS": "200"}, "text": True, "stderr": subprocess.PIPE}
     options |= {"stdout": subprocess.PIPE}
     assert subprocess.run(command, check=False, **options).returncode == 0

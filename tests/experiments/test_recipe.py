@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tnrank.experiments import Completion, Outcome, Recipe, make_recipe, known_recipes, register
+from tnrank.experiments import Completion, Outcome, Recipe, known_recipes, make_recipe, register
 from tnrank.experiments._recipe import _KNOWN
 
 

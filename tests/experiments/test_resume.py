@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tnrank.experiments.recipes.dynamics import Dynamics
 
 import tnrank
-from tnrank.experiments import Dynamics, Interrupted, Journal, make_recipe, read_metrics, run
+from tnrank.experiments import Interrupted, Journal, Training, make_recipe, read_metrics, run
 
 STEPS = 300
 
@@ -39,13 +41,13 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that Ctrl-C ended while its second model was trained."""
     genuine = Journal.train
 
-    def train(self: Journal, model: str, *args: Any, **options: Any) -> Any:
+    def train(self: Journal, training: Training) -> Any:
         def callback(step: int, loss: float) -> bool | None:
-            if model == "cp" and step >= 50:
+            if training.names == "cp" and step >= 50:
                 raise KeyboardInterrupt
             return None
 
-        return genuine(self, model, *args, callback=callback, **options)
+        return genuine(self, replace(training, callback=callback))
 
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "train", train)

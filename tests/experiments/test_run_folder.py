@@ -17,7 +17,7 @@ import pytest
 
 import tnrank
 from tests.experiments.tiny import Tiny
-from tnrank.experiments import Interrupted, Outcome, Recipe, make_recipe, read_metrics, run
+from tnrank.experiments import Interrupted, Recipe, Training, make_recipe, read_metrics, run
 from tnrank.runs._folder import RunFolder, finished
 
 
@@ -111,7 +111,7 @@ def test_saved_models_are_worth_keeping(tmp_path: Path) -> None:
 
 def test_a_failed_run_that_recorded_nothing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dtype"):
-        run(make_recipe("dynamics", backend="numpy", dtype="float23").limited(5), out=tmp_path)
+        run(make_recipe("tensor-dynamics", backend="numpy", dtype="float23").limited(5), out=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,7 +120,7 @@ def test_an_interrupted_run_says_what_was_kept(tmp_path: Path) -> None:
     class Stopped(Recipe):
         name: ClassVar[str] = "stopped"
 
-        def execute(self, journal: Any) -> Outcome:
+        def execute(self, journal: Any) -> Any:
             x = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.1)
             recorder = tnrank.training.recorders.Loss(1)
 
@@ -129,7 +129,7 @@ def test_an_interrupted_run_says_what_was_kept(tmp_path: Path) -> None:
                     raise KeyboardInterrupt
                 return False
 
-            journal.train("mf", x, [[0, 0]], [1.0], record=[recorder], callback=stop, steps=10**9)
+            yield Training("mf", x, [[0, 0]], [1.0], record=[recorder], callback=stop, steps=10**9)
             raise AssertionError
 
     with pytest.raises(Interrupted, match="what was recorded is in") as caught:
@@ -145,7 +145,7 @@ def test_an_interrupted_run_says_what_was_kept(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_readable_metrics_and_no_final_folder(tmp_path: Path) -> None:
     code = (
         "import sys; from tnrank.experiments import make_recipe, run; "
-        "run(make_recipe('dynamics', backend='numpy'), out=sys.argv[1])"
+        "run(make_recipe('tensor-dynamics', backend='numpy'), out=sys.argv[1])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment)
@@ -160,7 +160,7 @@ def test_a_killed_run_leaves_readable_metrics_and_no_final_folder(tmp_path: Path
         process.kill()
         process.wait()
     (partial,) = tmp_path.iterdir()
-    assert partial.name.startswith(".dynamics-quick-numpy-")
+    assert partial.name.startswith(".tensor-dynamics-quick-numpy-")
     rows = read_metrics(partial)
     assert {"loss", "error", "component_norms"} == {row["quantity"] for row in rows}
     assert json.loads((partial / "config.json").read_text())["fields"]["seed"] == 1

@@ -16,29 +16,30 @@ from typing import Any
 
 import pytest
 
+import tnrank
 from tests.experiments.tiny import Tiny, environment, table
 from tnrank.experiments import Interrupted, read_metrics, run, sweep
-from tnrank.runs._folder import RunFolder
 from tnrank.experiments._sweeps import _batch
 from tnrank.experiments._sweeps._batch import Trainer
 from tnrank.experiments._sweeps._cells import OWNER
+from tnrank.runs import RunFolder, _journal
 
 pytestmark = pytest.mark.usefixtures("tiny_known")
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Ctrl-C when the trainings have come back to the host so many times."""
-    genuine, counter = Trainer.answer, itertools.count(1)
+    genuine, counter = Trainer.carry_out, itertools.count(1)
 
-    def answer(self: Trainer, asked: Any) -> None:
+    def carry_out(self: Trainer, jobs: Any) -> None:
         def check() -> None:
             if next(counter) > count:
                 raise KeyboardInterrupt
 
         self.check = check
-        genuine(self, asked)
+        genuine(self, jobs)
 
-    monkeypatch.setattr(Trainer, "answer", answer)
+    monkeypatch.setattr(Trainer, "carry_out", carry_out)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_the_rest_of_a_batch_is_not_trained_again(tmp_path: Path, monkeypatch: p
         steps: list[int] = []
         own = options.pop("callback")
         found = train(xs, *args, callback=lambda step, loss: (steps.append(step), own(step, loss))[1], **options)
-        began.append((len(xs), len(steps)))
+        began.append((1 if isinstance(xs, tnrank.Factorization) else len(xs), len(steps)))
         return found
 
     with monkeypatch.context() as patched:
@@ -182,6 +183,7 @@ def test_the_rest_of_a_batch_is_not_trained_again(tmp_path: Path, monkeypatch: p
     (folder,) = (tmp_path / "stopped").iterdir()
     with monkeypatch.context() as patched:
         patched.setattr(_batch, "complete", watched)
+        patched.setattr(_journal, "complete", watched)
         done = sweep("tiny", resume=folder, batch=batch)
     assert (done.computed, done.failed) == (5, [])
     assert sum(count for count, steps in began if steps) == 6

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tnrank.experiments._recipes._tensor_dynamics_report import Measured
 
 import tnrank
 from tnrank.experiments import make_recipe, read_metrics, run
-from tnrank.experiments._recipes._tensor_dynamics_report import Measured
 from tnrank.training import CompletionResult
 from tnrank.training._result import Trace
 
