@@ -32,7 +32,7 @@ def clusters(kind: str, stack: Any) -> Any:
     distributed = pytest.importorskip("distributed")
     own = kind == "dask processes"
     cluster = stack.enter_context(
-        distributed.LocalCluster(2, threads_per_worker=1, processes=own, dashboard_address=None)
+        distributed.LocalCluster(2, threads_per_worker=1, processes=own, dashboard_address=":0")
     )
     if own:
         return stack.enter_context(dask(cluster.scheduler_address))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tnrank.cli import _backends, _circuit, _complete, _console, _demo, _ranks, _reproduce, _sweep
+from tnrank.cli import _backends, _circuit, _complete, _console, _demo, _ranks, _recipes, _reproduce, _sweep
 
 app = typer.Typer(
     add_completion=False,
@@ -37,7 +37,7 @@ def _options(
 
 _COMMANDS = (
     _reproduce.reproduce,
-    _reproduce.recipes,
+    _recipes.recipes,
     _sweep.sweep,
     _ranks.ranks,
     _complete.complete,

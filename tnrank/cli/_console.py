@@ -85,6 +85,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if settings["debug"] or (not isinstance(error, Exception) and type(error).__module__ == "builtins"):
                 raise
             complain(_in_words(error))
+            _show_what_helps(error)
             if isinstance(error, OSError):
                 _drop_output()
             raise typer.Exit(1) from None
@@ -151,6 +152,17 @@ def waiting(wait: bool, progress: Callable[[str], None] | None) -> bool | Callab
             lines.append(line)
 
     return once
+
+
+def _show_what_helps(error: BaseException) -> None:
+    """The fields of the recipe whose field was misspelt."""
+    experiments = sys.modules.get("tnrank.experiments")
+    if experiments is not None and isinstance(error, experiments.UnknownField):
+        from tnrank.cli._recipes import table_of_fields
+
+        console = errors()
+        wide = console if console.is_terminal else Console(stderr=True, width=max(console.width, 140), **_PLAIN)
+        show_table(table_of_fields(error.recipe), wide)
 
 
 def show_table(table: Table, console: Console | None = None) -> None:

@@ -39,6 +39,15 @@ Key = Annotated[str | None, typer.Option("--key", help="Name of the array in an 
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that is at work in the same folder, and then go on.")
 ]
+Target = Annotated[
+    Path | None,
+    typer.Option("--target", metavar="FILE", help="A tensor of your own in place of the recipe's target."),
+]
+Module = Annotated[
+    str | None,
+    typer.Option("--module", metavar="FILE.py", help="A file (or module) with recipes of your own."),
+]
+Figure = Annotated[bool, typer.Option("--figure/--no-figure", help="Whether to draw, for which matplotlib is needed.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output file that exists.")]
 Delimiter = Annotated[
     str | None,

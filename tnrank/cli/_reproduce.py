@@ -1,4 +1,4 @@
-"""``tnrank reproduce`` and ``tnrank recipes``."""
+"""``tnrank reproduce``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from tnrank._reading import reading
 from tnrank.cli import _console, _options
+from tnrank.cli._recipes import load_module, target_of
 from tnrank.cli._settings import Settings, preset_of, read_settings, tuples
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def reproduce(
         ),
     ] = None,
     wait: _options.Wait = False,
+    target: _options.Target = None,
+    module: _options.Module = None,
+    figure: _options.Figure = True,
 ) -> None:
     """Rerun a published experiment: figure, metrics and a verdict in a run folder.
 
@@ -50,20 +54,13 @@ def reproduce(
     known = preset or preset_of(resume, config) or "quick"
     _console.limit_threads(int(known == "quick") if threads is None else threads)
     _options.whole(steps, "--steps", 1, 2**31 - 1, "steps are counted in 32 bits")
+    load_module(module)
     _check_seeds(name, seed, seeds)
-    settings = read_settings(config, preset, backend, dtype, set_ or [], {"seed": seed, "seeds": seeds})
+    own = {"seed": seed, "seeds": seeds, "target": target_of(name, target)}
+    settings = read_settings(config, preset, backend, dtype, set_ or [], own)
     if settings.grid:
         raise ValueError(f"{config} has a grid: tnrank sweep {name} --config {config}")
-    show_run(_run(name, settings, steps, out, resume, wait))
-
-
-def recipes() -> None:
-    """List the recipes that tnrank reproduce and tnrank sweep know."""
-    from tnrank.experiments import Table
-    from tnrank.experiments import known_recipes as known
-
-    rows = [(name, kind.title) for name, kind in sorted(known().items())]
-    _console.show_table(Table("recipes", ("name", "what it shows"), rows))
+    show_run(_run(name, settings, steps, out, resume, wait, figure))
 
 
 def reproduce_run(
@@ -83,7 +80,15 @@ def reproduce_run(
     return _run(name, Settings(preset, backend, dtype, {**fields, **overrides}, {}), steps, out, resume)
 
 
-def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Path | None, wait: bool = False) -> Run:
+def _run(
+    name: str,
+    settings: Settings,
+    steps: int | None,
+    out: Path,
+    resume: Path | None,
+    wait: bool = False,
+    figure: bool = True,
+) -> Run:
     from tnrank.experiments import run
 
     if resume is not None:
@@ -93,7 +98,8 @@ def _run(name: str, settings: Settings, steps: int | None, out: Path, resume: Pa
     if steps is not None:
         recipe = recipe.limited(steps)
     with _console.progress_line(f"running the recipe {name}") as progress:
-        return run(recipe, out, progress=progress, resume=resume, wait=_console.waiting(wait, progress))
+        waiting = _console.waiting(wait, progress)
+        return run(recipe, out, progress=progress, resume=resume, wait=waiting, figure=figure)
 
 
 def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
@@ -101,12 +107,11 @@ def _check_seeds(name: str, seed: int | None, seeds: int | None) -> None:
     _options.whole(seeds, "--seeds", 1, 10_000, "each seed is a run of its own")
     if seeds is None:
         return
-    from dataclasses import fields
+    from tnrank.experiments import known_recipes
+    from tnrank.experiments.fields import fields_of
 
-    from tnrank.experiments import known_recipes as known
-
-    kind = known().get(name)
-    if kind is not None and all(field.name != "seeds" for field in fields(kind)):
+    kind = known_recipes().get(name)
+    if kind is not None and "seeds" not in fields_of(kind):
         raise ValueError(
             f"the recipe {name!r} runs once, with one seed; for several: tnrank sweep {name} --seeds {seeds}"
         )

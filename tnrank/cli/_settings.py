@@ -46,9 +46,9 @@ def read_settings(
     backend: str | None,
     dtype: str | None,
     given: list[str],
-    numbers: dict[str, int | None] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Settings:
-    """Flags over those of a file; ``given`` is what ``--set`` says, ``numbers`` are fields with options of their own.
+    """Flags over those of a file; ``given`` is what ``--set`` says, ``options`` are fields with options of their own.
 
     Raises:
         ValueError: for a file that is not TOML, or says something else than fields.
@@ -65,7 +65,7 @@ def read_settings(
         wrong = [name for name, value in own.items() if not isinstance(value, str)]
         if wrong:
             raise ValueError(f"{config}: {wrong[0]} is text, got {own[wrong[0]]!r}")
-    fields |= {name: value for name, value in (numbers or {}).items() if value is not None}
+    fields |= {name: value for name, value in (options or {}).items() if value is not None}
     typed = overrides(given)
     own |= {k: v for k, v in zip(_OWN, (preset, backend, dtype), strict=True) if v is not None}
     own |= {name: typed.pop(name) for name in _OWN[1:] if name in typed}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tnrank.cli import _console, _options
+from tnrank.cli._recipes import load_module, target_of
 from tnrank.cli._settings import Settings, preset_of, read_settings
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def sweep(
         typer.Option(help="Threads of NumPy and PyTorch; 0: all cores. Else 1, but all for paper without --workers."),
     ] = None,
     wait: _options.Wait = False,
+    target: _options.Target = None,
+    module: _options.Module = None,
+    figure: _options.Figure = True,
 ) -> None:
     """Run a recipe over a grid of its fields and over seeds: a run folder a cell, and one table.
 
@@ -69,7 +73,8 @@ def sweep(
     _options.whole(batch, "--batch", -(2**63), 100_000, "so many cells are compiled into one call")
     if workers is not None and dask is not None:
         raise ValueError("got --workers and --dask: one of them does the work")
-    settings = read_settings(config, preset, backend, dtype, set_ or [])
+    load_module(module)
+    settings = read_settings(config, preset, backend, dtype, set_ or [], {"target": target_of(name, target)})
     points = {**settings.grid, **_grid(name, grid or [])}
     from tnrank.experiments import sweep as carry_out
 
@@ -97,6 +102,7 @@ def sweep(
             table=table,
             progress=progress,
             wait=_console.waiting(wait, progress),
+            figure=figure,
         )
     _show(done)
     if done.failed:

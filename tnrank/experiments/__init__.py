@@ -3,7 +3,8 @@
 from tnrank.experiments import recipes
 from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments._outcome import Check, Outcome, Table
-from tnrank.experiments._recipe import Recipe, UnknownField, known_recipes, make_recipe, register
+from tnrank.experiments._recipe import Recipe, UnknownField, register
+from tnrank.experiments._registry import find_recipe, known_recipes, load_recipes, make_recipe
 from tnrank.experiments._runner import Interrupted, Run, run
 from tnrank.experiments._sweeps._driver import Sweep
 from tnrank.experiments._sweeps._sweep import sweep
@@ -20,7 +21,9 @@ __all__ = [
     "Table",
     "Training",
     "UnknownField",
+    "find_recipe",
     "known_recipes",
+    "load_recipes",
     "make_recipe",
     "onsets",
     "read_config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -10,8 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from tnrank._backend import available_backends
-from tnrank._check import instance, shown, whole_number
+from tnrank._check import shown, whole_number
 from tnrank._explained import explained
 from tnrank.experiments.fields import Field, Seed, fields_of
 
@@ -72,7 +72,10 @@ class Recipe:
     @property
     def command(self) -> str:
         """Of the command line, what a run that did not end goes on with; nothing for recipes it does not know."""
-        return f"reproduce {self.name}" if _KNOWN.get(self.name) is type(self) else ""
+        if _KNOWN.get(self.name) is not type(self):
+            return ""
+        module = ORIGINS.get(self.name)
+        return f"reproduce {self.name}" + (f" --module {shlex.quote(module)}" if module else "")
 
     @property
     def folder_name(self) -> str:
@@ -92,6 +95,8 @@ class Recipe:
 
 
 _KNOWN: dict[str, type[Recipe]] = {}
+ORIGINS: dict[str, str] = {}
+"""Name of a recipe of a user's own -> the file or module that it was loaded from."""
 _Kind = TypeVar("_Kind", bound=type[Recipe])
 
 
@@ -106,17 +111,6 @@ def register(kind: _Kind) -> _Kind:
     return kind
 
 
-def known_recipes() -> dict[str, type[Recipe]]:
-    """Name -> recipe.
-
-    Example:
-        >>> from tnrank.experiments import known_recipes
-        >>> "dynamics" in known_recipes()
-        True
-    """
-    return dict(_KNOWN)
-
-
 class UnknownField(ValueError):
     """A field that a recipe does not have.
 
@@ -128,40 +122,6 @@ class UnknownField(ValueError):
         known = [field for field in fields_of(recipe) if field != "preset"]
         super().__init__(f"the recipe {recipe.name!r} has no field {name!r}{nearest(name, known)}")
         self.recipe = recipe
-
-
-@explained
-def make_recipe(name: str, preset: str = "quick", **overrides: Any) -> Recipe:
-    """The recipe called ``name`` with the fields of a preset, some of them overridden.
-
-    Args:
-        name: one of :func:`recipes`.
-        preset: ``"quick"`` or ``"paper"``.
-        overrides: field -> value; text is read as the field's type, ``"1e-1,1e-2"`` as a tuple. The backend is the
-            recipe's own unless that is not installed.
-
-    Raises:
-        TypeError: for a name or preset that is no text.
-        ValueError: for an unknown recipe, preset or field (nearest names are given), or a wrong value.
-
-    Example:
-        >>> from tnrank.experiments import make_recipe
-        >>> make_recipe("dynamics", "paper").htf_width
-        512
-    """
-    instance(name, "name", str, "the name of a recipe, see tnrank.experiments.known_recipes()")
-    instance(preset, "preset", str, "'quick' or 'paper'")
-    kind = _KNOWN.get(name)
-    if kind is None:
-        raise ValueError(f"unknown recipe {name!r}{nearest(name, _KNOWN)}")
-    if preset not in kind.presets:
-        raise ValueError(f"the recipe {name!r} has no preset {preset!r}{nearest(preset, kind.presets)}")
-    values = dict(kind.presets[preset])
-    values |= {field: read_field(kind, field, value) for field, value in overrides.items()}
-    own = values.setdefault("backend", kind.backend)
-    if "backend" not in overrides and own not in (installed := available_backends()):
-        values["backend"] = next(one for one in ("jax", "torch", "numpy") if one in installed)
-    return kind(preset=preset, **values)
 
 
 def nearest(name: str, known: Any) -> str:

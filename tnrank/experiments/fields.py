@@ -289,5 +289,6 @@ def _help_of(recipe: type[Any]) -> dict[str, str]:
     for kind in reversed(recipe.__mro__):
         text = (kind.__dict__.get("__doc__") or "").partition("Attributes:\n")[2].partition("\n\n")[0]
         for name, line in re.findall(r"^ {4,8}(\w+): (.*(?:\n {9,}.*)*)", text, re.MULTILINE):
-            found[name] = " ".join(line.split())
+            plain = re.sub(r":\w+:`~?([^`]*)`", r"\1", line).replace("``", "")
+            found[name] = " ".join(plain.split())
     return found

@@ -15,7 +15,8 @@ from typing import Any
 from tnrank._check import shown, whole_number
 from tnrank._files import write_atomically
 from tnrank._reading import read_json, reading
-from tnrank.experiments._recipe import Recipe, make_recipe, read_field
+from tnrank.experiments._recipe import Recipe, read_field
+from tnrank.experiments._registry import make_recipe
 
 MANIFEST = "sweep.json"
 _FORMAT = "tnrank sweep 1"

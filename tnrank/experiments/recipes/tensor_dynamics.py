@@ -14,7 +14,7 @@ import numpy as np
 
 from tnrank.data import low_rank_tensor, observe
 from tnrank.experiments._onsets import onsets, separated
-from tnrank.experiments.fields import Count, Every, Part, Patience, Positive, Range, Several, Steps, TargetFile
+from tnrank.experiments.fields import Count, Every, Part, Patience, Positive, Range, Seed, Several, Steps, TargetFile
 from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, falls, read_target, register, told
 from tnrank.factorizations import CPFactorization
 from tnrank.plots.painters import Line, lines, panels, staircase
@@ -91,7 +91,7 @@ class TensorDynamics(Recipe):
     stop_loss: Positive = 1e-8
     stop_patience: Patience = 50
     onset_share: Part = 0.1
-    seed: int = 5
+    seed: Seed = 5
 
     def check(self) -> None:
         if self.target is None and self.observed > self.dimension**4:
