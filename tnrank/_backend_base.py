@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -224,6 +227,21 @@ class Backend:
 
     def register_structure(self, cls: type[Any]) -> None:
         """Make ``cls`` a pytree of this framework."""
+
+    def trainer(self, name: str, **settings: Any) -> Any:
+        """A model of this framework with its data and optimizer, for :class:`tnrank.experiments.Fitting`.
+
+        It is made by ``make(**settings)`` of the module ``trainers.NAME`` beside the backend: code that needs a
+        framework stands there, and recipes name it.
+
+        Raises:
+            ValueError: for an unknown name; the known ones are listed.
+        """
+        room = f"{type(self).__module__.rpartition('.')[0]}.trainers"
+        known = [one.name for one in iter_modules(import_module(room).__path__)] if find_spec(room) else []
+        if name not in known:
+            raise ValueError(f"the {self.name} backend has no trainer {name!r}; it has {', '.join(known) or 'none'}")
+        return import_module(f"{room}.{name}").make(**settings)
 
     def check_dtype(self, dtype: str | None) -> str | None:
         """``dtype`` if this backend has it.

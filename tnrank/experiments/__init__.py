@@ -8,10 +8,12 @@ from tnrank.experiments._registry import find_recipe, known_recipes, load_recipe
 from tnrank.experiments._runner import Interrupted, Run, run
 from tnrank.experiments._sweeps._driver import Sweep
 from tnrank.experiments._sweeps._sweep import sweep
-from tnrank.runs import Journal, Training, read_config, read_metrics
+from tnrank.runs import Fitted, Fitting, Journal, Trainer, Training, read_config, read_metrics
 
 __all__ = [
     "Check",
+    "Fitted",
+    "Fitting",
     "Interrupted",
     "Journal",
     "Outcome",
@@ -19,6 +21,7 @@ __all__ = [
     "Run",
     "Sweep",
     "Table",
+    "Trainer",
     "Training",
     "UnknownField",
     "find_recipe",

@@ -17,7 +17,7 @@ from tnrank.experiments.fields import Field, Seed, fields_of
 
 if TYPE_CHECKING:
     from tnrank.experiments._outcome import Outcome
-    from tnrank.runs import Journal, Training
+    from tnrank.runs import Journal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class Recipe:
             ValueError: with what is needed.
         """
 
-    def execute(self, journal: Journal) -> Generator[Training, Any, Outcome] | Outcome:
-        """Do the work: yield what is to be trained, get its results, return an Outcome.
+    def execute(self, journal: Journal) -> Generator[Any, Any, Outcome] | Outcome:
+        """Do the work: yield what is to be trained (Training, Fitting), get its results, return an Outcome.
 
         A recipe that trains nothing may return its Outcome at once. ``journal`` shows progress, records and saves.
         """
@@ -90,7 +90,7 @@ class Recipe:
             ValueError: if it is below 1.
         """
         steps = whole_number(steps, "steps", least=1)
-        budgets = {name: steps for name, field in fields_of(type(self)).items() if field.is_budget}
+        budgets: dict[str, Any] = {name: steps for name, field in fields_of(type(self)).items() if field.is_budget}
         return replace(self, **budgets)
 
 

@@ -24,7 +24,7 @@ from tnrank._explained import explained
 from tnrank.experiments._arguments import check_place, check_progress, patience
 from tnrank.experiments._outcome import Outcome
 from tnrank.experiments._recipe import Recipe
-from tnrank.runs import Journal, RunFolder, Training, drive, only_trainings, plain, read_config
+from tnrank.runs import Fitting, Journal, RunFolder, Training, drive, only_trainings, plain, read_config
 
 
 class Interrupted(KeyboardInterrupt):
@@ -115,7 +115,7 @@ def run(
 
 def carrying_out(
     recipe: Recipe, journal: Journal, command: Sequence[str] | None, figure: bool = True
-) -> Generator[Training, Any, Run]:
+) -> Generator[Training | Fitting, Any, Run]:
     """Execute a recipe in the folder of a journal, which becomes complete, or says what was kept."""
     folder, backend = journal.folder, get_backend(recipe.backend)
     began = time.perf_counter()
@@ -163,7 +163,7 @@ def carrying_out(
     return Run(final, replace(outcome, figure=drawn), time.perf_counter() - began)
 
 
-def _outcome(recipe: Recipe, journal: Journal) -> Generator[Training, Any, Outcome]:
+def _outcome(recipe: Recipe, journal: Journal) -> Generator[Training | Fitting, Any, Outcome]:
     """What a recipe gives, whether it is a generator or trains nothing."""
     found: Any = recipe.execute(journal)
     if isinstance(found, Generator):

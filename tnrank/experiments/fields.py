@@ -7,13 +7,13 @@ A recipe says ``steps: Steps = 1000`` or ``scales: Annotated[tuple[Positive, ...
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from itertools import pairwise
 from math import inf, isfinite
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from tnrank._check import shown
 from tnrank._reading import decimal_number
@@ -271,9 +271,13 @@ class Field:
         return BUDGET in self.kind.marks
 
 
-@cache
 def fields_of(recipe: type[Any]) -> dict[str, Field]:
     """Name -> field of a recipe's class, those of all recipes last."""
+    return _fields_of(cast("Hashable", recipe))
+
+
+@cache
+def _fields_of(recipe: Any) -> dict[str, Field]:
     hints, told = get_type_hints(recipe, include_extras=True), _help_of(recipe)
     found = [
         Field(f.name, Kind.of(hints[f.name]), None if f.default is MISSING else f.default, told.get(f.name, ""))

@@ -93,14 +93,14 @@ def lines(
     for k, line in enumerate(drawn):
         color = color_of(k if line.color is None else line.color)
         marker = MARKERS[k % len(MARKERS)] if line.marker is True else line.marker or ""
-        face = {"markerfacecolor": "white", "markeredgewidth": 1.2} if line.hollow else {}
-        axes.plot(
-            *(np.asarray(line.x), np.asarray(line.y), line.style or ""),
-            **{"color": color, "linewidth": line.width, "marker": marker, "markersize": 4.5, **face},
-            label=line.label or "_",
-        )
+        chosen: dict[str, Any] = {"color": color, "linewidth": line.width, "marker": marker, "markersize": 4.5}
+        chosen |= {"markerfacecolor": "white", "markeredgewidth": 1.2} if line.hollow else {}
+        # matplotlib joins markers by a line for an empty format.
+        style = line.style or "none"
+        axes.plot(np.asarray(line.x), np.asarray(line.y), linestyle=style, label=line.label or "_", **chosen)
         if line.band is not None:
-            axes.fill_between(np.asarray(line.x), *map(np.asarray, line.band), color=color, alpha=0.18, linewidth=0)
+            low, high = line.band
+            axes.fill_between(np.asarray(line.x), np.asarray(low), np.asarray(high), color=color, alpha=0.18, lw=0)
     if "x" in log:
         axes.set_xscale("log")
     if "y" in log:
@@ -164,22 +164,17 @@ def staircase(
             axes.plot(steps, line, color=color_of("quiet"), linewidth=1.0, zorder=2)
     place = axes.get_xaxis_transform()
     for k, onset in enumerate(onsets):
-        white = {"markeredgecolor": "white", "markeredgewidth": 0.6}
-        axes.plot([onset], [0], "^", markersize=6, color=color_of(k), clip_on=False, zorder=5, transform=place, **white)
+        chosen: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+        axes.plot([onset], [0], "^", color=color_of(k), clip_on=False, zorder=5, transform=place, **chosen)
     dress(axes, title, "iterations", ylabel)
     top = 1.06 * (float(values.max(initial=0.0)) or 1.0)
     axes.set_ylim(0, top)
     axes.set_xlim(0, max(1, int(steps[-1])))
     thousands(axes.xaxis)
     for k, height in enumerate(_apart(final[:risen], 0.062 * top)):
-        axes.annotate(
-            str(k + 1),
-            (1.0, max(height, 0.02 * top)),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            **{"va": "center", "fontsize": 8, "textcoords": "offset points", "annotation_clip": False},
-            color=color_of(k),
-        )
+        beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (4, 0), "annotation_clip": False}
+        beside |= {"textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(str(k + 1), (1.0, max(height, 0.02 * top)), color=color_of(k), **beside)
 
 
 def heat(axes: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], title: str, x: str, y: str) -> None:

@@ -58,7 +58,8 @@ def dress(axes: Axes, title: str, x: str, y: str) -> None:
 def legend(axes: Axes, where: str = "best", **options: Any) -> None:
     """The legend of a panel, if any of its lines has a label."""
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc=where, **{"fontsize": 8.5, "frameon": False, "labelcolor": INK, **options})
+        chosen: Any = {"loc": where, "fontsize": 8.5, "frameon": False, "labelcolor": INK, **options}
+        axes.legend(**chosen)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:

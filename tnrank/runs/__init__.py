@@ -1,5 +1,6 @@
 """Run folders: what long work records, keeps and goes on from, and what it wants trained on the way."""
 
+from tnrank.runs._fitting import Fitted, Fitting, FittingJob, Trainer
 from tnrank.runs._folder import ADVICE, RunFolder, finished
 from tnrank.runs._journal import Job, Journal
 from tnrank.runs._plain import plain
@@ -8,9 +9,13 @@ from tnrank.runs._training import Training, drive, only_trainings
 
 __all__ = [
     "ADVICE",
+    "Fitted",
+    "Fitting",
+    "FittingJob",
     "Job",
     "Journal",
     "RunFolder",
+    "Trainer",
     "Training",
     "drive",
     "finished",

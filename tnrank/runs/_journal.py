@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tnrank._explained import explained
+from tnrank.runs._fitting import Fitting, FittingJob
 from tnrank.runs._folder import RunFolder
+from tnrank.runs._leftovers import TRAINER
 from tnrank.runs._training import Training
 from tnrank.training import Checkpoint, CompletionResult, complete
 
@@ -47,27 +49,28 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         x.save(path)
 
-    def train(self, training: Training) -> Any:
+    def train(self, asked: Training | Fitting) -> Any:
         """The result of one training, in a call of its own.
 
         Raises:
             KeyboardInterrupt: at Ctrl-C, after the factorizations and a checkpoint were saved.
         """
-        job = self.begin(training)
-        self.say(f"{training.title}: preparing")
-        job.train_alone((lambda line: self.say(f"{training.title}: {line}")) if self.progress else False)
+        job = self.begin(asked)
+        self.say(f"{asked.title}: preparing")
+        job.train_alone((lambda line: self.say(f"{asked.title}: {line}")) if self.progress else False)
         return job.result()
 
-    def begin(self, training: Training) -> Job:
+    def begin(self, asked: Training | Fitting) -> Job | FittingJob:
         """A training that is about to be carried out, here or beside others."""
-        checkpoint = None
-        if training.checkpoint is not None:
+        place = None
+        if asked.checkpoint is not None:
             # A resumed recipe trains the same models in the same order, and each finds its own checkpoints.
-            title = training.title
-            self._begun[title] += 1
-            name = f"{title.replace('/', '-').replace(' ', '-')}-{self._begun[title]}"
-            checkpoint = Checkpoint(self.folder.checkpoints / name, every=training.checkpoint)
-        return Job(self, training, checkpoint)
+            self._begun[asked.title] += 1
+            name = f"{asked.title.replace('/', '-').replace(' ', '-')}-{self._begun[asked.title]}"
+            place = self.folder.checkpoints / name
+        if isinstance(asked, Fitting):
+            return FittingJob(self, asked, place and place.with_name(place.name + TRAINER))
+        return Job(self, asked, None if place is None else Checkpoint(place, every=asked.checkpoint or 0))
 
 
 class Job:
@@ -94,7 +97,7 @@ class Job:
             return self.callback(step, loss)
 
         found: Any = complete(
-            asked.starts,  # type: ignore[arg-type]
+            asked.starts,
             asked.indices,
             asked.values,
             record=asked.record,

@@ -9,6 +9,9 @@ from tnrank._files import remove_empty
 from tnrank._lock import Lock
 from tnrank.training import Checkpoint
 
+TRAINER = ".trainer"
+"""Ends the names of checkpoints of trainers."""
+
 
 def tidy(final: Path) -> None:
     """Remove what a complete run needs no more, where a kill kept it from doing so itself."""
@@ -29,4 +32,6 @@ def remove_checkpoints(folder: Path) -> None:
             if path.is_dir() and not path.is_symlink():
                 Checkpoint(path).remove()
                 remove_empty(path)
+            elif path.suffix == TRAINER and path.is_file():
+                path.unlink()
     remove_empty(checkpoints)

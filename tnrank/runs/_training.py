@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tnrank._check import instance, sequence, shown
 from tnrank._explained import explained
 from tnrank.factorizations import Factorization
+from tnrank.runs._fitting import Fitting
 
 if TYPE_CHECKING:
-    from tnrank.training import Loss, Recorder, Stop
+    from tnrank.training import Loss, Stop
+    from tnrank.training.recorders import Recorder
 
 _T = TypeVar("_T")
 
@@ -98,12 +100,16 @@ class Training:
         return f"Training({self.title}: {type(first).__name__}, {self.steps:,} steps)"
 
 
-def drive(work: Generator[Training, Any, _T], train: Callable[[Training], Any], whose: str = "the generator") -> _T:
+Asked: TypeAlias = Training | Fitting
+"""What generators yield."""
+
+
+def drive(work: Generator[Asked, Any, _T], train: Callable[[Any], Any], whose: str = "the generator") -> _T:
     """Carry out what a generator asks for, until it returns.
 
     Args:
-        work: yields Trainings and gets their results.
-        train: gives the result of one; what it raises is raised where the Training was yielded.
+        work: yields Trainings (or Fittings) and gets their results.
+        train: gives the result of one; what it raises is raised where it was asked for.
         whose: for the message if something else is yielded.
 
     Raises:
@@ -124,8 +130,8 @@ def drive(work: Generator[Training, Any, _T], train: Callable[[Training], Any], 
         return value
 
 
-def only_trainings(work: Generator[Any, Any, _T], whose: str) -> Generator[Training, Any, _T]:
-    """``work``, which gets a TypeError where it yields something else than a Training."""
+def only_trainings(work: Generator[Any, Any, _T], whose: str) -> Generator[Asked, Any, _T]:
+    """``work``, which gets a TypeError where it yields something else than what can be trained."""
     advance: Callable[[Any], Any] = work.send
     answer: Any = None
     while True:
@@ -134,11 +140,11 @@ def only_trainings(work: Generator[Any, Any, _T], whose: str) -> Generator[Train
         except StopIteration as end:
             value: _T = end.value
             return value
-        if isinstance(asked, Training):
+        if isinstance(asked, (Training, Fitting)):
             try:
                 advance, answer = work.send, (yield asked)
             except BaseException as error:
                 advance, answer = work.throw, error
         else:
-            told = f"{whose} yielded {shown(asked)}, needed Training(names, starts, indices, values)"
+            told = f"{whose} yielded {shown(asked)}, needed Training(names, starts, indices, values) or Fitting"
             advance, answer = work.throw, TypeError(told)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tnrank._files import write_atomically
-from tnrank.runs import Job
+from tnrank.runs import FittingJob, Job
 from tnrank.training import Checkpoint, SavedRuns, complete, recorders
 from tnrank.training._observations import has_own
 
@@ -36,11 +36,14 @@ class Trainer:
         self.calls: list[int] = []
         """How many factorizations each call trained."""
 
-    def carry_out(self, jobs: Sequence[Job]) -> None:
+    def carry_out(self, jobs: Sequence[Job | FittingJob]) -> None:
         """Give each job its results, or the error that it ended with."""
         self.check()
         batches: list[tuple[Any, list[Job]]] = []
         for job in jobs:
+            if isinstance(job, FittingJob):
+                self._train_alone(job)
+                continue
             apart = job.training.callback is not None or "vmap" not in _starts(job)[0].backend.capabilities
             # A callback may end its run, and would end the others.
             structure = None if apart else _structure(job)
@@ -82,18 +85,19 @@ class Trainer:
             for job in sound:
                 self._train_alone(job)
 
-    def _train_alone(self, job: Job) -> None:
-        self.calls.append(len(job.training.models))
+    def _train_alone(self, job: Job | FittingJob) -> None:
+        self.calls.append(len(job.training.models) if isinstance(job, Job) else 1)
         with _errors_of(job):
             job.train_alone(self._shown(1), self.check)
-            _stop_if_interrupted([job])
+            if isinstance(job, Job):
+                _stop_if_interrupted([job])
 
     def _begins(self, job: Job) -> bool:
         """Whether a training gets to its first step; if not, the error is its own."""
         asked = job.training
         options = {**asked.options, "steps": 0}
         with _errors_of(job):
-            complete(asked.starts, asked.indices, asked.values, record=asked.record, **options)  # type: ignore[arg-type]
+            complete(asked.starts, asked.indices, asked.values, record=asked.record, **options)
         return job.error is None
 
     def _train_together(self, source: Path | None, batch: list[Job]) -> bool:
@@ -207,7 +211,7 @@ class Trainer:
 class _errors_of:  # read as a word: with _errors_of(job)
     """A block whose errors are those of a job; Ctrl-C is nobody's."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job | FittingJob) -> None:
         self.job = job
 
     def __enter__(self) -> None:
@@ -228,14 +232,14 @@ def remove_batch(folder: Path) -> None:
 
 
 def _starts(job: Job) -> list[Any]:
-    return list(job.training.starts) if job.training.several else [job.training.starts]  # type: ignore[arg-type]
+    return list(job.training.starts) if job.training.several else [job.training.starts]
 
 
 def _of_each_run(job: Job) -> tuple[list[Any], list[Any], list[tuple[Any, ...]]]:
     """Observed positions, values and recorders of each run of a job."""
     asked, count = job.training, len(job.training.models)
     own = asked.several and has_own(asked.indices)
-    record = [tuple(one) if isinstance(one, (list, tuple)) else one for one in asked.record]
+    record: list[Any] = [tuple(one) if isinstance(one, (list, tuple)) else one for one in asked.record]
     nested = asked.several and bool(record) and all(isinstance(one, tuple) for one in record)
     return (
         list(asked.indices) if own else [asked.indices] * count,

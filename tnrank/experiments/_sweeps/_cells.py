@@ -19,7 +19,7 @@ from tnrank._lock import Lock
 from tnrank.experiments._runner import Interrupted, carrying_out, check_same
 from tnrank.experiments._sweeps._batch import Trainer, remove_batch
 from tnrank.experiments._sweeps._plan import MANIFEST, Cell
-from tnrank.runs import Job, Journal, RunFolder, Training, read_config, summary_of
+from tnrank.runs import Fitting, FittingJob, Job, Journal, RunFolder, Training, read_config, summary_of
 
 OWNER = ".owner"
 BATCHES = ".batches"
@@ -132,11 +132,11 @@ class _Running:
 
     def __init__(self, group: Group, cell: Cell, watch: Callable[[], None]) -> None:
         self.group, self.cell = group, cell
-        self.job: Job | None = None
+        self.job: Job | FittingJob | None = None
         self.ended = Ended(cell.number, "interrupted")
         self._work = self._trainings(watch)
 
-    def _trainings(self, watch: Callable[[], None]) -> Generator[Training, Any, None]:
+    def _trainings(self, watch: Callable[[], None]) -> Generator[Training | Fitting, Any, None]:
         watch()
         folder = RunFolder.at(self.group.folder, self.cell.name)
         if folder.resumed:
@@ -169,7 +169,7 @@ class _Running:
             self.ended = Ended(self.cell.number, "failed", told, fatal)
         return False
 
-    def _next(self, job: Job | None) -> Training:
+    def _next(self, job: Job | FittingJob | None) -> Training | Fitting:
         """The next training that the recipe asks for, given the result of the one before."""
         if job is None:
             return next(self._work)

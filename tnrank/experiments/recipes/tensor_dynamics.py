@@ -114,7 +114,7 @@ class TensorDynamics(Recipe):
         found = read_target(self.target)
         if self.observed > found.size:
             raise ValueError(f"observed lies in 1 .. {found.size}, the entries of {self.target}, got {self.observed}")
-        return found / np.linalg.norm(found)
+        return np.asarray(found / np.linalg.norm(found))
 
     def _training(self, target: np.ndarray[Any, Any], loss: str, std: float) -> Training:
         shape, every = target.shape, self.record_every
