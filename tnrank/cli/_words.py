@@ -6,6 +6,7 @@ import re
 
 _WORDS = (
     (r"\(wait=True\)", "(--wait)"),
+    (r"or go without, figure=False", "or go without: --no-figure"),
     (r"name one by key=", "name one by --key"),
     (r"got key='([^']*)'", r"got --key \1"),
     (

@@ -6,6 +6,7 @@ A recipe says ``steps: Steps = 1000`` or ``scales: Annotated[tuple[Positive, ...
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -168,7 +169,7 @@ class Kind:
             if not isinstance(value, tuple) or not (self.repeated or len(value) == len(self.elements)):
                 raise ValueError(f"{name} are {self.words()}, got {shown(value)}")
             for k, one in enumerate(value):
-                (self.elements[0] if self.repeated else self.elements[k]).check(name, one)
+                (self.elements[0] if self.repeated else self.elements[k]).check(f"each of {name}", one)
             if not all(mark.holds(value) for mark in self.marks if isinstance(mark, Several)):
                 raise ValueError(f"{name} are {self.words()}, got {shown(value)}")
             return
@@ -178,7 +179,7 @@ class Kind:
         if wrong_type or (isinstance(value, bool) and self.plain in (int, float)):
             raise ValueError(f"{name} is {self.words()}, got {shown(value)}")
         if self.options and value not in self.options:
-            raise ValueError(f"unknown {name} {value!r}: {self.words()}")
+            raise ValueError(f"{name} is {self.words()}, got {shown(value)}{_meant(value, self.options)}")
         if self.plain is float and not isfinite(value):
             raise ValueError(f"{name} is a finite number, got {value}")
         for mark in self.marks:
@@ -224,6 +225,11 @@ class Kind:
         what, count = _NOUNS.get(plain, ("", "values"))[1], "" if self.repeated else f"{len(self.elements)} "
         example = {int: "1,2", float: "1e-1,1e-2"}.get(plain, "a,b")
         raise ValueError(f"the field {name} is {count}{what}, such as {example}, got {shown(value)}")
+
+
+def _meant(value: Any, options: Iterable[str]) -> str:
+    similar = difflib.get_close_matches(str(value), list(options), n=1)
+    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def _read_one(value: Any, kind: Any) -> Any:

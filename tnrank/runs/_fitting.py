@@ -160,7 +160,7 @@ class FittingJob:
         return self.found[0]
 
     def _measure(self, step: int) -> None:
-        row = {name: np.asarray(value, np.float64) for name, value in self.fitting.trainer.measure().items()}
+        row = {name: np.array(value, np.float64) for name, value in self.fitting.trainer.measure().items()}
         self.rows.append((step, row))
         self._record(step, row)
 
@@ -172,7 +172,7 @@ class FittingJob:
         from safetensors.numpy import save
 
         told = [[at, {name: value.tolist() for name, value in row.items()}] for at, row in self.rows]
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.fitting.trainer.state().items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in self.fitting.trainer.state().items()}
         return save(arrays, {"step": str(step), "rows": json.dumps(told)})
 
     def _save(self, packed: bytes) -> None:
