@@ -93,7 +93,7 @@ class Declared(Recipe):
         ("scales", 1.0, "scales are positive numbers, two or more, falling, got 1.0"),
         ("depths", (), "depths are whole numbers from 1 on, one or more, rising, got ()"),
         ("losses", ("l1", "l1"), "losses are some of l1, l2, one or more, each once"),
-        ("losses", ("l3",), "each of losses is one of l1, l2, got 'l3'; did you mean 'l1'?"),
+        ("losses", ("l3",), "each of losses is one of l1, l2, got 'l3'"),
         ("way", "up", "way is one of there, back, got 'up'"),
         ("most", 0, "most is a whole number from 1 on, or none, got 0"),
         ("pair", (1, 2.0, 3), "pair are 2 whole numbers, got (1, 2.0, 3)"),

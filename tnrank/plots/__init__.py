@@ -9,6 +9,7 @@ from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
 from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
+from tnrank.plots._learning_curves import learning_curves
 from tnrank.plots._linear_regression import Descent, Probe, linear_regression
 from tnrank.plots._local_components import NearLowRankPanel, local_components
 from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
@@ -57,6 +58,7 @@ __all__ = [
     "dynamics_law",
     "greedy_paths",
     "image_bytes",
+    "learning_curves",
     "linear_regression",
     "local_components",
     "matrix_completion",
