@@ -208,3 +208,8 @@ def test_the_example_of_the_docs(tmp_path: Path) -> None:
     ranks = [tnrank.effective_rank(tnrank.load(done.folder / f"depth-{k}.safetensors")) for k in (1, 2, 3)]
     np.testing.assert_allclose(done.outcome.summary["ranks"], ranks, rtol=1e-5)
     assert len(EXAMPLE.read_text().splitlines()) <= 66
+
+
+def test_the_page_shows_the_example() -> None:
+    page = Path(__file__).parents[2] / "docs" / "own_recipe.md"
+    assert EXAMPLE.read_text().strip() in page.read_text()

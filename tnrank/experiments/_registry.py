@@ -91,6 +91,11 @@ def load_recipes(module: str | Path) -> list[str]:
     file = Path(module) if str(module).endswith(".py") else None
     if file is not None and not file.is_file():
         raise FileNotFoundError(f"there is no file {file} with recipes")
+    known = sys.modules.get(file.stem) if file is not None else None
+    if known is not None and file is not None and getattr(known, "__file__", None) != str(file.resolve()):
+        raise ValueError(
+            f"{file} cannot be imported: a module called {file.stem!r} is imported already, rename the file"
+        )
     try:
         found = importlib.import_module(str(module)) if file is None else _imported(file.resolve())
     except KeyboardInterrupt:
@@ -99,6 +104,8 @@ def load_recipes(module: str | Path) -> list[str]:
         raise ValueError(f"{module} cannot be imported: {_told(error)}") from error
     names = [name for name, kind in _KNOWN.items() if kind.__module__ == found.__name__]
     if not names:
+        if file is not None:
+            del sys.modules[found.__name__]
         raise ValueError(
             f"{module} registers no recipe: decorate its class, derived from tnrank.experiments.Recipe, with "
             "@tnrank.experiments.register"
@@ -108,11 +115,8 @@ def load_recipes(module: str | Path) -> list[str]:
 
 
 def _imported(file: Path) -> ModuleType:
-    known = sys.modules.get(file.stem)
-    if known is not None:
-        if getattr(known, "__file__", None) == str(file):
-            return known
-        raise ValueError(f"a module called {file.stem!r} is imported already, rename the file")
+    if file.stem in sys.modules:
+        return sys.modules[file.stem]
     if str(file.parent) not in sys.path:
         # Worker processes find it there, too.
         sys.path.append(str(file.parent))
