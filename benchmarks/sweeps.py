@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import tnrank
 from tnrank.data import low_rank_tensor, observe
-from tnrank.experiments import Outcome, Recipe, register, sweep
+from tnrank.experiments import Outcome, Recipe, Training, register, sweep
+from tnrank.experiments.fields import Steps
 from tnrank.training import GroupRMSProp, recorders
 
 _SEEDS, _ROUNDS, _RATIO = 32, 3, 0.8
@@ -27,15 +28,16 @@ class CP(Recipe):
 
     name: ClassVar[str] = "benchmark-cp"
 
-    steps: int = 10_000
+    steps: Steps = 10_000
 
-    def execute(self, journal: Any) -> Outcome:
+    def execute(self, journal: Any) -> Generator[Training, Any, Outcome]:
         target = low_rank_tensor((8, 8, 8), rank=1, norm=8.0, seed=self.seed)
         indices, values = observe(target, 256, seed=self.seed)
         options: dict[str, Any] = {"seed": self.seed, "backend": self.backend, "dtype": self.dtype}
         x = tnrank.CPFactorization.random((8, 8, 8), rank=64, std=1e-2, **options)
         record = [recorders.Loss(25), recorders.Error(target, every=25)]
-        result = journal.train("cp", x, indices, values, record=record, optimizer=GroupRMSProp(1e-2), steps=self.steps)
+        options = {"record": record, "optimizer": GroupRMSProp(1e-2), "steps": self.steps}
+        result = yield Training("cp", x, indices, values, **options)
         return Outcome({"error": float(result.history["error"].values[-1])})
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tnrank
+from tests.experiments.tiny import Tiny
 from tnrank.experiments import Outcome, Recipe, Training, find_recipe, known_recipes, load_recipes, run, sweep
 from tnrank.experiments._recipe import _KNOWN, ORIGINS
 
@@ -198,6 +199,21 @@ def test_a_missing_matplotlib_is_said_before_anything_is_trained(
     folder = go(figure=False)
     assert json.loads((folder / "summary.json").read_text())["status"] == "complete"
     assert not list(folder.glob("figure.*"))
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_float64_works_from_python_as_from_the_command(tmp_path: Path, swept: bool) -> None:
+    """JAX's flag is on while the recipe runs, and as it was after that."""
+    jax = pytest.importorskip("jax")
+    _KNOWN["tiny"] = Tiny
+    with jax.enable_x64(False):
+        if swept:
+            done = sweep("tiny", overrides={"backend": "jax", "dtype": "float64"}, steps=3, out=tmp_path)
+            folder = done.folder / done.rows[0]["folder"]
+        else:
+            folder = run(Tiny(backend="jax", dtype="float64", steps=3), tmp_path).folder
+        assert not jax.config.jax_enable_x64
+    assert tnrank.load(folder / "cp.safetensors").dtype == "float64"
 
 
 def test_the_example_of_the_docs(tmp_path: Path) -> None:
