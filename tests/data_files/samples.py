@@ -15,9 +15,9 @@ import tnrank
 from tnrank import data
 from tnrank.cli._settings import read_settings
 from tnrank.experiments import read_config, read_metrics
-from tnrank.runs import summary_of
 from tnrank.experiments._sweeps._plan import make_plan, read_manifest, write_manifest
 from tnrank.ranks._certified._certificate import Certificate
+from tnrank.runs import summary_of
 
 Read = Callable[[Path], Any]
 NAMES = (

@@ -13,7 +13,9 @@ pytest.importorskip("matplotlib")
 EVERYWHERE = np.argwhere(np.ones((3, 3, 3)))
 
 
-def trained(std: float, several: int = 1, record: list[recorders.Recorder] | None = None) -> list[tnrank.CompletionResult]:
+def trained(
+    std: float, several: int = 1, record: list[recorders.Recorder] | None = None
+) -> list[tnrank.CompletionResult]:
     record = [recorders.Loss(5), recorders.ComponentNorms(every=5)] if record is None else record
     xs = [tnrank.HierarchicalFactorization.random((3, 3, 3), width=3, std=std, seed=k) for k in range(several)]
     return [tnrank.complete(x, EVERYWHERE, np.ones(27), steps=20, record=record) for x in xs]
