@@ -4,7 +4,6 @@ from tnrank.plots._analogy import AnalogyRow, analogy, analogy_page
 from tnrank.plots._architectures import ArchitecturePanel, architectures
 from tnrank.plots._circuit import circuit
 from tnrank.plots._deep_tensor import DepthPanel, deep_tensor
-from tnrank.plots._depth_efficiency import Growth, depth_efficiency
 from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
@@ -31,7 +30,6 @@ __all__ = [
     "Descent",
     "GreedyLine",
     "GreedyPanel",
-    "Growth",
     "LawPanel",
     "LawPoints",
     "NearLowRankPanel",
@@ -51,7 +49,6 @@ __all__ = [
     "architectures",
     "circuit",
     "deep_tensor",
-    "depth_efficiency",
     "dimension_tree",
     "dynamics",
     "dynamics_law",
