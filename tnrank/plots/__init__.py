@@ -8,7 +8,6 @@ from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
 from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
-from tnrank.plots._linear_regression import Descent, Probe, linear_regression
 from tnrank.plots._local_components import NearLowRankPanel, local_components
 from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
 from tnrank.plots._network import network
@@ -27,7 +26,6 @@ __all__ = [
     "ArchitecturePanel",
     "CompletionCurve",
     "DepthPanel",
-    "Descent",
     "GreedyLine",
     "GreedyPanel",
     "LawPanel",
@@ -36,7 +34,6 @@ __all__ = [
     "NormCurve",
     "NormPanel",
     "Panel",
-    "Probe",
     "RankOneLine",
     "RankOnePanel",
     "ScaleCurve",
@@ -54,7 +51,6 @@ __all__ = [
     "dynamics_law",
     "greedy_paths",
     "image_bytes",
-    "linear_regression",
     "local_components",
     "matrix_completion",
     "network",
