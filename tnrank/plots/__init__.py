@@ -8,7 +8,6 @@ from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
 from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
-from tnrank.plots._local_components import NearLowRankPanel, local_components
 from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
 from tnrank.plots._network import network
 from tnrank.plots._norms import NormCurve, NormPanel, norms_to_infinity
@@ -30,7 +29,6 @@ __all__ = [
     "GreedyPanel",
     "LawPanel",
     "LawPoints",
-    "NearLowRankPanel",
     "NormCurve",
     "NormPanel",
     "Panel",
@@ -51,7 +49,6 @@ __all__ = [
     "dynamics_law",
     "greedy_paths",
     "image_bytes",
-    "local_components",
     "matrix_completion",
     "network",
     "norms_to_infinity",
