@@ -15,7 +15,7 @@ from tnrank import plots
 FIGURES = [
     *("analogy", "analogy_page", "architectures", "deep_tensor", "dynamics", "dynamics_law"),
     *("greedy_paths", "image_bytes", "matrix_completion", "norms_to_infinity"),
-    *("rank_one", "recovery", "tensor_dynamics", "tree_bias"),
+    *("rank_one", "recovery", "tensor_dynamics"),
 ]
 GARBAGE = (
     None,

@@ -18,7 +18,6 @@ from tnrank.plots._recovery import Rebound, Recovery, recovery
 from tnrank.plots._save import image_bytes
 from tnrank.plots._spectra import spectra
 from tnrank.plots._tensor_dynamics import Staircase, tensor_dynamics
-from tnrank.plots._tree_bias import TreeComparison, tree_bias
 
 __all__ = [
     "AnalogyRow",
@@ -36,7 +35,6 @@ __all__ = [
     "RankOnePanel",
     "ScaleCurve",
     "Staircase",
-    "TreeComparison",
     "analogy",
     "analogy_page",
     "Rebound",
@@ -58,5 +56,4 @@ __all__ = [
     "recovery",
     "spectra",
     "tensor_dynamics",
-    "tree_bias",
 ]
