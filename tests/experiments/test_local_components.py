@@ -11,7 +11,7 @@ import pytest
 
 import tnrank
 from tnrank.experiments import make_recipe, read_metrics, run
-from tnrank.experiments._recipes._local_components_report import Measured, outcome
+from tnrank.experiments.recipes.local_components import Measured, outcome
 from tnrank.theory import near_low_rank_bound
 
 SMALL = {"dim": 4, "width": 6, "stds": "0.3,0.1", "record_every": 10}
@@ -83,8 +83,9 @@ def measured(**changes) -> Measured:
         name: {k: np.array([scale * size]) for k, size in sizes.items()}
         for name, scale in (("theorem", 5.0), ("bound", 4.0), ("pruned", 2.0), ("lower", 1.0), ("truncated", 1.5))
     }
-    whole = Measured(0.1, 0, result, np.array([0]), snapshots=np.array([0]), ranks={1: 1, 2: 2}, **made)
-    return replace(whole, **changes)
+    own = {name: change for name, change in changes.items() if name not in made}
+    made |= {name: change for name, change in changes.items() if name in made}
+    return replace(Measured(0.1, 0, result, np.array([0]), np.array([0]), made, {1: 1, 2: 2}), **own)
 
 
 def checks(*runs: Measured) -> list[bool]:
@@ -109,11 +110,11 @@ def test_every_check_can_fail() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"stds": "0.1"}, "stds are two positive numbers or more, falling, got"),
+        ({"stds": "0.1"}, "stds are positive numbers, two or more, falling, got"),
         ({"stds": "0.1,0.2"}, "falling, got"),
         ({"target_width": 5}, "target_width is below width and dim, got 5, 16 and 5"),
         ({"seeds": 0}, "seeds is a whole number from 1 on, got 0"),
-        ({"observed": 1.5}, "observed is a share of 1"),
+        ({"observed": 1.5}, "observed is a number above 0, at most 1, got 1.5"),
     ],
 )
 def test_bad_fields(fields, message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 import tnrank
-from tnrank.experiments import Outcome, TreeBias, make_recipe, read_metrics, run
-from tnrank.experiments._recipes._tree_bias_report import PAIRS, Compared, _comparison_checks, effective_ranks, in_order
+from tnrank.experiments import Outcome, make_recipe, read_metrics, run
+from tnrank.experiments.recipes._tree_bias_runs import PAIRS, Comparison, effective_ranks, in_order
+from tnrank.experiments.recipes.tree_bias import TreeBias
 from tnrank.factorizations import HierarchicalFactorization
-from tnrank.plots import TreeComparison, image_bytes, tree_bias
 
 SMALL = {"htf_size": 3, "htf_rank": 2, "htf_width": 4, "size": 3, "rank": 2, "width": 4}
 
@@ -51,7 +52,8 @@ def test_without_training_no_claim_holds(untrained: Outcome) -> None:
 
 def short(out: Path, backend: str, observations: str) -> dict[str, Any]:
     options = {**SMALL, "observations": observations, "dtype": "float64", "htf_every": 5}
-    return dict(run(make_recipe("tree-bias", backend=backend, **options).limited(5), out=out).outcome.summary)
+    recipe = make_recipe("tree-bias", backend=backend, **options).limited(5)
+    return dict(run(recipe, out=out, figure=False).outcome.summary)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +62,13 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
     return {name: short(out / name, "numpy", name) for name in ("entries", "rank-one")}
 
 
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("observations", ["entries", "rank-one"])
 def test_every_backend_runs_the_same(
-    tmp_path: Path, backend_name: str, observations: str, reference: dict[str, dict[str, Any]]
+    tmp_path: Path, backend: str, observations: str, reference: dict[str, dict[str, Any]]
 ) -> None:
-    if backend_name == "numpy":
-        pytest.skip("it is the reference")
-    found, wanted = short(tmp_path, backend_name, observations), reference[observations]
+    pytest.importorskip(backend)
+    found, wanted = short(tmp_path, backend, observations), reference[observations]
     assert found["htf"]["loss"] == pytest.approx(wanted["htf"]["loss"], rel=1e-9)
     errors = [[one["relative_error"] for one in summary["comparison"]] for summary in (found, wanted)]
     assert len(errors[0]) == 18
@@ -122,21 +124,22 @@ def test_effective_ranks_are_by_definition() -> None:
     assert effective_ranks(tensor)[0, 2] == pytest.approx(np.exp(-(p * np.log(p)).sum()))
 
 
-def runs(own: float, right: float, wrong: float, foreign: float) -> list[Compared]:
+def runs(own: float, right: float, wrong: float, foreign: float) -> list[dict[str, Any]]:
     """Models with given effective ranks on their own tree and errors."""
-    found = []
-    for kind in ("balanced", "linear"):
-        for of in PAIRS:
-            for on in PAIRS:
-                ranks = {pair: (own if pair == on else foreign, 3.0 if pair == of else 8.0) for pair in PAIRS}
-                found.append(Compared(kind, of, on, right if of == on else wrong, 9, 0.0, ranks, 10.0))
+    found: list[dict[str, Any]] = []
+    for of, on in [*product(PAIRS, PAIRS)] * 2:
+        ranks = {
+            pair: {"model": own if pair == on else foreign, "target": 3.0 if pair == of else 8.0} for pair in PAIRS
+        }
+        error = right if of == on else wrong
+        found.append({"relative_error": error, "effective_ranks": ranks, "effective_rank_at_the_start": 10.0})
     return found
 
 
 def test_every_claim_about_trees_can_fail() -> None:
 
     def held(**changes: float) -> list[bool]:
-        return [check.holds for check in _comparison_checks(runs(**{**good, **changes}))]
+        return [check.holds for check in Comparison(runs(**{**good, **changes})).checks()]
 
     good = {"own": 3.0, "right": 0.01, "wrong": 0.8, "foreign": 9.0}
     assert held() == [True, True, True, True]
@@ -150,12 +153,12 @@ def test_every_claim_about_trees_can_fail() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("observations", "entry", "did you mean 'entries'"),
-        ("observed_share", 0.0, "observed_share lies above 0"),
-        ("observed_share", 1.5, "is at most 1, got 1.5"),
-        ("seeds", 0, "seeds is at least 1"),
+        ("observations", "entry", "unknown observations 'entry': one of entries, rank-one"),
+        ("observed_share", 0.0, "observed_share is a number above 0, at most 1, got 0.0"),
+        ("observed_share", 1.5, "observed_share is a number above 0, at most 1, got 1.5"),
+        ("seeds", 0, "seeds is a whole number from 1 on, got 0"),
         ("rank", 7, "rank lies in 1 .. size = 6, got 7"),
-        ("htf_width", 0, "htf_width is at least 1"),
+        ("htf_width", 0, "htf_width is a whole number from 1 on, got 0"),
     ],
 )
 def test_bad_fields(field: str, value: object, told: str) -> None:
@@ -163,18 +166,11 @@ def test_bad_fields(field: str, value: object, told: str) -> None:
         make_recipe("tree-bias", **{field: value})
 
 
-def test_the_figure() -> None:
-    lines = np.linspace(0, 1, 12).reshape(3, 4)
-    comparison = TreeComparison(["a"], ["a", "b"], [[0.01, 2.0]], {"on": [(2.0, 2.0)], "off": []})
-    both = {"x": lines, "y": lines}
-    figure = tree_bias([0, 5, 10], both, both, comparison)
-    assert image_bytes(figure, "figure.png").startswith(b"\x89PNG")
-    shown = [text.get_text() for text in figure.axes[4].texts]
-    assert shown == ["0.01", "2.0"]
-    with pytest.raises(ValueError, match="needed two of either"):
-        tree_bias([0, 5, 10], {"x": lines}, both, comparison)
-    with pytest.raises(ValueError, match=r"needed \(steps, top\)"):
-        tree_bias([0, 5], both, both, comparison)
+def test_the_figure_has_the_errors_and_the_ranks_by_tree(untrained: Outcome) -> None:
+    *_, errors, ranks = untrained.figure.axes
+    assert len(untrained.figure.axes) == 6
+    assert len(errors.texts) == 18
+    assert [len(line.get_xdata()) for line in ranks.lines] == [2, 3, 6, 6, 12]
 
 
 def test_presets_have_the_published_settings() -> None:
