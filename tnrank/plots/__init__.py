@@ -6,7 +6,6 @@ from tnrank.plots._circuit import circuit
 from tnrank.plots._deep_tensor import DepthPanel, deep_tensor
 from tnrank.plots._depth_efficiency import Growth, depth_efficiency
 from tnrank.plots._dimension_tree import dimension_tree
-from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
 from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
 from tnrank.plots._linear_regression import Descent, Probe, linear_regression
@@ -20,7 +19,6 @@ from tnrank.plots._ranks import ranks
 from tnrank.plots._recovery import Rebound, Recovery, recovery
 from tnrank.plots._save import image_bytes
 from tnrank.plots._spectra import spectra
-from tnrank.plots._tensor_dynamics import Staircase, tensor_dynamics
 from tnrank.plots._tree_bias import TreeComparison, tree_bias
 
 __all__ = [
@@ -37,12 +35,10 @@ __all__ = [
     "NearLowRankPanel",
     "NormCurve",
     "NormPanel",
-    "Panel",
     "Probe",
     "RankOneLine",
     "RankOnePanel",
     "ScaleCurve",
-    "Staircase",
     "TreeComparison",
     "analogy",
     "analogy_page",
@@ -53,7 +49,6 @@ __all__ = [
     "deep_tensor",
     "depth_efficiency",
     "dimension_tree",
-    "dynamics",
     "dynamics_law",
     "greedy_paths",
     "image_bytes",
@@ -67,6 +62,5 @@ __all__ = [
     "ranks",
     "recovery",
     "spectra",
-    "tensor_dynamics",
     "tree_bias",
 ]

@@ -30,8 +30,11 @@ def image_bytes(figure: Figure, path: str | Path, dpi: int = 200) -> bytes:
         TypeError: if ``figure`` is none, or ``path`` no name.
 
     Example:
-        >>> from tnrank.plots import Panel, dynamics, image_bytes
-        >>> image_bytes(dynamics([Panel("one", [0, 1], [[0.0], [1.0]])]), "figure.png")[1:4]
+        >>> from tnrank.plots import image_bytes
+        >>> from tnrank.plots.painters import Line, lines, panels
+        >>> figure, axes = panels(1, 1)
+        >>> lines(axes[0, 0], [Line([0, 1], [0.0, 1.0])], "one", "steps", "loss")
+        >>> image_bytes(figure, "figure.png")[1:4]
         b'PNG'
     """
     instance(path, "path", (str, os.PathLike), "the name of a file such as 'figure.png'")
