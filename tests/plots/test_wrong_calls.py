@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +10,9 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from tnrank import plots
+from tnrank.plots.painters import panels
 
-FIGURES = [
-    *("analogy", "analogy_page", "architectures", "deep_tensor", "dynamics", "dynamics_law"),
-    *("greedy_paths", "image_bytes", "matrix_completion", "norms_to_infinity"),
-    *("rank_one", "recovery", "tensor_dynamics"),
-]
+FIGURES = ["image_bytes", "learning_curves"]
 GARBAGE = (
     None,
     True,
@@ -46,23 +42,8 @@ def test_garbage(name: str) -> None:
         assert str(caught.traceback[-1].statement).lstrip().startswith("raise"), (value, caught.value)
 
 
-@pytest.mark.parametrize(
-    ("panel", "said"),
-    [
-        (plots.Panel("one", [0, 1], [[0.0], ["x"]]), "values of the Panel is an array of real numbers"),
-        (plots.Panel("one", [0, 1], [[0.0], [1.0, 2.0]]), "has rows of different lengths"),
-        (plots.Panel(5, [0, 1], [[0.0], [1.0]]), "title of the Panel is text, got 5"),
-        (plots.Panel("one", [0, 1], [[0.0], [1j]]), "real numbers"),
-        (plots.Panel("one", [0, 1], [[0.0], [1.0]], onsets=[0.5]), "each of onsets of the Panel is a whole number"),
-    ],
-)
-def test_attributes_of_panels(panel: Any, said: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=said):
-        plots.dynamics([panel])
-
-
 def test_names_of_figures() -> None:
-    figure = plots.dynamics([plots.Panel("one", [0, 1], [[0.0], [1.0]])])
+    figure, _ = panels(1, 1)
     with pytest.raises(ValueError, match=r"ends in \.png, \.svg or \.pdf"):
         plots.image_bytes(figure, "x.jpg")
     with pytest.raises(TypeError, match="dpi is a whole number"):
