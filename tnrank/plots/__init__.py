@@ -11,7 +11,6 @@ from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
 from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
 from tnrank.plots._linear_regression import Descent, Probe, linear_regression
 from tnrank.plots._local_components import NearLowRankPanel, local_components
-from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
 from tnrank.plots._network import network
 from tnrank.plots._norms import NormCurve, NormPanel, norms_to_infinity
 from tnrank.plots._rank_one import RankOneLine, RankOnePanel, rank_one
@@ -26,7 +25,6 @@ from tnrank.plots._tree_bias import TreeComparison, tree_bias
 __all__ = [
     "AnalogyRow",
     "ArchitecturePanel",
-    "CompletionCurve",
     "DepthPanel",
     "Descent",
     "GreedyLine",
@@ -41,7 +39,6 @@ __all__ = [
     "Probe",
     "RankOneLine",
     "RankOnePanel",
-    "ScaleCurve",
     "Staircase",
     "TreeComparison",
     "analogy",
@@ -59,7 +56,6 @@ __all__ = [
     "image_bytes",
     "linear_regression",
     "local_components",
-    "matrix_completion",
     "network",
     "norms_to_infinity",
     "rank_one",
