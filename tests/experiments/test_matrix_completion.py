@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from scipy.optimize import linprog
 
 import tnrank
 from tnrank.experiments import Outcome, make_recipe, read_metrics, run
-from tnrank.experiments._recipes import _matrix_completion_report as report
-from tnrank.experiments._recipes._commuting import Combined, Commuting, asymmetry
-from tnrank.plots import matrix_completion
+from tnrank.experiments.recipes import matrix_completion as recipe
+from tnrank.experiments.recipes._commuting import Combined, Commuting, asymmetry, sensing_checks
 from tnrank.theory import minimum_nuclear_norm_sensing
 
 SMALL = {
@@ -53,22 +51,67 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run(recipe, out=tmp_path_factory.mktemp("runs")).outcome
 
 
-def losses(outcome: Outcome) -> list[float]:
-    return [fit["loss"] for part in outcome.summary.values() for fit in part if "loss" in fit]
-
-
 def test_a_short_run_does_not_pass(short: Outcome) -> None:
     held = [check.holds for check in short.checks]
     # Symmetry does not depend on the steps.
     assert held[:7] == [False, False, False, False, False, True, False]
 
 
-def test_a_seed_means_the_same_on_every_backend(
-    short: Outcome, tmp_path: Path, backend_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report, "matrix_completion", lambda *_: None)
-    outcome = run(make_recipe("matrix-completion", backend=backend_name, **SMALL).limited(12), out=tmp_path).outcome
-    assert losses(outcome) == pytest.approx(losses(short), rel=1e-4)
+def test_a_seed_means_the_same_on_every_backend(short: Outcome, tmp_path: Path, backend_name: str) -> None:
+    fewer = {**SMALL, "observed": (20,), "depths": (1, 2, 3), "scales": (1e-6, 1e-6, 1e-4)}
+    made = make_recipe("matrix-completion", backend=backend_name, **fewer).limited(12)
+    found = run(made, out=tmp_path, figure=False).outcome.summary
+    for part in ("completion", "few_observations", "commuting"):
+        models = {fit.get("model") for fit in found[part]}
+        same = [fit for fit in short.summary[part] if fit.get("observed") in (None, 20) and fit.get("model") in models]
+        expected = [fit["loss"] for fit in same if "loss" in fit]
+        assert [fit["loss"] for fit in found[part] if "loss" in fit] == pytest.approx(expected, rel=1e-4)
+
+
+def written(folder: Path, array: Any) -> str:
+    np.save(folder / "own.npy", array)
+    return str(folder / "own.npy")
+
+
+def test_a_target_of_ones_own(tmp_path: Path) -> None:
+    own = np.arange(40.0).reshape(5, 8) % 7
+    fields = {**SMALL, "seeds": 2, "observed": (20, 30), "target": written(tmp_path, own)}
+    made = make_recipe("matrix-completion", backend="numpy", **fields)
+    outcome = run(made.limited(12), out=tmp_path, figure=False).outcome
+    found = outcome.summary["completion"]
+    assert {fit["seed"] for fit in found} == {0, 1}
+    own /= np.sqrt(np.mean(own**2))
+    for fit in found:
+        if fit["model"] == "zero-fill":
+            indices, _ = tnrank.data.observe(own, fit["observed"], seed=fit["seed"])
+            own_filled = np.zeros_like(own)
+            own_filled[tuple(indices.T)] = own[tuple(indices.T)]
+            assert fit["error"] == pytest.approx(np.linalg.norm(own - own_filled) / np.linalg.norm(own))
+    claims = [check.claim for check in outcome.checks]
+    assert len(claims) == 7
+    assert not any("recover the target" in claim for claim in claims)
+    assert sum("nuclear norm" in claim for claim in claims) == 4
+    # The starts have the scales asked for.
+    problem = recipe._Problem(own, 30, seed=0)
+    for depth in (1, 2, 3):
+        x = next(made._trained("", problem, depth, 0.5)).starts
+        assert x.shape == (5, 8)
+        assert float(x.norm()) / np.sqrt(40) == pytest.approx(0.5, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.ones((5, 5, 5)), r"own.npy has shape \(5, 5, 5\): needed a tensor of order 2"),
+        (np.array([[1.0, np.nan], [2.0, 3.0]]), r"own.npy has nan at index \(0, 1\)"),
+        (np.ones((5, 5)), r"own.npy has 25 entries: observed and few lie in 1 .. 25, got 40"),
+        (np.eye(50, 1) * np.ones((1, 50)), "entries of the target that seed 7 observes are 0"),
+    ],
+)
+def test_wrong_targets(tmp_path: Path, array: Any, said: str) -> None:
+    fields = {**SMALL, "seed": 7, "target": written(tmp_path, array)}
+    with pytest.raises(ValueError, match=said):
+        run(make_recipe("matrix-completion", backend="numpy", **fields), out=tmp_path)
 
 
 def test_planted_solutions_against_a_linear_program() -> None:
@@ -126,51 +169,53 @@ def test_symmetric_training_is_descent_on_one_factor(backend_name: str) -> None:
     assert asymmetry(tnrank.MatrixFactorization.random((4, 4), depth=2, seed=0)) > 0.1
 
 
-def fits(**changed: Any) -> list[report.Fit]:
-    """A run that holds, unless ``changed``: model -> fields of all its fits."""
-    draw = np.random.default_rng(0)
-    filled = draw.standard_normal((4, 4))
-    errors = {report.NUCLEAR: (0.2, 0.0), report.ZERO: (0.9, 0.6), "depth 1": (0.9, 0.6), "depth 2": (0.2, 0.01)}
-    errors["depth 3"] = (0.03, 0.01)
-    found = []
-    for model, own in errors.items():
-        for count, error in zip((10, 14), own, strict=True):
-            made = report.Fit(model, count, 0, error, 2.0, 5.0, filled)
-            found.append(replace(made, **changed.get(model.replace(" ", "_"), {})))
-    return found
+Fit = dict[str, Any]
 
 
-def few(**changed: Any) -> list[report.Fit]:
-    """The same for few observations."""
-    found = [report.Fit(report.NUCLEAR, 5, seed, 0.5, 3.0, 5.0, None) for seed in (0, 1)]
-    for model in ("depth 2", "depth 3"):
+def fits(**changed: Fit) -> list[Fit]:
+    """A run that holds, unless ``changed``: model -> entries of all its fits."""
+    errors = {"least_nuclear_norm": (0.2, 0.0), "zero-fill": (0.9, 0.6), "depth_1": (0.9, 0.6), "depth_2": (0.2, 0.01)}
+    errors["depth_3"] = (0.03, 0.01)
+    common = {"seed": 0, "effective_rank": 2.0, "ratio": 1.0, "from_zeros": 0.0}
+    return [
+        {"model": model.replace("_", " "), "observed": count, "error": error, **common, **changed.get(model, {})}
+        for model, own in errors.items()
+        for count, error in zip((10, 14), own, strict=True)
+    ]
+
+
+def few(**changed: Fit) -> list[Fit]:
+    """The same for few observations, ``changed`` from the smallest scale with one seed."""
+    common = {"observed": 5, "effective_rank": 3.0, "ratio": 1.0}
+    found: list[Fit] = [{"model": "least nuclear norm", "seed": seed, **common} for seed in (0, 1)]
+    for model in ("depth_2", "depth_3"):
         for scale in (1e-2, 1e-4):
             for seed in (0, 1):
-                made = report.Fit(model, 5, seed, 0.6, 2.5, 5.5, None, scale, 1e-6)
-                smallest_of_one = scale == 1e-4 and seed == 1
-                found.append(replace(made, **(changed.get(model.replace(" ", "_"), {}) if smallest_of_one else {})))
+                made = {"model": model.replace("_", " "), "seed": seed, "scale": scale, "loss": 1e-6, **common}
+                own = changed.get(model, {}) if scale == 1e-4 and seed == 1 else {}
+                found.append({**made, "effective_rank": 2.5, "ratio": 1.1, **own})
     return found
 
 
-def sensed(*distances: float, **changed: Any) -> list[report.Sensed]:
+def sensed(*distances: float, **changed: float) -> list[dict[str, Any]]:
     """The same for commuting measurements, one a scale."""
-    one = report.Sensed(0.0, 0, 0.0, 1e-4, 3.0, 1e-7, 0.0, 1e-9, 100, "steps")
-    return [replace(one, scale=10.0**-k, distance=d, **changed) for k, d in enumerate(distances)]
+    one = {"excess": 1e-4, "asymmetry": 1e-7, **changed}
+    return [{**one, "scale": 10.0**-k, "distance": distance} for k, distance in enumerate(distances)]
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
         (fits(), [True, True, True]),
-        (fits(depth_1={"matrix": np.zeros((4, 4))}), [False, True, True]),
+        (fits(depth_1={"from_zeros": 0.02}), [False, True, True]),
         (fits(depth_2={"error": 0.06}), [True, False, True]),
         (fits(depth_3={"error": 0.06}), [True, False, False]),
         (fits(least_nuclear_norm={"error": 0.04}), [True, True, False]),
         (fits(least_nuclear_norm={"error": 0.06}, depth_3={"error": 0.04}), [True, False, False]),
     ],
 )
-def test_wrong_completions_do_not_pass(given: list[report.Fit], expected: list[bool]) -> None:
-    assert [check.holds for check in report._completion_checks(given)] == expected
+def test_wrong_completions_do_not_pass(given: list[Fit], expected: list[bool]) -> None:
+    assert [check.holds for check in recipe._completion_checks(given)] == expected
 
 
 @pytest.mark.parametrize(
@@ -178,12 +223,12 @@ def test_wrong_completions_do_not_pass(given: list[report.Fit], expected: list[b
     [
         (few(), [True, True]),
         (few(depth_2={"effective_rank": 3.1}), [False, True]),
-        (few(depth_3={"nuclear_norm": 5.04}), [True, False]),
+        (few(depth_3={"ratio": 1.008}), [True, False]),
         (few(depth_3={"loss": 1e-2}), [True, False]),
     ],
 )
-def test_wrong_few_observations_do_not_pass(given: list[report.Fit], expected: list[bool]) -> None:
-    assert [check.holds for check in report._few_checks(given)] == expected
+def test_wrong_few_observations_do_not_pass(given: list[Fit], expected: list[bool]) -> None:
+    assert [check.holds for check in recipe._few_checks(given)] == expected
 
 
 @pytest.mark.parametrize(
@@ -197,30 +242,26 @@ def test_wrong_few_observations_do_not_pass(given: list[report.Fit], expected: l
         (sensed(1e-1, 5e-4, asymmetry=1e-3), [False, True, True]),
     ],
 )
-def test_wrong_sensing_does_not_pass(given: list[report.Sensed], expected: list[bool]) -> None:
+def test_wrong_sensing_does_not_pass(given: list[dict[str, Any]], expected: list[bool]) -> None:
     eps = float(np.finfo(np.float32).eps)
-    assert [check.holds for check in report._sensing_checks(given, eps)] == expected
+    assert [check.holds for check in sensing_checks(given, eps)] == expected
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"seeds": 0}, "seeds is how many targets, from 1 on, got 0"),
+        ({"seeds": 0}, "seeds is a whole number from 1 on, got 0"),
         ({"rank": 33}, "a rank from 1 to 32, got rank=33"),
         ({"observed": (100, 2000)}, r"observed and few lie in 1 .. 1024, got 2000"),
-        ({"few": 0}, r"observed and few lie in 1 .. 1024, got 0"),
-        ({"observed": ()}, "observed is empty"),
-        ({"depths": (1, 2, 3)}, r"got depths=\(1, 2, 3\), scales="),
+        ({"few": 1025}, r"observed and few lie in 1 .. 1024, got 1025"),
+        ({"few": 0}, "few is a whole number from 1 on, got 0"),
+        ({"observed": ()}, r"observed are whole numbers from 1 on, one or more, got \(\)"),
+        ({"depths": (1, 2, 3)}, r"scales has one number for each of depths=\(1, 2, 3\), got"),
         ({"depths": (2, 3), "scales": (1e-3, 1e-3)}, r"depths has 1, 2 and 3 in it, .* got \(2, 3\)"),
-        ({"sensing_scales": "1e-2,-1"}, r"sensing_scales are positive numbers, got \(0.01, -1.0\)"),
-        ({"sensing_rank": 9}, "got sensing_rank=9 with 8 measurements of a matrix of size 16"),
+        ({"sensing_scales": "1e-2,-1"}, "sensing_scales is a positive number, got -1.0"),
+        ({"sensing_rank": 9}, "sensing_rank is at most 8, measurements or sensing_size, got 9"),
     ],
 )
 def test_bad_fields(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make_recipe("matrix-completion", **fields)
-
-
-def test_a_figure_needs_curves() -> None:
-    with pytest.raises(ValueError, match="got no curves"):
-        matrix_completion([], [])

@@ -1,7 +1,8 @@
-"""Commuting measurements of a positive semidefinite matrix, whose solution of least nuclear norm is known."""
+"""Commuting measurements of a matrix whose solution of least nuclear norm is known: what training finds from them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,13 +11,19 @@ import numpy as np
 
 from tnrank._check import generator
 from tnrank._typing import Array
+from tnrank.experiments.kit import Check, Table, falls
 from tnrank.factorizations import MatrixFactorization
-from tnrank.training import Loss, RankOneMeasurements
+from tnrank.ranks import effective_rank, schatten_norm
+from tnrank.theory import minimum_nuclear_norm_sensing
+from tnrank.training import CompletionResult, Loss, RankOneMeasurements
 
 HostArray = np.ndarray[Any, Any]
 
 _MARGIN = 0.5
 """How far the certificate stays from the measurements' other eigenvalues."""
+_REACHED = 1e-3
+_SYMMETRIC = 100
+"""Times eps: how symmetric the layers stay."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,3 +121,62 @@ def asymmetry(x: MatrixFactorization) -> float:
     """``||U - V^T|| / ||U||`` of the layers U and V."""
     first, second = (np.asarray(x.backend.to_numpy(a), np.float64) for a in x.layers)
     return float(np.linalg.norm(first - second.T) / np.linalg.norm(first))
+
+
+def sensed(problem: Commuting, scale: float, seed: int, result: CompletionResult) -> dict[str, Any]:
+    """A symmetric factorization at the end, beside the solution of least nuclear norm, relative to it."""
+    least = minimum_nuclear_norm_sensing(problem.matrices, problem.values, psd=True)
+    x: Any = result.factorization
+    end = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+    return {
+        "scale": scale,
+        "seed": seed,
+        "distance": float(np.linalg.norm(end - least.matrix) / np.linalg.norm(least.matrix)),
+        "excess": float(schatten_norm(end, 1)) / least.objective - 1,
+        "effective_rank": float(effective_rank(end)),
+        "asymmetry": asymmetry(x),
+        "planted_distance": float(np.linalg.norm(least.matrix - problem.solution)),
+        "loss": result.loss,
+        "steps": result.steps,
+        "status": result.status,
+    }
+
+
+def sensing_table(found: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a scale."""
+    rows = []
+    for scale in dict.fromkeys(one["scale"] for one in found):
+        own = [one for one in found if one["scale"] == scale]
+        cells = [f"{max(one[name] for one in own):.1e}" for name in ("distance", "excess", "asymmetry", "loss")]
+        rank, steps = np.median([one["effective_rank"] for one in own]), max(one["steps"] for one in own)
+        rows.append((f"{scale:g}", *cells, f"{rank:.2f}", f"{steps:,}"))
+    columns = ("scale", "distance", "norm above the least", "asymmetry", "loss", "effective rank", "steps")
+    note = "The largest over the targets (ranks: medians), relative to the solution of least nuclear norm."
+    return Table("Commuting measurements: symmetric factorization of depth 2", columns, rows, note)
+
+
+def sensing_checks(found: Sequence[Mapping[str, Any]], eps: float) -> list[Check]:
+    """Of runs whose dtype has the spacing ``eps`` at 1."""
+    scales = sorted({one["scale"] for one in found}, reverse=True)
+    worst = [max(one["distance"] for one in found if one["scale"] == scale) for scale in scales]
+    excess = max(abs(one["excess"]) for one in found if one["scale"] == scales[-1])
+    apart = max(one["asymmetry"] for one in found)
+    return [
+        Check(
+            "commuting measurements: a factorization that starts as U U^T stays symmetric, to rounding "
+            f"({_SYMMETRIC * eps:.0e})",
+            f"the layers differ by {apart:.1e} of their norm",
+            apart <= _SYMMETRIC * eps,
+        ),
+        Check(
+            f"commuting measurements: from scale {scales[-1]:g} it ends within {_REACHED:g} of the solution of least "
+            "nuclear norm, and its norm does, for every target",
+            f"distance {worst[-1]:.1e}, norm {excess:.1e}",
+            worst[-1] <= _REACHED and excess <= _REACHED,
+        ),
+        Check(
+            "commuting measurements: the distance falls as the scale does",
+            "  ".join(f"{scale:g}: {distance:.1e}" for scale, distance in zip(scales, worst, strict=True)),
+            falls(worst),
+        ),
+    ]
