@@ -95,7 +95,8 @@ def lines(
         marker = MARKERS[k % len(MARKERS)] if line.marker is True else line.marker or ""
         face = {"markerfacecolor": "white", "markeredgewidth": 1.2} if line.hollow else {}
         axes.plot(
-            *(np.asarray(line.x), np.asarray(line.y), line.style or ""),
+            *(np.asarray(line.x), np.asarray(line.y)),
+            linestyle=line.style or "none",
             **{"color": color, "linewidth": line.width, "marker": marker, "markersize": 4.5, **face},
             label=line.label or "_",
         )
