@@ -8,7 +8,6 @@ from tnrank.plots._depth_efficiency import Growth, depth_efficiency
 from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._dynamics import Panel, dynamics
 from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
-from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
 from tnrank.plots._linear_regression import Descent, Probe, linear_regression
 from tnrank.plots._local_components import NearLowRankPanel, local_components
 from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
@@ -29,8 +28,6 @@ __all__ = [
     "CompletionCurve",
     "DepthPanel",
     "Descent",
-    "GreedyLine",
-    "GreedyPanel",
     "Growth",
     "LawPanel",
     "LawPoints",
@@ -55,7 +52,6 @@ __all__ = [
     "dimension_tree",
     "dynamics",
     "dynamics_law",
-    "greedy_paths",
     "image_bytes",
     "linear_regression",
     "local_components",
