@@ -12,20 +12,12 @@ from tnrank.factorizations import Factorization
 from tnrank.training import FlowFailed, Loss, gradient_flow, recorders
 
 Host = np.ndarray[Any, Any]
-TIMES = 64
-"""Recorded times of one integration: always as many in one recipe, so that a problem is compiled once."""
 _PASSES = 6
 _TIME_SHARE = 0.25
 _RESOLVED = 2.5
 """Over the number of recorded times: the largest jump of a flow, as a share of the norm of what is observed."""
 _PROMINENCE = 0.5
-
-
-def _end(x: Factorization) -> Any:
-    return x.to_dense()
-
-
-_RECORD = (recorders.Loss(), recorders.Function("end", _end))
+_RECORD = (recorders.Loss(), recorders.Function("end", lambda x: x.to_dense()))
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,6 @@ class Path:
         losses: ``(K,)``.
         points: ``(K, d_1 * .. * d_N)`` end tensors, flat.
         end: the factorization at the last time.
-        steps: of the solver.
         cut: whether the solver ran out of steps before the last time.
     """
 
@@ -45,7 +36,6 @@ class Path:
     losses: Host
     points: Host
     end: Any
-    steps: int
     cut: bool = False
 
     @property
@@ -54,36 +44,31 @@ class Path:
         fall, lasted = -np.diff(self.losses), np.diff(self.times)
         return np.sqrt(np.maximum(fall, 0.0) / np.where(lasted > 0, lasted, np.inf))
 
-    @property
-    def travelled(self) -> Host:
-        """``(K,)`` lengths of the path up to each time."""
-        return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(self.points, axis=0), axis=1))])
-
-    @property
-    def end_slope(self) -> float:
-        """The last one, 0 for a path of one point."""
-        return float(self.slopes[-1]) if len(self.times) > 1 else 0.0
-
     @classmethod
     def joined(cls, parts: Sequence[Path]) -> Path:
         """Flows one after the other."""
         offsets = np.cumsum([0.0, *(part.times[-1] for part in parts[:-1])])
         times = np.concatenate([part.times + t for part, t in zip(parts, offsets, strict=True)])
-        losses = np.concatenate([part.losses for part in parts])
-        points = np.concatenate([part.points for part in parts])
-        return cls(times, losses, points, parts[-1].end, sum(part.steps for part in parts), parts[-1].cut)
+        losses, points = (np.concatenate([getattr(part, name) for part in parts]) for name in ("losses", "points"))
+        return cls(times, losses, points, parts[-1].end, parts[-1].cut)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A problem: which entries, with which loss, by at most how many solver steps a flow, recorded how often."""
+    """A problem: which entries, with which loss, and how flows are integrated, always in float64.
+
+    Attributes:
+        steps: of the solver, at most.
+        points: recorded times of one integration: always as many, so that a problem is compiled once.
+    """
 
     indices: Host
     values: Host
     loss: Loss
     steps: int
     rtol: float = 1e-8
-    points: int = TIMES
+    points: int = 64
+    backend: str = "numpy"
 
     def flow(self, x: Factorization, until: float) -> Path:
         """From ``x`` for a time, recorded densely where the end tensor moves."""
@@ -104,26 +89,18 @@ class Observed:
 
     def at(self, x: Factorization, times: Host) -> Path:
         """From ``x``, recorded at given times; a flow that ran out of steps ends at the last one it reached."""
+        x = x.to(self.backend, dtype="float64")
+        options: dict[str, Any] = {"loss": self.loss, "rtol": self.rtol, "max_steps": self.steps}
         cut = False
         try:
-            result = gradient_flow(
-                x,
-                self.indices,
-                self.values,
-                loss=self.loss,
-                times=times,
-                rtol=self.rtol,
-                record=_RECORD,
-                max_steps=self.steps,
-            )
+            result = gradient_flow(x, self.indices, self.values, times=times, record=_RECORD, **options)
         except FlowFailed as error:
             result, cut = error.result, True
         if not result.history:
             dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64).reshape(1, -1)
-            return Path(np.zeros(1), np.full(1, result.loss), dense, x, result.steps, True)
+            return Path(np.zeros(1), np.full(1, result.loss), dense, x, True)
         losses, ends = (np.asarray(result.history[name].values, np.float64) for name in ("loss", "end"))
-        reached = result.history["loss"].times
-        return Path(reached, losses, ends.reshape(len(losses), -1), result.factorization, result.steps, cut)
+        return Path(result.history["loss"].times, losses, ends.reshape(len(losses), -1), result.factorization, cut)
 
 
 def _where_it_moves(path: Path) -> Host:
@@ -136,11 +113,9 @@ def _where_it_moves(path: Path) -> Host:
     return np.asarray(times)
 
 
-def thinned(points: Host, count: int = 300) -> Host:
-    """At most about ``count`` of the points, at equal distances along their path, the ends included."""
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    wanted = np.searchsorted(length, np.linspace(0.0, length[-1], count)).clip(0, len(points) - 1)
-    return np.asarray(points[np.unique([0, *wanted, len(points) - 1])])
+def travelled(points: Host) -> Host:
+    """``(K,)`` lengths of a path up to each of its points."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
 def distances_to(points: Host, polyline: Host) -> Host:
@@ -159,8 +134,22 @@ def distances_to(points: Host, polyline: Host) -> Host:
 
 def path_distance(a: Host, b: Host) -> float:
     """The Hausdorff distance of two polylines: no point of either is further from the other."""
-    a, b = thinned(a), thinned(b)
+    a, b = _thinned(a), _thinned(b)
     return float(max(distances_to(a, b).max(), distances_to(b, a).max()))
+
+
+def _thinned(points: Host, count: int = 300) -> Host:
+    """At most about ``count`` of the points, at equal distances along their path, the ends included."""
+    length = travelled(points)
+    wanted = np.searchsorted(length, np.linspace(0.0, length[-1], count)).clip(0, len(points) - 1)
+    return np.asarray(points[np.unique([0, *wanted, len(points) - 1])])
+
+
+def exponent(scales: Sequence[float], distances: Sequence[float]) -> float:
+    """Of distances as a power of the scale, by least squares of logarithms; NaN if one is infinite."""
+    if not np.isfinite(distances).all():
+        return float("nan")
+    return float(np.polyfit(np.log(scales), np.log(np.maximum(distances, 1e-300)), 1)[0])
 
 
 def plateaus(path: Path) -> list[int]:
@@ -169,24 +158,9 @@ def plateaus(path: Path) -> list[int]:
     A minimum counts if the norm rises by a factor of 3 or more on either side before it falls below it again. The start
     and the end are none.
     """
+    from scipy.signal import find_peaks
+
     # What the loss cannot resolve is no fall; joined flows repeat a time.
     kept = np.flatnonzero(-np.diff(path.losses) > 1e-13 * path.losses[0])
-    if len(kept) < 3:
-        return []
-    return [int(kept[k]) for k in dips(np.log10(path.slopes[kept]), _PROMINENCE)]
-
-
-def dips(values: Host, depth: float) -> list[int]:
-    """Inner local minima of a sequence that rises by ``depth`` on both sides of them before it falls below them."""
-    found = []
-    for k in range(1, len(values) - 1):
-        here = values[k]
-        if not values[k - 1] > here <= values[k + 1]:
-            continue
-        walls = []
-        for side in (values[k - 1 :: -1], values[k + 1 :]):
-            lower = np.flatnonzero(side < here)
-            walls.append(side[: lower[0] if len(lower) else len(side)].max(initial=here) - here)
-        if min(walls) >= depth:
-            found.append(k)
-    return found
+    dips, _ = find_peaks(-np.log10(path.slopes[kept]), prominence=_PROMINENCE)
+    return [int(kept[k]) for k in dips]
