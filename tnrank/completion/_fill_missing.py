@@ -76,9 +76,9 @@ def fill_missing(
             that was interrupted goes on from there when it is made again, and gives what it would have given.
 
     Returns:
-        A :class:`tnrank.completion.Filled`, which prints itself. Its ``array`` is of the backend, dtype and device of
-        the given one (float64 if that was of integers or booleans), with every observed entry as it was. At Ctrl-C it
-        is what training had come to, and ``status`` is ``"interrupted"``.
+        A :class:`tnrank.Filled`, which prints itself. Its ``array`` is of the backend, dtype and device of the given
+        one, with every observed entry as it was; integers and booleans become float64 (on JAX, float32 unless x64 is
+        on). At Ctrl-C it is what training had come to, and ``status`` is ``"interrupted"``.
 
     Raises:
         TypeError: for anything but real numbers, a mask that is neither of booleans nor of 0 and 1, or an argument of

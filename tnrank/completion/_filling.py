@@ -105,12 +105,16 @@ def _level(values: NDArray, settings: Settings) -> float:
         ValueError: if it is 0, or some entry is beyond what the dtype can train.
     """
     largest, limit = float(np.abs(values).max()), _RANGE[settings.dtype]
-    if settings.center and len(values) and np.ptp(values) == 0:
+    if settings.center and np.ptp(values) == 0:
         raise ValueError(
-            "all observed entries are equal, there is nothing to learn from: their value is the only prediction"
+            "all observed entries are equal, there is nothing to learn from: center=False trains on them, and "
+            "numpy.where(missing, their_value, array) puts it everywhere"
         )
     if largest == 0:
-        raise ValueError("all observed entries are 0, there is nothing to learn from: 0 is the only prediction")
+        raise ValueError(
+            "all observed entries are 0, there is nothing to learn from: numpy.where(missing, 0, array) "
+            "puts 0 everywhere"
+        )
     if not 1 / limit <= largest <= limit:
         wider = "dtype='float64', or " if settings.dtype == "float32" and 1e-150 <= largest <= 1e150 else ""
         raise ValueError(

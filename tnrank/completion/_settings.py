@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
 
-from tnrank._check import instance, one_of, real_number, shown, whole_number
+from tnrank._check import instance, real_number, shown, whole_number
 from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree
 from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization, MatrixFactorization
@@ -33,8 +33,8 @@ class Settings:
 
     Example:
         >>> from tnrank.completion import Settings
-        >>> Settings(rank=4).start((6, 5, 4))
-        CPFactorization(6 x 5 x 4, 4 components, 60 parameters, numpy float32)
+        >>> Settings(rank=4).start((6, 5, 4)).rank
+        4
     """
 
     model: str = "auto"
@@ -69,7 +69,8 @@ class Settings:
         if not 0 <= real_number(self.hold_out, "hold_out") < 1:
             raise ValueError(f"hold_out is a share of the observed entries in [0, 1), got {self.hold_out}")
         instance(self.center, "center", bool, "True or False")
-        one_of(self.dtype, "dtype", ("float32", "float64"))
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"training runs in float32 or float64, got dtype {shown(self.dtype)}")
         if self.model != "htf" and self.tree is not None:
             raise ValueError(f"a tree belongs to the model htf, got model {self.model}")
 
