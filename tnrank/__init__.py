@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tnrank._backend import backend_of as backend_of
     from tnrank._backend import get_backend as get_backend
     from tnrank._backend import register_backend as register_backend
+    from tnrank.completion import Filled as Filled
+    from tnrank.completion import fill_missing as fill_missing
     from tnrank.dimension_tree import DimensionTree as DimensionTree
     from tnrank.dimension_tree import Node as Node
     from tnrank.factorizations import CPFactorization as CPFactorization
@@ -61,6 +63,8 @@ _HOME = {
     "backend_of": "tnrank._backend",
     "get_backend": "tnrank._backend",
     "register_backend": "tnrank._backend",
+    "fill_missing": "tnrank.completion",
+    "Filled": "tnrank.completion",
     "DimensionTree": "tnrank.dimension_tree",
     "Node": "tnrank.dimension_tree",
     "CPFactorization": "tnrank.factorizations",
@@ -107,6 +111,7 @@ _HOME = {
 _ROOMS = frozenset(
     {
         "circuits",
+        "completion",
         "data",
         "experiments",
         "factorizations",

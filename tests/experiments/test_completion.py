@@ -11,9 +11,8 @@ import pytest
 
 import tnrank
 from tnrank.data import low_rank_tensor
-from tnrank.experiments import Completion, run
-from tnrank.experiments._recipes._split import split_observed
-from tnrank.experiments._recipes._stopping import BestStep
+from tnrank.experiments import run
+from tnrank.experiments.recipes.completion import Completion
 
 
 def holed(
@@ -95,7 +94,7 @@ def _case(name: str) -> tuple[Any, dict[str, Any]]:
         ("zero", "all observed entries are 0"),
         ("vector", "needed a matrix or a tensor"),
         ("complex", "complex"),
-        ("mf of order 3", "use --model cp or htf"),
+        ("mf of order 3", "model='cp' or model='htf'"),
         ("tree of cp", "belongs to the model htf"),
         ("too few", "0 holds none out"),
     ],
@@ -103,9 +102,9 @@ def _case(name: str) -> tuple[Any, dict[str, Any]]:
 def test_bad_input_is_explained(tmp_path: Path, name: str, said: str) -> None:
     array, fields = _case(name)
     np.save(tmp_path / "t.npy", array)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(TypeError if name == "complex" else ValueError, match=said):
         run(Completion(source=str(tmp_path / "t.npy"), backend="numpy", **fields), out=tmp_path / "runs")
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -114,22 +113,3 @@ def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
     recipe = Completion(source=str(tmp_path / "t.npy"), missing=str(tmp_path / "m.npy"), backend="numpy")
     with pytest.raises(ValueError, match=r"\(4, 5\), needed \(4, 4\)"):
         run(recipe, out=tmp_path / "runs")
-
-
-def test_the_split_is_a_partition() -> None:
-    missing = np.zeros((5, 6), bool)
-    missing[2, :3] = True
-    split = split_observed(np.arange(30.0).reshape(5, 6), missing, 0.2, seed=0)
-    together = np.concatenate([split.train, split.validation, split.test])
-    assert len(split.validation) == 2
-    assert len(split.test) == 3
-    assert sorted(map(tuple, together)) == sorted(map(tuple, np.argwhere(~missing)))
-
-
-def test_the_best_step_depends_on_recorded_steps_alone() -> None:
-    best = BestStep(budget=100)
-    curve = [(0, 5.0), (10, 3.0), (20, 4.0), (30, 4.0), (40, 1.0)]
-    for step, value in curve:
-        best.on_record("validation_error", step, value, 0)
-    # At step 30 the error had not improved for more than 10 steps: what came later does not count.
-    assert best._judge() == (10, True)

@@ -12,12 +12,14 @@ import numpy as np
 
 import tnrank
 from tnrank.circuits import Circuit
+from tnrank.completion import Incomplete, Settings
 from tnrank.experiments import make_recipe
 from tnrank.ranks import rank_scan
 from tnrank.training import recorders
 
 ROOMS = (
     "circuits",
+    "completion",
     "data",
     "dimension_tree",
     "experiments",
@@ -34,6 +36,7 @@ TREE = tnrank.DimensionTree.balanced(4)
 DENSE = np.random.default_rng(0).standard_normal((2, 3, 2, 3))
 CUBE = tnrank.CPFactorization.random((2, 2, 2), rank=2, seed=0).to_dense()
 MATRIX = np.array([[3.0, 1.0, 0.5], [0.2, 2.0, 0.1]])
+HOLED = np.where(np.eye(4, 3), np.nan, np.arange(1.0, 13).reshape(4, 3))
 SPECTRUM = np.array([2.0, 1.0, 0.5])
 INDICES = np.argwhere(np.ones((2, 3, 2)))[[0, 3, 5, 6, 8, 11]]
 VALUES = np.arange(1.0, len(INDICES) + 1)
@@ -124,6 +127,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "circuits.partitions": {"grid": 4},
     "circuits.patches": {"images": np.ones((2, 4, 4))},
     "circuits.separation_report": {},
+    "completion.Settings": {},
+    "completion.fill_missing": {"array": HOLED, "steps": 3, "hold_out": 0, "backend": "numpy"},
+    "completion.filling": {"given": Incomplete.of(HOLED), "settings": Settings(steps=3, hold_out=0)},
     "data.read_array": {},
     "data.read_mask": {},
     "data.cifar10": {},

@@ -13,7 +13,8 @@ from tnrank.cli._ranks import read_tree
 from tnrank.cli._settings import tuples
 
 if TYPE_CHECKING:
-    from tnrank.experiments import Completion, Run
+    from tnrank.experiments import Run
+    from tnrank.experiments.recipes.completion import Completion
 
 
 def complete(
@@ -108,7 +109,7 @@ def complete_file(
     file: Path, backend: str | None, tree: str | None, runs: Path, out: Path | None, fields: dict[str, Any]
 ) -> Run:
     """Run the completion under a progress line, and write ``out``."""
-    from tnrank.experiments import Completion
+    from tnrank.experiments.recipes.completion import Completion
 
     # Refused before a backend is imported.
     Completion(source=str(file), **fields)
@@ -160,8 +161,9 @@ def _resume(
     wait: bool,
 ) -> Run:
     """Go on with a run; what was typed besides has to be as it was, which the run checks."""
-    from tnrank.experiments import Completion, read_config
+    from tnrank.experiments import read_config
     from tnrank.experiments._recipe import read_field
+    from tnrank.experiments.recipes.completion import Completion
     from tnrank.runs import partial_of
 
     config = read_config(folder)

@@ -30,6 +30,20 @@ _WORDS = (
     (r"\bindex_column=False\b", "--no-index-column"),
     (r"\bheader=True\b", "--header"),
     (r"^(rank|depth|steps|std) is", r"--\1 is"),
+    (
+        r"^mf is for matrices, and an array of shape (.*) has order (\d+): model='cp' or model='htf'",
+        r"mf is for matrices, and a tensor of shape \1 has order \2: use --model cp or htf",
+    ),
+    (
+        r"write NaN where an entry is missing, or give mask=, true where one is$",
+        "write NaN where an entry is missing, or give a mask (--missing MASK.npy, 1 where an entry is missing)",
+    ),
+    (r"^mask marks no entry of (.*) as missing: it is true where one is$", r"--missing marks no entry of \1"),
+    (r": mark it, mask=mask \| ~numpy\.isfinite\(array\)", ": mark it by 1 in the mask"),
+    (r"; or, if mask is true where an entry is observed, mask=~mask$", ", which has 1 where an entry is missing"),
+    (r": write NaN there, numpy\.where\(numpy\.isfinite\(array\), array, numpy\.nan\)", ": write NaN there"),
+    (r": dtype='float64', or array / (\S+)$", r": give --dtype float64, or divide the tensor by \1"),
+    (r": array / (\S+)$", r": divide the tensor by \1"),
     (r"a tree belongs to the model htf, got model (\w+)", r"--tree belongs to --model htf, got --model \1"),
 )
 
