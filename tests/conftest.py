@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,13 @@ import pytest
 BACKENDS = ("numpy", "jax", "torch")
 INSTALLED = tuple(name for name in BACKENDS if find_spec(name))
 
+COMPILE_QUICKLY = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
@@ -19,7 +27,12 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 if "jax" in INSTALLED:
     # Most of the tests' time goes into compiling: a second run, and processes that tests start, find it done.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+    # Programs of tests run once or twice on small arrays: making them fast costs more than half of compiling them.
+    # Names of flags change between versions, and an unknown one ends the process. `XLA_FLAGS=` compiles as users do.
+    if version("jaxlib").startswith("0.10."):
+        os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_QUICKLY))
 
     import jax
 
