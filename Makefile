@@ -21,10 +21,10 @@ demo: $(VENV)/.demo
 	$(BIN)/tnrank demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not nightly"
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m "slow and not nightly"
 
 bench: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks

@@ -20,8 +20,10 @@ COMPILE_QUICKLY = (
     "--xla_cpu_use_fusion_emitters=false",
 )
 
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# Tests ask for fewer examples than these where one takes long. More: pytest --hypothesis-profile thorough -m hypothesis
+hypothesis.settings.register_profile("default", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=250)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 if "jax" in INSTALLED:
@@ -81,9 +83,15 @@ LONG_TO_COMPILE = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark their tests on JAX as slow, so that ``make test`` stays short."""
+    """Mark tests on JAX as slow where compiling takes long, so that ``make test`` stays short.
+
+    ``few_on_jax("a", "b")`` keeps the cases with one of these words in their name, in any module.
+    """
     for item in items:
         given = getattr(item, "callspec", None)
-        values = given.params.values() if item.path.stem in LONG_TO_COMPILE and given else ()
-        if any(isinstance(value, str) and value == "jax" for value in values):
+        if given is None or "jax" not in [value for value in given.params.values() if isinstance(value, str)]:
+            continue
+        few = item.get_closest_marker("few_on_jax")
+        kept = few.args if few else () if item.path.stem in LONG_TO_COMPILE else ("",)
+        if not any(words in given.id for words in kept):
             item.add_marker(pytest.mark.slow)

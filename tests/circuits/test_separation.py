@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -91,7 +91,6 @@ def test_classes_are_on_the_other_side() -> None:
 
 
 @given(networks(st.sampled_from((1, 2, 4))).filter(lambda found: len(found[0].output) > 1), st.integers(0, 99))
-@settings(max_examples=60)
 def test_any_network_with_its_arrays(case: Any, seed: int) -> None:
     network, sizes = case
     arrays = numpy_arrays(network, sizes, seed)

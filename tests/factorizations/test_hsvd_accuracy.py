@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -154,7 +154,6 @@ def test_gram_refuses_a_tolerance_below_its_floor() -> None:
 
 
 @given(tuckers())
-@settings(max_examples=60)
 def test_laws_of_the_spectra(x: HierarchicalTucker) -> None:
     dense, tree = host(x.to_dense()), x.tree
     norm = np.linalg.norm(dense)
@@ -176,7 +175,6 @@ def test_laws_of_the_spectra(x: HierarchicalTucker) -> None:
 
 
 @given(tuckers(), st.integers(1, 3))
-@settings(max_examples=60)
 def test_laws_of_truncation(x: HierarchicalTucker, most: int) -> None:
     dense = host(x.to_dense())
     norm = np.linalg.norm(dense)

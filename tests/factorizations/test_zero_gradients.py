@@ -56,7 +56,7 @@ def gradients(fn: Any, x: Any, arrays: list[np.ndarray]) -> list[list[np.ndarray
     def value(leaves: Any) -> Any:
         return fn(jax.tree.unflatten(tree, leaves))
 
-    batched = jax.vmap(jax.grad(value))([np.stack([a, a]) for a in arrays])
+    batched = jax.jit(jax.vmap(jax.grad(value)))([np.stack([a, a]) for a in arrays])
     for leaf in batched:
         np.testing.assert_array_equal(leaf[0], leaf[1])
     spec = torch.utils._pytree.tree_flatten(x.to("torch"))[1]

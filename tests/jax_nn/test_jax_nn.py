@@ -59,7 +59,11 @@ CASES = {
     ),
     "plane, windows 1 x 2": lambda: hierarchical(Circuit.deep((2, 4), 3, 4, [(1, 2), (2, 1), (1, 2)])),
 }
-cases = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+FEW = ("matrix", "cp, weights, plane", "line, 4-ary, classes", "plane, shared, ragged, classes")
+"""Of the cases that are compiled with all their derivatives, those of the quick suite: a second each."""
+cases = pytest.mark.parametrize(
+    "make", [pytest.param(CASES[name], id=name, marks=() if name in FEW else pytest.mark.slow) for name in CASES]
+)
 
 
 def contracted(x, features):
@@ -123,6 +127,7 @@ def test_circuit_is_the_factorization(make):
     check(*make())
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(st.data())
 def test_any_architecture(data):

@@ -182,7 +182,6 @@ def bipartitions(draw: st.DrawFn) -> tuple[HierarchicalTucker, tuple[int, ...]]:
     return HierarchicalTucker.random(dims, tree, ranks, seed=draw(st.integers(0, 100))), tuple(sorted(rows))
 
 
-@settings(max_examples=60)
 @given(bipartitions())
 def test_any_bipartition_of_any_tree(case: tuple[HierarchicalTucker, tuple[int, ...]]) -> None:
     x, rows = case
