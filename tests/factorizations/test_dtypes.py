@@ -147,7 +147,7 @@ def test_frameworks_promote_as_their_arrays_do(name):
     ones = {dtype: drawn(dtype, backend=name)(2) for dtype in ("int8", "float32", "bfloat16", "complex64")}
     for a, one in ones.items():
         x = next(tree_formats(drawn(a, backend=name)))
-        for b, other in ones.items():
+        for b, other in list(ones.items())[: 1 + list(ones).index(a)]:
             y = next(tree_formats(drawn(b, 1, backend=name)))
             assert {v.dtype for v in (x + y)._values} == {(one + other).dtype}, (a, b)
             np.testing.assert_allclose(complex(x.inner(y)), np.vdot(dense(x), dense(y)), rtol=1e-5)

@@ -119,6 +119,7 @@ SMALL = {
 }
 
 
+@pytest.mark.few_on_jax("cp", "train")
 @pytest.mark.parametrize("name", SMALL)
 def test_backends_and_complex_numbers(name: str, backend_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choose, "_IN_FAVOR_OF_THE_FORMAT", math.inf)
@@ -289,13 +290,14 @@ def test_orders_that_no_dense_tensor_has() -> None:
 
 
 @pytest.mark.parametrize("method", ["qr", "gram"])
-def test_reports_at_order_1024(method: str) -> None:
-    shape = (4,) * 1024
+@pytest.mark.parametrize("order", [100, pytest.param(1024, marks=pytest.mark.slow)])
+def test_reports_at_high_orders(method: str, order: int) -> None:
+    shape = (4,) * order
     for x in (
-        CPFactorization([np.eye(4)[:, :3] + 0.1 * k for k in np.random.default_rng(0).random(1024)]),
+        CPFactorization([np.eye(4)[:, :3] + 0.1 * k for k in np.random.default_rng(0).random(order)]),
         HierarchicalTucker.random(shape, rank=3),
         HierarchicalFactorization.random(shape, width=3),
-        TensorTrain.random((3,) * 256, rank=3),
+        TensorTrain.random((3,) * (order // 4), rank=3),
     ):
         report = rank_report(x, method=method, rtol=1e-7 if method == "gram" else None)
         assert max(report.hierarchical_rank.values()) == 3

@@ -107,6 +107,7 @@ SAME_EVERYWHERE = {
 }
 
 
+@pytest.mark.few_on_jax("W", "zero", "perm_3")
 @pytest.mark.parametrize("name", SAME_EVERYWHERE)
 def test_equal_ranks_at_every_node(backend_name: str, name: str) -> None:
     x, rank = SAME_EVERYWHERE[name]

@@ -28,7 +28,7 @@ def _hessian(x: Any, indices: Any, values: Any) -> Any:
             end = end @ part
         return 0.5 * ((end[place] - values) ** 2).sum()
 
-    return np.asarray(jax.hessian(loss)(np.concatenate([np.ravel(a) for a in x.layers])))
+    return np.asarray(jax.jit(jax.hessian(loss))(np.concatenate([np.ravel(a) for a in x.layers])))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
