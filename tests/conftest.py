@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -95,3 +96,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kept = few.args if few else () if item.path.stem in LONG_TO_COMPILE else ("",)
         if not any(words in given.id for words in kept):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of garbage collections: each would walk a million objects again."""
+    gc.collect()
+    gc.freeze()

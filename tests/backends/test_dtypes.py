@@ -13,6 +13,7 @@ import tnrank
 DTYPES = ("bfloat16", "float32", "float64", "complex64", "complex128")
 
 
+@pytest.mark.few_on_jax("bfloat16", "complex128")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_contraction_keeps_dtype(backend_name, dtype):
     backend = tnrank.get_backend(backend_name)

@@ -165,9 +165,10 @@ def test_a_rank_below_the_bound_is_said() -> None:
 
 
 def test_on_every_backend(backend_name: str) -> None:
-    x = made("cp").to(backend_name, dtype="float64")
-    assert [row.rank for row in separation_report(x)] == [4, 4]
-    assert [row.rank for row in separation_report(x.network, weights=x.arrays)] == [4, 4]
+    # Modes of one size: JAX compiles each shape anew.
+    x = tnrank.CPFactorization.random((2,) * 4, rank=3, seed=0).to(backend_name, dtype="float64")
+    assert [row.rank for row in separation_report(x)] == [3, 3]
+    assert [row.rank for row in separation_report(x.network, weights=x.arrays)] == [3, 3]
 
 
 def test_partitions_of_grids() -> None:

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorly
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorly.decomposition import parafac
 
 import tnrank
 from tnrank import CPFactorization
@@ -168,6 +166,9 @@ def test_matrices_follow_eckart_and_young(dtype: str) -> None:
     ],
 )
 def test_no_worse_than_tensorly(shape: tuple[int, ...], rank: int, true: int, share: float) -> None:
+    import tensorly
+    from tensorly.decomposition import parafac
+
     tensor = noisy(summed(drawn(shape, true, seed=7)), share)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # border-rank behavior; TensorLy on ranks above the dimensions
@@ -233,7 +234,11 @@ def _has_torch() -> bool:
     return "torch" in tnrank.available_backends()
 
 
-@pytest.mark.parametrize("tensor", [w(3), w(4), sum(np.ogrid[:4, :4, :4, :4]) * 1.0])
+@pytest.mark.parametrize(
+    "tensor",
+    [w(3), *(pytest.param(t, marks=pytest.mark.slow) for t in (w(4), sum(np.ogrid[:4, :4, :4, :4]) * 1.0))],
+    ids=["W", "W of order 4", "sum"],
+)
 def test_border_rank_behavior_is_named(tensor: Host) -> None:
     with pytest.warns(RuntimeWarning, match="border-rank behavior: the 2 components grow"):
         x = CPFactorization.from_dense(tensor, rank=2, starts=3)

@@ -133,6 +133,7 @@ def test_scales_beyond_squares(scale: float, method: str) -> None:
     assert np.isclose(scaled.log_norm(), x.log_norm() + len(x.tree.nodes) * np.log(scale), rtol=1e-13)
 
 
+@pytest.mark.few_on_jax("qr")
 @pytest.mark.parametrize("method", ["gram", "qr"])
 def test_zero_in_one_place_is_the_zero_tensor(method: str, backend_name: str) -> None:
     x = HierarchicalTucker.random((3,) * 5, rank=2, seed=0, backend=backend_name, dtype="float64")

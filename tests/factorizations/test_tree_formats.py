@@ -104,6 +104,7 @@ def test_the_edge_of_a_binary_root_drops_its_share_once(direction: str) -> None:
         assert np.linalg.norm(x.to_dense() - matrix) <= 0.1 * np.linalg.norm(matrix)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_large_leaves_by_sketches(backend_name: str) -> None:
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((400, 12)) @ rng.standard_normal((12, 900))
@@ -208,6 +209,7 @@ INDICES = [
 ]
 
 
+@pytest.mark.few_on_jax("-1)", "index11")
 @pytest.mark.parametrize("index", INDICES, ids=str)
 def test_indexing_is_that_of_numpy(index: Any, backend_name: str) -> None:
     for x in examples(backend_name):
@@ -235,6 +237,7 @@ def test_wrong_indices_say_what_is_wrong(index: Any, message: str) -> None:
         examples()[0][index]
 
 
+@pytest.mark.few_on_jax("jax")
 def test_sums_are_truncated_without_loss(backend_name: str) -> None:
     tree = DimensionTree.balanced(6)
     large = HierarchicalTucker.random((4,) * 6, tree, rank=3, seed=0, backend=backend_name, dtype="float64")
@@ -282,6 +285,7 @@ def test_formats_convert_into_each_other(backend_name: str) -> None:
     assert Tucker.from_factorization(train, rtol=1e-12).core.shape == (2, 2, 2, 2)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_files_pickles_and_gradients(tmp_path: Any, backend_name: str) -> None:
     for x in examples(backend_name)[2:]:
         path = tmp_path / f"{x.kind}.safetensors"
@@ -292,6 +296,7 @@ def test_files_pickles_and_gradients(tmp_path: Any, backend_name: str) -> None:
         assert x.replace(list(x.arrays.values())).shape == SHAPE
 
 
+@pytest.mark.few_on_jax("jax")
 def test_spectra_agree_with_the_dense_matricizations(backend_name: str) -> None:
     for x in examples(backend_name):
         a = host(x.to_dense())
@@ -364,6 +369,7 @@ def test_tensordot_is_that_of_numpy(pairs: Any, trees: Any) -> None:
     _check_tensordot(pairs, trees, "numpy")
 
 
+@pytest.mark.few_on_jax("jax")
 def test_tensordot_on_backends(backend_name: str) -> None:
     _check_tensordot(((3, 1), (3, 0)), (((0, 2), (1, 3)), (0, 1, (2, 3))), backend_name)
 

@@ -91,7 +91,7 @@ def test_against_automatic_differentiation(name, which):
         result = tnrank.contract(network, dict(zip(arrays, values, strict=True)))
         return backend.xp.sum(result * result)
 
-    _, gradients = backend.value_and_grad(loss)(tuple(arrays.values()))
+    _, gradients = backend.jit(backend.value_and_grad(loss))(tuple(arrays.values()))
     for wanted, got in zip(gradients, pulled.values(), strict=True):
         np.testing.assert_allclose(backend.to_numpy(got), backend.to_numpy(wanted), rtol=1e-11, atol=1e-12)
 

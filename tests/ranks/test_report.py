@@ -144,7 +144,7 @@ def test_long_reports_are_shortened() -> None:
 
 
 def test_norms_beyond_numbers_are_logarithms() -> None:
-    ones = CPFactorization([np.ones((10, 1))] * 800)
+    ones = CPFactorization([np.ones((100, 1))] * 400)
     report = rank_report(ones)
     assert report.relative
     assert report.norm == np.inf

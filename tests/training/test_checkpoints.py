@@ -92,6 +92,7 @@ def names(folder):
 # the same run
 
 
+@pytest.mark.few_on_jax("rmsprop")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resumed_is_uninterrupted(backend_name, optimizer, tmp_path):
     x = start(backend_name)
@@ -187,6 +188,7 @@ def test_chunks_do_not_change_the_numbers(backend_name, tmp_path):
         assert len(names(tmp_path / str(every))) == 2 * (-(-150 // every))
 
 
+@pytest.mark.few_on_jax("jax")
 def test_a_run_that_stops_by_itself(backend_name, tmp_path):
     x = start(backend_name)
     stop = Stop(float(run(x).history["loss"].values[90]), patience=2, every=3)
@@ -198,6 +200,7 @@ def test_a_run_that_stops_by_itself(backend_name, tmp_path):
     same(run(x, stop=stop, checkpoint=checkpoint, resume=True), whole)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_a_run_that_fails(backend_name, tmp_path):
     x = [start(backend_name), start(backend_name).map(lambda a: 0.01 * a)]
     options = {"optimizer": tnrank.GradientDescent(2.0), "steps": 40}

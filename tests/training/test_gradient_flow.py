@@ -76,6 +76,7 @@ def test_conserves_and_agrees_between_backends(backend_name, kind):
     np.testing.assert_allclose(end(result.factorization), end(reference.factorization), atol=1e-8)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_a_product_of_two_numbers(backend_name):
     """``d s / d tau = 2 s (a - s)`` for a balanced product s fitted to a."""
     target, start = 1.7, 0.01
@@ -114,6 +115,7 @@ def test_gradient_descent_converges_to_it_at_first_order(loss):
     assert abs(ratios[-1] - 2) < 0.02
 
 
+@pytest.mark.few_on_jax("jax")
 def test_records_at_every_time(backend_name):
     x, indices, values = problem("htf")
     times = [0.25, 1.0, 1.75]
@@ -165,6 +167,7 @@ def test_single_precision(backend_name):
         gradient_flow(x.to(backend_name, dtype="float32"), indices, values, times=[1.0])
 
 
+@pytest.mark.few_on_jax("jax")
 def test_a_solver_that_fails_hands_over_what_it_reached(backend_name):
     x, indices, values = problem("cp")
     options = {"times": [0.0, 0.01, 50.0], "record": [recorders.Loss()]}

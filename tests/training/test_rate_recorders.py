@@ -104,6 +104,7 @@ def test_what_is_measured_nears_what_is_predicted_as_steps_shrink(name):
     assert np.max(errors) < 0.02
 
 
+@pytest.mark.few_on_jax("jax")
 def test_components_keep_their_order_and_can_be_chosen(backend_name):
     x = STARTS["hierarchical"]().to(backend_name)
     indices, values = problem(x.shape)
@@ -191,6 +192,7 @@ def test_traces_without_rates():
         rates_of(gradient_flow(m, *problem(m.shape), times=[0, 1, 2], record=record).history["singular_value_rates"])
 
 
+@pytest.mark.few_on_jax("jax")
 def test_runs_on_other_entries_record_their_own_projections(backend_name):
     x = tnrank.CPFactorization.random((60, 60, 60), rank=2, std=0.5, seed=0)
     for seed in (0, 1):

@@ -119,7 +119,7 @@ def limit(seconds: float):
         signal.signal(signal.SIGALRM, before)
 
 
-def complaint_of(call, seconds: float = 5.0) -> str | None:
+def complaint_of(call, seconds: float = 30.0) -> str | None:
     """What is wrong with how ``call`` ends; ``None`` if it returns, or raises a sentence of the library's own.
 
     The innermost frame of a good error is a ``raise`` of the library: then its words are ours, and say what was needed.
