@@ -55,7 +55,6 @@ def test_derivatives_are_finite_differences(method: str, relative: bool, backend
     assert np.isclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
 
 
-@pytest.mark.few_on_jax("jax")
 @pytest.mark.parametrize("backend_name", ["jax", "torch"])
 @pytest.mark.parametrize("kind", ["sum", "wide", "zero"])
 def test_derivatives_stay_finite_without_full_rank(kind: str, backend_name: str) -> None:

@@ -104,7 +104,6 @@ def test_the_edge_of_a_binary_root_drops_its_share_once(direction: str) -> None:
         assert np.linalg.norm(x.to_dense() - matrix) <= 0.1 * np.linalg.norm(matrix)
 
 
-@pytest.mark.few_on_jax("jax")
 def test_large_leaves_by_sketches(backend_name: str) -> None:
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((400, 12)) @ rng.standard_normal((12, 900))
@@ -237,7 +236,6 @@ def test_wrong_indices_say_what_is_wrong(index: Any, message: str) -> None:
         examples()[0][index]
 
 
-@pytest.mark.few_on_jax("jax")
 def test_sums_are_truncated_without_loss(backend_name: str) -> None:
     tree = DimensionTree.balanced(6)
     large = HierarchicalTucker.random((4,) * 6, tree, rank=3, seed=0, backend=backend_name, dtype="float64")

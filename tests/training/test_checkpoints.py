@@ -200,7 +200,6 @@ def test_a_run_that_stops_by_itself(backend_name, tmp_path):
     same(run(x, stop=stop, checkpoint=checkpoint, resume=True), whole)
 
 
-@pytest.mark.few_on_jax("jax")
 def test_a_run_that_fails(backend_name, tmp_path):
     x = [start(backend_name), start(backend_name).map(lambda a: 0.01 * a)]
     options = {"optimizer": tnrank.GradientDescent(2.0), "steps": 40}

@@ -81,6 +81,7 @@ def test_deterministic(backend_name, optimizer):
     assert run(start(backend_name, seed=4), 50, optimizer).loss != a.loss
 
 
+@pytest.mark.few_on_jax("jax")
 def test_indices_and_values_of_the_backend(backend_name):
     backend = tnrank.get_backend(backend_name)
     options = {"optimizer": tnrank.GradientDescent(0.02), "steps": 5}
@@ -169,6 +170,7 @@ def test_stops_at_the_first_step_below(backend_name):
     assert f"{level:g}" in result.message
 
 
+@pytest.mark.few_on_jax("jax")
 def test_patience_and_distance_of_checks(backend_name):
     losses = every_loss("numpy", 200)
     assert (np.diff(losses) < 0).all()  # so that a loss below stays below
@@ -197,6 +199,7 @@ def test_patience_counts_checks_in_a_row(backend_name):
     assert (result.status, result.steps) == ("converged", wanted)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_stops_before_the_first_step(backend_name):
     result = run(start(backend_name), 100, stop=1e9)
     assert (result.status, result.steps) == ("converged", 0)
@@ -302,6 +305,7 @@ def test_interrupt_keeps_what_there_is(backend_name):
 
 
 @pytest.mark.parametrize("kind", ["interrupted", "stopped"])
+@pytest.mark.few_on_jax("stopped")
 def test_interrupting_a_sequence_ends_all_of_it(backend_name, kind):
     calls = []
 
@@ -317,6 +321,7 @@ def test_interrupting_a_sequence_ends_all_of_it(backend_name, kind):
     assert all(np.isfinite(one.loss) for one in results)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_other_errors_of_a_callback_are_raised(backend_name):
     def callback(step, loss):
         raise RuntimeError("mine")
@@ -325,6 +330,7 @@ def test_other_errors_of_a_callback_are_raised(backend_name):
         run(start(backend_name), callback=callback)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_progress(backend_name, capsys):
     lines = []
     run(start(backend_name), 300, progress=lines.append)

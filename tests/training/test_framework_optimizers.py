@@ -71,7 +71,6 @@ def test_lbfgs_reaches_what_scipys_reaches(backend_name: str) -> None:
     np.testing.assert_allclose(result.loss, best, rtol=1e-6)
 
 
-@pytest.mark.few_on_jax("jax")
 @pytest.mark.parametrize("backend_name", ["jax", "torch"])
 def test_each_run_of_a_batch_has_its_own_line_search(backend_name: str) -> None:
     optimizer = optimizers(backend_name)[-1]

@@ -115,7 +115,6 @@ def test_gradient_descent_converges_to_it_at_first_order(loss):
     assert abs(ratios[-1] - 2) < 0.02
 
 
-@pytest.mark.few_on_jax("jax")
 def test_records_at_every_time(backend_name):
     x, indices, values = problem("htf")
     times = [0.25, 1.0, 1.75]

@@ -192,7 +192,6 @@ def test_traces_without_rates():
         rates_of(gradient_flow(m, *problem(m.shape), times=[0, 1, 2], record=record).history["singular_value_rates"])
 
 
-@pytest.mark.few_on_jax("jax")
 def test_runs_on_other_entries_record_their_own_projections(backend_name):
     x = tnrank.CPFactorization.random((60, 60, 60), rank=2, std=0.5, seed=0)
     for seed in (0, 1):
