@@ -287,7 +287,11 @@ def test_inside_sequential():
 
 # Without logarithms, products of 784 change by as many times the step.
 @pytest.mark.parametrize(
-    ("representation", "log", "rate"), [(Affine(4), False, 1e-4), (CosSin(), True, 1e-3)], ids=["plain", "log"]
+    ("representation", "log", "rate"),
+    [
+        pytest.param(Affine(4), False, 1e-4, id="plain", marks=pytest.mark.slow),
+        pytest.param(CosSin(), True, 1e-3, id="log"),
+    ],
 )
 def test_order_784_trains(representation, log, rate):
     circuit = Circuit.deep((28, 28), channels=4, classes=3, ragged=True, representation=representation)
