@@ -83,19 +83,69 @@ LONG_TO_COMPILE = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests on JAX as slow where compiling takes long, so that ``make test`` stays short.
+# By folder, the modules of `pytest -m quick`: for each room those that say most a second. All doctests are with them.
+QUICK = {
+    "tests": ("test_by_node", "test_dimension_tree"),
+    "backends": ("test_conformance", "test_discovery", "test_dtypes", "test_torch"),
+    "circuits": (
+        *("test_around", "test_evaluate", "test_generalized", "test_grid_tensor", "test_initial_weights"),
+        *("test_representations", "test_separation"),
+    ),
+    "cli": ("test_circuit", "test_complete"),
+    "data_files": (
+        *("test_damaged_files", "test_files", "test_images", "test_synthetic", "test_writing", "test_wrong_calls"),
+    ),
+    "experiments": ("test_onsets", "test_recipe"),
+    "factorizations": (
+        *("test_bad_input", "test_hsvd_accuracy", "test_masks", "test_network_factorization", "test_printing"),
+        *("test_quimb_oracle", "test_sizes", "test_streaming", "test_sum", "test_values"),
+    ),
+    "linalg": ("test_matricize", "test_spectra"),
+    "network": (
+        *("test_batched_layout", "test_contract", "test_hand_made", "test_interop", "test_network", "test_plan"),
+        *("test_scalars", "test_transformations", "test_wrong_calls"),
+    ),
+    "packaging": ("test_distribution", "test_import"),
+    "plots": ("test_wrong_calls",),
+    "ranks": (
+        *("test_core_consistency", "test_data_tensor", "test_ends_of_the_range", "test_entropy", "test_numbers"),
+        *("test_scales", "test_tensor", "test_tensor_rank_ones", "test_tensor_rank_witness"),
+    ),
+    "theory": (
+        *("test_conserved", "test_exponent", "test_growth", "test_least_squares", "test_near_low_rank"),
+        *("test_singular_values", "test_two_by_two", "test_wrong_calls"),
+    ),
+    "torch_nn": ("test_factorization", "test_linear"),
+    "training": (
+        *("test_bad_input", "test_complete", "test_gradients", "test_own_observations", "test_plain_loops"),
+        *("test_recorders", "test_unobserved", "test_wrong_calls"),
+    ),
+}
 
-    ``few_on_jax("a", "b")`` keeps the cases with one of these words in their name, in any module.
-    """
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose what is slow on JAX and what is quick."""
     for item in items:
-        given = getattr(item, "callspec", None)
-        if given is None or "jax" not in [value for value in given.params.values() if isinstance(value, str)]:
-            continue
-        few = item.get_closest_marker("few_on_jax")
-        kept = few.args if few else () if item.path.stem in LONG_TO_COMPILE else ("",)
-        if not any(words in given.id for words in kept):
+        if _is_slow_on_jax(item):
             item.add_marker(pytest.mark.slow)
+        if not any(item.get_closest_marker(name) for name in ("slow", "nightly")) and _is_quick(item.path):
+            item.add_marker(pytest.mark.quick)
+
+
+def _is_slow_on_jax(item: pytest.Item) -> bool:
+    """Whether compiling takes long, in a module where it does or in a case that no ``few_on_jax`` names."""
+    given = getattr(item, "callspec", None)
+    if given is None or "jax" not in [value for value in given.params.values() if isinstance(value, str)]:
+        return False
+    few = item.get_closest_marker("few_on_jax")
+    kept = few.args if few else () if item.path.stem in LONG_TO_COMPILE else ("",)
+    return not any(words in given.id for words in kept)
+
+
+def _is_quick(path: Path) -> bool:
+    if Path(__file__).parent not in path.parents:
+        return "experiments" not in path.parts
+    return path.stem in QUICK.get(path.parent.name, ())
 
 
 def pytest_collection_finish() -> None:

@@ -137,10 +137,10 @@ def test_long_reports_are_shortened() -> None:
     assert "(2, 2, 2, 2, 2, 2, 2, 2, ..), 2 to 2 in 1000 modes" in text
     assert "{0..499}" in text
     assert report._repr_html_().count("<tr>") < 60
-    deep = rank_report(CPFactorization([np.eye(2)] * 100), DimensionTree.linear(100))
+    deep = rank_report(CPFactorization([np.eye(2)] * 250), DimensionTree.linear(250))
     found = json.loads(json.dumps(deep.to_dict(), allow_nan=False))
     assert DimensionTree.from_text(found["tree"]) == deep.tree
-    assert len(found["nodes"]) == 198
+    assert len(found["nodes"]) == 498
 
 
 def test_norms_beyond_numbers_are_logarithms() -> None:
