@@ -155,7 +155,7 @@ def test_matrices_follow_eckart_and_young(dtype: str) -> None:
         ((10, 11, 12), 3, 6, 0.0),
         ((6, 5, 4, 7), 4, 4, 0.3),
         *(
-            pytest.param(*case, marks=pytest.mark.slow)
+            pytest.param(*case, marks=pytest.mark.nightly)
             for case in (
                 ((10, 11, 12), 4, 4, 0.1),
                 ((6, 6, 6), 8, 9, 0.05),

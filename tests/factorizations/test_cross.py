@@ -65,7 +65,7 @@ TREES = [
 
 @pytest.mark.parametrize(
     "tree",
-    [pytest.param(tree, id=str(k), marks=pytest.mark.slow if k in (2, 3) else ()) for k, tree in enumerate(TREES)],
+    [pytest.param(tree, id=str(k), marks=pytest.mark.nightly if k in (2, 3) else ()) for k, tree in enumerate(TREES)],
 )
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_ranks_are_found_exactly(name: str, tree: DimensionTree) -> None:
