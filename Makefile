@@ -8,11 +8,12 @@ EXTRAS_demo := jax,cli,data
 EXTRAS_test := all,test
 EXTRAS_dev := all,test,docs,dev
 
-.PHONY: help demo test test-slow bench docs lint format types contracts clean
+.PHONY: help demo test test-slow test-nightly quick bench docs lint format types contracts clean
 
 help:
 	@echo "make demo        install, draw the quick dynamics figure, rank and complete real digit images"
-	@echo "make test        install what tests need, and run them (test-slow: the slow ones)"
+	@echo "make test        install what tests need, and run them (test-slow: the slow ones, test-nightly: the rest)"
+	@echo "make quick       a part of the tests that touches everything, in a minute or so"
 	@echo "make bench       speed against the peers, one thread; writes benchmarks/RESULTS.md"
 	@echo "make docs        the documentation site, into site/"
 	@echo "make lint types contracts    ruff, mypy, import-linter"
@@ -21,10 +22,16 @@ demo: $(VENV)/.demo
 	$(BIN)/tnrank demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly"
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not nightly"
+
+test-nightly: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "nightly or hypothesis" --hypothesis-profile thorough
+
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m quick
 
 bench: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,14 +14,28 @@ import pytest
 BACKENDS = ("numpy", "jax", "torch")
 INSTALLED = tuple(name for name in BACKENDS if find_spec(name))
 
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+COMPILE_QUICKLY = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+
+# Tests ask for fewer examples than these where one takes long. More: pytest --hypothesis-profile thorough -m hypothesis
+hypothesis.settings.register_profile("default", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=250)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 if "jax" in INSTALLED:
     # Most of the tests' time goes into compiling: a second run, and processes that tests start, find it done.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+    # Programs of tests run once or twice on small arrays: making them fast costs more than half of compiling them.
+    # Names of flags change between versions, and an unknown one ends the process. `XLA_FLAGS=` compiles as users do.
+    if version("jaxlib").startswith("0.10."):
+        os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_QUICKLY))
 
     import jax
 
@@ -67,10 +83,72 @@ LONG_TO_COMPILE = (
 )
 
 
+# By folder, the modules of `pytest -m quick`: for each room those that say most a second. All doctests are with them.
+QUICK = {
+    "tests": ("test_by_node", "test_dimension_tree"),
+    "backends": ("test_conformance", "test_discovery", "test_dtypes", "test_torch"),
+    "circuits": (
+        *("test_around", "test_evaluate", "test_generalized", "test_grid_tensor", "test_initial_weights"),
+        *("test_representations", "test_separation"),
+    ),
+    "cli": ("test_circuit", "test_complete"),
+    "data_files": (
+        *("test_damaged_files", "test_files", "test_images", "test_synthetic", "test_writing", "test_wrong_calls"),
+    ),
+    "experiments": ("test_onsets", "test_recipe"),
+    "factorizations": (
+        *("test_bad_input", "test_hsvd_accuracy", "test_masks", "test_network_factorization", "test_printing"),
+        *("test_quimb_oracle", "test_sizes", "test_streaming", "test_sum", "test_values"),
+    ),
+    "linalg": ("test_matricize", "test_spectra"),
+    "network": (
+        *("test_batched_layout", "test_contract", "test_hand_made", "test_interop", "test_network", "test_plan"),
+        *("test_scalars", "test_transformations", "test_wrong_calls"),
+    ),
+    "packaging": ("test_distribution", "test_import"),
+    "plots": ("test_wrong_calls",),
+    "ranks": (
+        *("test_core_consistency", "test_data_tensor", "test_ends_of_the_range", "test_entropy", "test_numbers"),
+        *("test_scales", "test_tensor", "test_tensor_rank_ones", "test_tensor_rank_witness"),
+    ),
+    "theory": (
+        *("test_conserved", "test_exponent", "test_growth", "test_least_squares", "test_near_low_rank"),
+        *("test_singular_values", "test_two_by_two", "test_wrong_calls"),
+    ),
+    "torch_nn": ("test_factorization", "test_linear"),
+    "training": (
+        *("test_bad_input", "test_complete", "test_gradients", "test_own_observations", "test_plain_loops"),
+        *("test_recorders", "test_unobserved", "test_wrong_calls"),
+    ),
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark their tests on JAX as slow, so that ``make test`` stays short."""
+    """Choose what is slow on JAX and what is quick."""
     for item in items:
-        given = getattr(item, "callspec", None)
-        values = given.params.values() if item.path.stem in LONG_TO_COMPILE and given else ()
-        if any(isinstance(value, str) and value == "jax" for value in values):
+        if _is_slow_on_jax(item):
             item.add_marker(pytest.mark.slow)
+        if not any(item.get_closest_marker(name) for name in ("slow", "nightly")) and _is_quick(item.path):
+            item.add_marker(pytest.mark.quick)
+
+
+def _is_slow_on_jax(item: pytest.Item) -> bool:
+    """Whether compiling takes long, in a module where it does or in a case that no ``few_on_jax`` names."""
+    given = getattr(item, "callspec", None)
+    if given is None or "jax" not in [value for value in given.params.values() if isinstance(value, str)]:
+        return False
+    few = item.get_closest_marker("few_on_jax")
+    kept = few.args if few else () if item.path.stem in LONG_TO_COMPILE else ("",)
+    return not any(words in given.id for words in kept)
+
+
+def _is_quick(path: Path) -> bool:
+    if Path(__file__).parent not in path.parents:
+        return "experiments" not in path.parts
+    return path.stem in QUICK.get(path.parent.name, ())
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of garbage collections: each would walk a million objects again."""
+    gc.collect()
+    gc.freeze()

@@ -49,7 +49,8 @@ def test_is_the_circuit(backend_name):
     backend = tnrank.get_backend(backend_name)
     features = backend.asarray(np.random.default_rng(2).random((6, 5, 4)), "float64")
     circuit = Circuit.from_factorization(x)
-    ours, theirs = evaluate(x, features), circuit.forward(circuit.weights_of(x), features)
+    ours = backend.jit(lambda f: evaluate(x, f))(features)
+    theirs = backend.jit(lambda f: circuit.forward(circuit.weights_of(x), f))(features)
     assert np.allclose(backend.to_numpy(ours), backend.to_numpy(theirs), rtol=1e-12)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -40,7 +41,6 @@ def slow(circuit: Circuit, weights: Any, features: np.ndarray[Any, Any]) -> np.n
     return x if circuit.classes > 1 else x[:, 0]
 
 
-@settings(max_examples=60)
 @given(st.data(), st.sampled_from(sorted(POOL)), st.sampled_from(["identity", "relu"]))
 def test_any_pooling_and_activation(data: Any, pooling: str, activation: str) -> None:
     circuit = data.draw(circuits(pooling=pooling, activation=activation))
@@ -64,6 +64,7 @@ def test_ragged_pooling_on_every_backend(pooling: str, backend_name: str) -> Non
     assert np.allclose(host(found), slow(circuit, weights, features), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.few_on_jax("product-True", "max-False")
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("pooling", ["product", "average", "max"])
 def test_empty_batch(pooling: str, log: bool, backend_name: str) -> None:
@@ -76,10 +77,11 @@ def test_empty_batch(pooling: str, log: bool, backend_name: str) -> None:
         for features in (np.zeros((0, circuit.order, 2), host(weights[0]).dtype), np.zeros((0, circuit.order), int)):
             if log and pooling != "product":
                 continue
-            found = circuit.forward(weights, backend.asarray(features), log)
+            found = backend.jit(lambda w, f, c=circuit: c.forward(w, f, log))(weights, backend.asarray(features))
             assert tuple((found[1] if log else found).shape) == (0, 2)
 
 
+@pytest.mark.few_on_jax("bool", "int8")
 @pytest.mark.parametrize("kind", ["bool", "uint8", "int8", "int32", "int64", "uint64"])
 def test_whole_numbers_of_any_dtype(kind: str, backend_name: str) -> None:
     """Also those too small to count the rows of all locations."""
@@ -92,6 +94,7 @@ def test_whole_numbers_of_any_dtype(kind: str, backend_name: str) -> None:
     assert np.allclose(host(found), wanted, rtol=1e-12)
 
 
+@pytest.mark.few_on_jax("circuit0-complex128", "circuit1-complex64")
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("circuit", [Circuit.deep(5, 2, 3, ragged=True, classes=2), Circuit.shallow(6, 2, 3)])
 def test_complex_numbers(circuit: Circuit, dtype: str, backend_name: str) -> None:
@@ -154,7 +157,8 @@ def test_logarithm_of_zero(backend_name: str) -> None:
         weights = circuit.initial_weights(backend=backend_name, dtype="float64")
         features = np.ones((2, circuit.order, 2))
         features[0, 1] = 0
-        sign, logs = circuit.forward(weights, backend.asarray(features), log=True)
+        run = backend.jit(lambda w, f, c=circuit: c.forward(w, f, log=True))
+        sign, logs = run(weights, backend.asarray(features))
         assert host(sign).tolist() == [0, 1]
         assert host(logs)[0] == -np.inf
         assert np.isfinite(host(logs)[1])
@@ -163,19 +167,21 @@ def test_logarithm_of_zero(backend_name: str) -> None:
             assert not any(host(g).any() for g in run(tuple(weights), backend.asarray(features))[1])
 
 
-def test_compiled_by_torch() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "whole", "log"),
+    [
+        pytest.param(*case, marks=() if case in ((2, True, False), ((2, 3, 2), False, True)) else pytest.mark.slow)
+        for case in product((2, (2, 3, 2)), (True, False), (False, True))
+    ],
+)
+def test_compiled_by_torch(sizes: Any, whole: bool, log: bool) -> None:
     torch = pytest.importorskip("torch")
-    for sizes in (2, (2, 3, 2)):
-        circuit = Circuit.deep(3, sizes, 3, ragged=True, classes=2)
-        weights = circuit.initial_weights(backend="torch", dtype="float64")
-        for shape in ((4, 3), (4, 3, circuit.shapes[0][1])):
-            features = torch.ones(shape, dtype=torch.int64 if len(shape) == 2 else torch.float64)
-            for log in (False, True):
-                run = torch.compile(
-                    lambda w, f, c=circuit, log=log: c.forward(w, f, log), backend="eager", fullgraph=True
-                )
-                found, wanted = run(weights, features), circuit.forward(weights, features, log)
-                assert all(map(torch.equal, found, wanted))
+    circuit = Circuit.deep(3, sizes, 3, ragged=True, classes=2)
+    weights = circuit.initial_weights(backend="torch", dtype="float64")
+    features = torch.ones((4, 3), dtype=torch.int64) if whole else torch.ones(4, 3, circuit.shapes[0][1]).double()
+    run = torch.compile(lambda w, f: circuit.forward(w, f, log), backend="eager", fullgraph=True)
+    found, wanted = run(weights, features), circuit.forward(weights, features, log)
+    assert all(map(torch.equal, found, wanted))
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -231,7 +237,6 @@ def test_one_form_for_what_is_the_same() -> None:
         assert repr(other) == repr(plain)
 
 
-@settings(max_examples=40)
 @given(circuits())
 def test_numbers_of_a_circuit_agree(circuit: Circuit) -> None:
     assert hash(circuit) == hash(pickle.loads(pickle.dumps(circuit)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -32,7 +32,6 @@ def drawn(data: Any) -> Host:
     return np.array(data.draw(st.lists(SMALL, min_size=size, max_size=size))).reshape(shape)
 
 
-@settings(max_examples=60)
 @given(st.data(), st.sampled_from(sorted(OPERATORS)))
 def test_the_product_entry_by_entry(data: Any, name: str) -> None:
     a, b = drawn(data), drawn(data)
@@ -43,7 +42,6 @@ def test_the_product_entry_by_entry(data: Any, name: str) -> None:
     assert (generalized_product(a, b, lambda x, y: 2 * x - y) == np.subtract.outer(2 * a, b)).all()
 
 
-@settings(max_examples=60)
 @given(st.data(), st.sampled_from(sorted(OPERATORS)))
 def test_associative_and_commutative(data: Any, name: str) -> None:
     # Small whole numbers: no rounding.
@@ -76,7 +74,6 @@ def windows(data: Any, sides: tuple[int, ...]) -> list[tuple[int, ...]]:
     return found
 
 
-@settings(max_examples=80)
 @given(st.data())
 def test_generalized_tensor_is_the_grid_tensor(data: Any) -> None:
     grid = data.draw(st.sampled_from([(2,), (3,), (5,), (6,), (2, 2), (2, 3), (3, 2)]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -36,7 +36,6 @@ def mixing(x: Any) -> Any:
     return np.tanh((x * weights).reshape(len(x), -1).sum(axis=1) / 10)
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_every_entry_is_one_evaluation(data: Any) -> None:
     order = data.draw(st.integers(1, 4))
@@ -93,13 +92,17 @@ def test_known_ranks(backend_name: str) -> None:
     assert tnrank.separation_rank(largest, modes=(0, 1)) == 4
 
 
-@pytest.mark.parametrize("templates", [1, 3, 4])
+@pytest.mark.few_on_jax("3")
+@pytest.mark.parametrize("templates", [1, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_coefficient_tensor_of_a_circuit(templates: int, backend_name: str) -> None:
     backend = tnrank.get_backend(backend_name)
     circuit = Circuit.deep((2, 4), features=templates, channels=3, window=[(2, 2), (1, 2)])
     weights = circuit.initial_weights(seed=0, backend=backend_name, dtype="float64")
     found = grid_tensor(
-        lambda i: circuit.forward(weights, i), backend.asarray(np.arange(templates)), order=8, batch_size=100
+        backend.jit(lambda i: circuit.forward(weights, i)),
+        backend.asarray(np.arange(templates)),
+        order=8,
+        batch_size=100,
     )
     dense = backend.to_numpy(circuit.to_factorization(weights).to_dense())
     assert abs(found - dense).max() <= 1e-12 * abs(dense).max()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -31,6 +31,7 @@ def circuit_for(representation: Any, shared: bool, **options: Any) -> Circuit:
     )
 
 
+@pytest.mark.few_on_jax("Affine(6, patch=4)-True", "Embedding(5, 256)-False", "CosSin()-True")
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
     "representation",
@@ -74,6 +75,7 @@ def test_shallow_outputs_are_of_size_one_at_order_784() -> None:
     assert size.max() < 1e3
 
 
+@pytest.mark.few_on_jax("shared", "CP")
 @pytest.mark.parametrize(
     "circuit",
     [
@@ -129,7 +131,6 @@ def test_derivatives_stay_finite_at_order_784(images: np.ndarray[Any, Any]) -> N
             assert all(w.grad.isfinite().all() for w in weights)
 
 
-@settings(max_examples=60)
 @given(circuits(), st.integers(0, 3))
 def test_shapes_padding_and_seeds(circuit: Circuit, seed: int) -> None:
     weights = circuit.initial_weights(seed=seed)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -70,7 +70,6 @@ def check(got: Any, wanted: Any, size: Any, rtol: float = 1e-12) -> None:
     assert (abs(got - wanted) <= rtol * size.reshape(wanted.shape)).all()
 
 
-@settings(max_examples=100)
 @given(st.data())
 def test_output_is_the_tensor_contracted(data: Any) -> None:
     circuit = data.draw(circuits())
@@ -83,6 +82,7 @@ def test_output_is_the_tensor_contracted(data: Any) -> None:
     check(sign * np.exp(logs), wanted, size)
 
 
+@pytest.mark.few_on_jax("ragged and shared", "plane, ragged", "channels a location", "CP, classes, shared", "jax-MF")
 @named
 def test_output_on_every_backend(circuit: Circuit, backend_name: str) -> None:
     backend = tnrank.get_backend(backend_name)
@@ -124,13 +124,12 @@ def test_padding_is_not_read(circuit: Circuit, backend_name: str) -> None:
         features[:, n, size:] = 7.0
     filled = [np.where(w == 0, np.nan, w) for w in weights]
     assert any(np.isnan(w).any() for w in filled)
-    got = circuit.forward([backend.asarray(w) for w in filled], backend.asarray(features))
+    got = backend.jit(circuit.forward)([backend.asarray(w) for w in filled], backend.asarray(features))
     assert np.allclose(host(got), wanted, rtol=1e-13)
     x, y = circuit.to_factorization(weights), circuit.to_factorization(filled)
     assert all(np.array_equal(a, b) for a, b in zip(x.arrays.values(), y.arrays.values(), strict=True))
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_weights_survive_bit_for_bit(data: Any) -> None:
     circuit = data.draw(circuits())
@@ -142,7 +141,6 @@ def test_weights_survive_bit_for_bit(data: Any) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(x.arrays.values(), again.arrays.values(), strict=True))
 
 
-@settings(max_examples=40)
 @given(st.one_of(cp_factorizations(), matrix_factorizations()))
 def test_factorizations_survive_bit_for_bit(x: tnrank.Factorization) -> None:
     circuit = Circuit.from_factorization(x)
@@ -167,6 +165,7 @@ TREES = {
 }
 
 
+@pytest.mark.few_on_jax("3-windows(7, 3)", "1-quad(4, 2)", "1-one mode", "3-a chain")
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 @pytest.mark.parametrize("classes", [1, 3])
 def test_hierarchies_survive_bit_for_bit(tree: DimensionTree, classes: int, backend_name: str) -> None:
@@ -192,7 +191,6 @@ def test_hierarchies_survive_bit_for_bit(tree: DimensionTree, classes: int, back
     check(circuit.forward(circuit.weights_of(plain), features), wanted, size)
 
 
-@settings(max_examples=100)
 @given(st.one_of(deep_circuits(), shallow_circuits()))
 def test_circuit_is_found_again(circuit: Circuit) -> None:
     """With the grid, and for a CP whether its last mode is classes, which a tensor does not tell."""
@@ -280,7 +278,6 @@ def test_derivatives_are_those_of_the_dense_contraction(name: str, backend_name:
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-@settings(max_examples=25)
 @given(st.data())
 def test_derivatives_of_any_circuit(data: Any) -> None:
     circuit = data.draw(circuits())

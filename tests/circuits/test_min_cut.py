@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -61,14 +61,12 @@ def measured(x: tnrank.Factorization, modes: tuple[int, ...]) -> int:
 
 
 @given(cases())
-@settings(max_examples=60)
 def test_no_rank_exceeds_the_bound(case: Any) -> None:
     x, modes = case
     assert measured(x, modes) <= min_cut(x, modes).bound
 
 
 @given(cases(powers=True))
-@settings(max_examples=60)
 def test_generic_weights_reach_it_for_powers_of_one_number(case: Any) -> None:
     x, modes = case
     assert measured(x, modes) == min_cut(x, modes).bound
@@ -101,7 +99,6 @@ def sizes_of(x: tnrank.Factorization) -> dict[Any, int]:
 
 
 @given(sized_networks((1, 2, 3, 5)))
-@settings(max_examples=60)
 def test_no_rank_of_any_network_exceeds_the_bound(case: Any) -> None:
     network, sizes, modes, seed = case
     assert exact_rank(network, whole_numbers(network, sizes, seed), modes) <= min_cut(network, modes, sizes).bound
@@ -109,7 +106,6 @@ def test_no_rank_of_any_network_exceeds_the_bound(case: Any) -> None:
 
 @pytest.mark.parametrize("some", [(1, 2, 4), (1, 3)])
 @given(data=st.data())
-@settings(max_examples=60)
 def test_generic_networks_reach_it_for_powers_of_one_number(some: tuple[int, ...], data: st.DataObject) -> None:
     network, sizes, modes, seed = data.draw(sized_networks(some))
     assert exact_rank(network, whole_numbers(network, sizes, seed), modes) == min_cut(network, modes, sizes).bound
@@ -117,7 +113,6 @@ def test_generic_networks_reach_it_for_powers_of_one_number(some: tuple[int, ...
 
 @pytest.mark.parametrize("some", [(1, 2, 4, 8), (1, 3, 9)])
 @given(data=st.data())
-@settings(max_examples=40)
 def test_generic_formats_reach_it_for_powers_of_one_number(some: tuple[int, ...], data: st.DataObject) -> None:
     x = data.draw(formats(some))
     modes = tuple(sorted(data.draw(st.sets(st.integers(0, x.ndim - 1), min_size=1, max_size=x.ndim - 1))))
@@ -126,7 +121,6 @@ def test_generic_formats_reach_it_for_powers_of_one_number(some: tuple[int, ...]
 
 
 @given(st.integers(2, 5), st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1), st.data())
-@settings(max_examples=40)
 def test_shared_weights_keep_the_bound(order: int, features: int, channels: int, seed: int, data: Any) -> None:
     circuit = Circuit.deep(order, features=features, channels=channels, shared=True, ragged=True)
     rng = np.random.default_rng(seed)

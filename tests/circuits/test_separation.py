@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -91,7 +91,6 @@ def test_classes_are_on_the_other_side() -> None:
 
 
 @given(networks(st.sampled_from((1, 2, 4))).filter(lambda found: len(found[0].output) > 1), st.integers(0, 99))
-@settings(max_examples=60)
 def test_any_network_with_its_arrays(case: Any, seed: int) -> None:
     network, sizes = case
     arrays = numpy_arrays(network, sizes, seed)
@@ -166,9 +165,10 @@ def test_a_rank_below_the_bound_is_said() -> None:
 
 
 def test_on_every_backend(backend_name: str) -> None:
-    x = made("cp").to(backend_name, dtype="float64")
-    assert [row.rank for row in separation_report(x)] == [4, 4]
-    assert [row.rank for row in separation_report(x.network, weights=x.arrays)] == [4, 4]
+    # Modes of one size: JAX compiles each shape anew.
+    x = tnrank.CPFactorization.random((2,) * 4, rank=3, seed=0).to(backend_name, dtype="float64")
+    assert [row.rank for row in separation_report(x)] == [3, 3]
+    assert [row.rank for row in separation_report(x.network, weights=x.arrays)] == [3, 3]
 
 
 def test_partitions_of_grids() -> None:

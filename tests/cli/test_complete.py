@@ -15,9 +15,9 @@ Call = Callable[..., Any]
 _QUICK = ("--backend", "numpy", "--steps", "60")
 
 
-def test_in_a_process_of_its_own(shell: Call, holed: Path, tensor: Path, tmp_path: Path) -> None:
-    done = shell("complete", holed, "--backend", "numpy", "--steps", 2500, "--out", "full.npy")
-    assert done.returncode == 0, done.stderr
+def test_missing_entries_are_filled_in(call: Call, holed: Path, tensor: Path, tmp_path: Path) -> None:
+    done = call("complete", holed, "--backend", "numpy", "--steps", 2500, "--out", "full.npy")
+    assert done.exit_code == 0, done.stderr
     assert "mean predictor" in done.stdout
     assert "full.npy" in done.stdout
     truth, found = np.load(tensor), np.load(tmp_path / "full.npy")
@@ -45,9 +45,14 @@ def test_a_mask_file(call: Call, tensor: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
 
 
-def test_float64_on_every_backend(shell: Call, holed: Path, tmp_path: Path, backend_name: str) -> None:
-    done = shell("complete", holed, "--backend", backend_name, "--dtype", "float64", "--steps", 20)
-    assert done.returncode == 0, done.stderr
+def test_float64_on_every_backend(call: Call, shell: Call, holed: Path, tmp_path: Path, backend_name: str) -> None:
+    command = ("complete", holed, "--backend", backend_name, "--dtype", "float64", "--steps", 20)
+    if backend_name == "jax":  # the tests have turned float64 on in this process
+        done = shell(*command)
+        assert done.returncode == 0, done.stderr
+    else:
+        done = call(*command)
+        assert done.exit_code == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     assert tnrank.load(folder / "factorization.safetensors").dtype == "float64"
 

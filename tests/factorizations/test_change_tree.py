@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -94,7 +94,6 @@ def sum_of_modes(tree: DimensionTree, size: int) -> dict[Node, NDArray]:
 
 
 @given(tensors(), st.data())
-@settings(max_examples=150)
 def test_another_root_is_the_same_tensor(x: HierarchicalTucker, data: Any) -> None:
     at = data.draw(st.sampled_from(x.tree.nodes))
     on_edge = at.height == 0 or data.draw(st.booleans())
@@ -106,7 +105,6 @@ def test_another_root_is_the_same_tensor(x: HierarchicalTucker, data: Any) -> No
 
 
 @given(tensors(), st.data())
-@settings(max_examples=100)
 def test_another_root_changes_no_spectrum(x: HierarchicalTucker, data: Any) -> None:
     at = data.draw(st.sampled_from(x.tree.nodes))
     y = built(*change_root(x.tree, x.nodes, at, at.height == 0 or data.draw(st.booleans())))
@@ -178,7 +176,6 @@ def test_norms_that_no_number_holds() -> None:
 
 
 @given(tensors(), st.data())
-@settings(max_examples=150)
 def test_another_tree_is_the_same_tensor_with_its_spectra(x: HierarchicalTucker, data: Any) -> None:
     tree = trees_of(data.draw, x.ndim)
     found = change_tree(x.tree, x.nodes, tree)
@@ -274,7 +271,6 @@ def test_a_tolerance_bounds_the_error(rtol: float) -> None:
 
 
 @given(tensors(), st.data(), st.floats(1e-8, 0.9))
-@settings(max_examples=150)
 def test_the_bound_holds_where_much_is_dropped(x: HierarchicalTucker, data: Any, rtol: float) -> None:
     tree = trees_of(data.draw, x.ndim)
     found = change_tree(x.tree, x.nodes, tree, rtol)
@@ -285,7 +281,6 @@ def test_the_bound_holds_where_much_is_dropped(x: HierarchicalTucker, data: Any,
 
 
 @given(tensors(), st.data())
-@settings(max_examples=50)
 def test_permuted_modes(x: HierarchicalTucker, data: Any) -> None:
     order = data.draw(st.permutations(range(x.ndim)))
     tree, nodes = permute(x.tree, x.nodes, order)

@@ -63,7 +63,10 @@ TREES = [
 ]
 
 
-@pytest.mark.parametrize("tree", TREES, ids=range(len(TREES)))
+@pytest.mark.parametrize(
+    "tree",
+    [pytest.param(tree, id=str(k), marks=pytest.mark.nightly if k in (2, 3) else ()) for k, tree in enumerate(TREES)],
+)
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_ranks_are_found_exactly(name: str, tree: DimensionTree) -> None:
     function, rank = KNOWN[name]
@@ -104,13 +107,12 @@ def test_hilbert_tensor_to_a_tolerance() -> None:
 @pytest.mark.parametrize(
     ("kind", "tree"),
     [
-        ("circuit", DimensionTree.balanced(64)),
-        ("circuit", DimensionTree.quad(8, 8)),
-        ("complex", DimensionTree.balanced(64, arity=3)),
-        ("complex", DimensionTree.linear(64)),
-        ("transfer tensors", DimensionTree.windows(64)),
+        pytest.param("circuit", DimensionTree.balanced(64), id="circuit"),
+        pytest.param("circuit", DimensionTree.quad(8, 8), id="circuit on a quad tree", marks=pytest.mark.slow),
+        pytest.param("complex", DimensionTree.balanced(64, arity=3), id="complex, ternary"),
+        pytest.param("complex", DimensionTree.linear(64), id="complex, linear", marks=pytest.mark.slow),
+        pytest.param("transfer tensors", DimensionTree.windows(64), id="transfer tensors", marks=pytest.mark.slow),
     ],
-    ids=["circuit", "circuit on a quad tree", "complex, ternary", "complex, linear", "transfer tensors"],
 )
 def test_order_64_from_entries_alone(kind: str, tree: DimensionTree) -> None:
     x: Any
@@ -139,18 +141,19 @@ def test_orders_that_no_dense_tensor_has(order: int) -> None:
     assert np.isclose(float(found.tensor.log_norm()), (order * np.log(n) - np.log(2)) / 2, rtol=1e-12)
 
 
-def test_values_from_one_end_of_the_floating_point_range_to_the_other() -> None:
+@pytest.mark.parametrize("order", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_values_from_one_end_of_the_floating_point_range_to_the_other(order: int) -> None:
     # Two terms whose ratio, like the entries, spreads over tens of orders of magnitude.
-    factors = np.random.default_rng(0).uniform(0.25, 1.6, (300, 3, 2))
+    factors = np.random.default_rng(0).uniform(0.25, 1.6, (order, 3, 2))
     for scale in (1e-200, 1e200):
         found = cross_approximation(
-            lambda i, s=scale: s * factors[np.arange(300), i].prod(axis=1).sum(axis=1), (3,) * 300
+            lambda i, s=scale: s * factors[np.arange(order), i].prod(axis=1).sum(axis=1), (3,) * order
         )
         assert found.error <= 1e-10
         assert set(found.ranks.values()) == {2}
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.data())
 def test_any_tree_against_the_dense_tensor(data: Any) -> None:
     shape = tuple(data.draw(st.lists(st.integers(1, 5), min_size=2, max_size=6)))
@@ -165,16 +168,17 @@ def test_any_tree_against_the_dense_tensor(data: Any) -> None:
     assert found.evaluations == len(np.unique(function.points, axis=0)) == len(function.points) <= dense.size
 
 
-def test_evaluations_are_few_and_grow_with_the_order_alone() -> None:
+@pytest.mark.parametrize("orders", [(8, 16, 32), pytest.param((16, 32, 64, 128), marks=pytest.mark.slow)])
+def test_evaluations_are_few_and_grow_with_the_order_alone(orders: tuple[int, ...]) -> None:
     n, k, counts = 8, 4, []
-    for order in (16, 32, 64, 128):
+    for order in orders:
         x = HierarchicalTucker.random((n,) * order, rank=k, std=0.5, seed=0)
         found = cross_approximation(x.entries, x.shape)
         assert set(found.ranks.values()) == {k}
         counts.append(found.evaluations)
         # n or k^2 rows and k + 4 columns a node; fibers and single points where errors were looked for.
         assert counts[-1] <= (order * n + (order - 2) * k**2) * (k + 4) + 6 * order * n + 1500
-    slopes = np.diff(counts) / np.diff([16, 32, 64, 128])
+    slopes = np.diff(counts) / np.diff(orders)
     assert max(slopes) <= 1.2 * min(slopes)
 
 

@@ -53,6 +53,7 @@ def test_cp_is_tensorlys(data):
     assert_close(x.to_dense(), cp_to_tensor((x.weights, list(x.factors))), magnitude(x))
 
 
+@pytest.mark.few_on_jax("jax")
 def test_cp_as_einsum(backend_name):
     x = tnrank.CPFactorization.random((3, 4, 5), rank=6, weighted=True, seed=1, backend=backend_name, dtype="float64")
     a = [host(x, v) for v in x.arrays.values()]
@@ -103,6 +104,7 @@ def test_indices_of_any_kind(kind):
     np.testing.assert_allclose(x.entries(np.asarray(indices, np.uint8)), x.entries(indices))
 
 
+@pytest.mark.few_on_jax("jax")
 def test_no_entries(backend_name):
     x = tnrank.CPFactorization.random((3, 4), rank=2, backend=backend_name)
     assert host(x, x.entries([])).shape == (0,)
@@ -153,6 +155,7 @@ def test_norm_without_the_end_tensor(backend_name, data):
     assert_close(host(y, y.norm()) ** 2, squared, size, slack=1024)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_norm_of_high_order(backend_name):
     """An end tensor of 2^200 entries."""
     ones = np.ones((2, 1)) / np.sqrt(2)
@@ -188,6 +191,7 @@ def test_cp_component_norms(backend_name, data, dtype):
     assert_close(got, wanted, wanted, dtype)
 
 
+@pytest.mark.few_on_jax("jax")
 @pytest.mark.parametrize("order", [2, 5, 8, 9, 20])
 def test_cp_component_norms_of_small_weights(backend_name, order):
     """Products of squares would leave the range of single precision; the norms do not."""

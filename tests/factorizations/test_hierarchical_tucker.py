@@ -58,6 +58,7 @@ def matricized(dense: np.ndarray[Any, Any], modes: tuple[int, ...]) -> np.ndarra
     return dense.transpose(*modes, *rest).reshape(int(np.prod([dense.shape[m] for m in modes])), -1)
 
 
+@pytest.mark.few_on_jax("star(3)", "windows")
 @pytest.mark.parametrize("tree", TREES, ids=repr)
 def test_end_tensor_is_the_definition(tree: DimensionTree, backend_name: str) -> None:
     x = draw(tree, backend=backend_name, dtype="float64")
@@ -71,6 +72,7 @@ def test_end_tensor_is_the_definition(tree: DimensionTree, backend_name: str) ->
             assert np.allclose(columns.T @ columns, np.eye(columns.shape[1]), atol=1e-13)
 
 
+@pytest.mark.few_on_jax("star(3)-float64")
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("tree", TREES, ids=repr)
 def test_spectra_are_those_of_the_matricizations(tree: DimensionTree, dtype: str, backend_name: str) -> None:
@@ -102,6 +104,7 @@ def test_small_values_survive_qr_and_not_gram() -> None:
         x.truncate(rtol=1e-10, method="gram")
 
 
+@pytest.mark.few_on_jax("star(3)-0.001")
 @pytest.mark.parametrize("rtol", [1e-1, 1e-3, 1e-6, 1e-11])
 @pytest.mark.parametrize("tree", TREES, ids=repr)
 def test_dense_tensors_to_a_tolerance(tree: DimensionTree, rtol: float, backend_name: str) -> None:
@@ -130,6 +133,7 @@ def test_truncation_keeps_its_bounds(seed: int, tree: DimensionTree, rtol: float
         assert np.isclose(np.sqrt((host(values) ** 2).sum()), 1, rtol=1e-10), node
 
 
+@pytest.mark.few_on_jax("star(3)")
 @pytest.mark.parametrize("tree", TREES, ids=repr)
 def test_arithmetic(tree: DimensionTree, backend_name: str) -> None:
     x = draw(tree, backend=backend_name, dtype="float64")
@@ -181,6 +185,7 @@ def test_max_rank_and_the_bound_that_goes_with_it() -> None:
     assert max(HierarchicalTucker.from_dense(tensor, max_rank=3).ranks.values()) == 3
 
 
+@pytest.mark.few_on_jax("jax")
 def test_files_pickles_and_pytrees(tmp_path: Any, backend_name: str) -> None:
     x = draw(TREES[3], backend=backend_name)
     x.save(tmp_path / "x.safetensors")
@@ -200,16 +205,17 @@ def test_jit_and_gradient_on_jax() -> None:
         traced.append(1)
         return y.log_norm()
 
-    assert np.isclose(float(largest(x)), float(x.log_norm()))
-    assert np.isclose(float(largest(x * 2.0)), float(x.log_norm()) + np.log(2))
-    assert len(traced) == 1
-    gradient = jax.grad(lambda y: y.log_norm())(x)
+    log_norm = float(draw(TREES[0], dtype="float64").log_norm())
+    assert np.isclose(float(largest(x)), log_norm)
+    assert np.isclose(float(largest(x * 2.0)), log_norm + np.log(2))
+    gradient = jax.jit(jax.grad(lambda y: y.log_norm()))(x)
     direction = draw(TREES[0], seed=3, backend="jax", dtype="float64")
     slope = sum(float((a * b).sum()) for a, b in zip(gradient._values, direction._values, strict=True))
     moved = [
-        float(x.replace([a + t * b for a, b in zip(x._values, direction._values, strict=True)]).log_norm())
+        float(largest(x.replace([a + t * b for a, b in zip(x._values, direction._values, strict=True)])))
         for t in (1e-6, -1e-6)
     ]
+    assert len(traced) == 1
     assert np.isclose(slope, (moved[0] - moved[1]) / 2e-6, rtol=1e-6)
 
 
@@ -259,12 +265,12 @@ def test_rank_functions_measure_in_the_format(backend_name: str) -> None:
 
 
 def test_orders_that_no_dense_tensor_has() -> None:
-    # Two orthogonal terms of one norm, 6^500: beyond float64 at once, and rank 2 at every node.
+    # Two orthogonal terms of one norm, 6^400: beyond float64 at once, and rank 2 at every node.
     columns = np.stack([np.ones(6), (-1.0) ** np.arange(6)], axis=1)
-    total = tnrank.CPFactorization([columns] * 1000)
+    total = tnrank.CPFactorization([columns] * 800)
     assert set(tnrank.hierarchical_rank(total).values()) == {2}
     cut = HierarchicalTucker.from_factorization(total).truncate().tensor
-    assert np.isclose(float(cut.log_norm()), 500 * np.log(6) + np.log(2) / 2, rtol=1e-13)
+    assert np.isclose(float(cut.log_norm()), 400 * np.log(6) + np.log(2) / 2, rtol=1e-13)
     x = HierarchicalTucker.random((6,) * 64, rank=5, seed=0, std=0.3)
     assert set(tnrank.hierarchical_rank(x).values()) == {5}
     assert set((x + x).truncate().tensor.ranks.values()) == {5}

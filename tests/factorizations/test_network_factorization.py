@@ -37,7 +37,6 @@ def test_the_end_tensor_is_the_einsum(backend_name):
     assert float(x.inner(x)) == pytest.approx(np.sum(wanted**2))
 
 
-@settings(max_examples=25)
 @given(x=factorizations())
 def test_every_factorization_is_one(x):
     y = NetworkFactorization(x.network, x.arrays)
@@ -51,7 +50,6 @@ def test_every_factorization_is_one(x):
     np.testing.assert_allclose(z.to_dense(), x.to_dense(), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=25)
 @given(drawn=networks())
 @example(drawn=(tnrank.Network({"A": "jiir", "B": "ir"}, "j"), {"i": 2, "j": 3, "r": 2}))
 @example(drawn=(tnrank.Network({"A": "iir", "B": "rri"}, ""), {"i": 3, "r": 2}))

@@ -7,7 +7,7 @@ import pytest
 
 import tnrank
 from tests.factorizations.strategies import dense
-from tests.factorizations.test_values import kinds
+from tests.factorizations.test_values import MAKE, kinds
 
 
 def loss_of(x, target):
@@ -67,13 +67,16 @@ def test_jax_grad(jax, make):
 
 @kinds
 def test_jax_vmap(jax, make):
-    several = [make(seed=k, backend="jax", dtype="float64") for k in range(3)]
-    stacked = jax.tree.map(lambda *a: jax.numpy.stack(a), *several)
-    got = jax.vmap(lambda x: (x.norm(), x.entries([[1] * x.ndim])))(stacked)
+    several = [make(seed=k, dtype="float64") for k in range(3)]
+    leaves = [jax.tree.leaves(x.to("jax")) for x in several]
+    stacked = jax.tree.unflatten(jax.tree.structure(several[0].to("jax")), map(np.stack, zip(*leaves, strict=True)))
+    # In one program: step by step, each step is compiled.
+    got = jax.jit(jax.vmap(lambda x: (x.norm(), x.entries([[1] * x.ndim]))))(stacked)
     np.testing.assert_allclose(got[0], [x.norm() for x in several], rtol=1e-12)
     np.testing.assert_allclose(got[1], [x.entries([[1] * x.ndim]) for x in several], rtol=1e-12)
-    scaled = jax.vmap(lambda x, s: x.map(lambda a: s * a), in_axes=(None, 0))(several[0], np.asarray([1.0, 2.0]))
-    np.testing.assert_allclose(jax.tree.leaves(scaled)[0][1], 2 * jax.tree.leaves(several[0])[0], rtol=1e-12)
+    scale = jax.jit(jax.vmap(lambda x, s: x.map(lambda a: s * a), in_axes=(None, 0)))
+    scaled = scale(several[0].to("jax"), np.asarray([1.0, 2.0]))
+    np.testing.assert_allclose(jax.tree.leaves(scaled)[0][1], 2 * np.asarray(leaves[0][0]), rtol=1e-12)
 
 
 @kinds
@@ -203,7 +206,13 @@ def test_gradients_pass_through_every_method(torch, make):
     assert gradient.dtype == torch.float64
 
 
-@kinds
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=() if name == "cp" else pytest.mark.slow)  # seconds each
+        for name, make in MAKE.items()
+    ],
+)
 def test_torch_compiles_to_one_graph(torch, make):
     torch._dynamo.reset()
     x, y = make(seed=0, backend="torch"), make(seed=1, backend="torch")

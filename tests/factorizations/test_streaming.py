@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -131,7 +131,6 @@ def test_anything_with_slices() -> None:
     assert error(x, compress(Remote(), rtol=1e-3, memory="150 kB")) < 1.1e-5
 
 
-@settings(max_examples=25)
 @given(st.data())
 def test_law(data: st.DataObject) -> None:
     """The tolerance is kept on random shapes, trees, spectra and memory limits."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -33,7 +33,6 @@ def dense_sum(terms: Any, weights: Any) -> np.ndarray[Any, Any]:
     return sum(w * host(x.to_dense()) for w, x in zip(weights, terms, strict=True))
 
 
-@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 4), st.floats(-3, 3)), min_size=1, max_size=4))
 def test_behaves_like_its_dense_tensor(drawn: list[tuple[int, float]]) -> None:
     terms = [MAKE[kind](seed) for seed, (kind, _) in enumerate(drawn)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,15 @@ def dying(arrays: list[np.ndarray], how: str) -> list[np.ndarray]:
     return made
 
 
+@cache
+def program(fn: Any, tree: Any) -> Any:
+    """The gradients by JAX over a batch, compiled once for all arrays."""
+    return jax.jit(jax.vmap(jax.grad(lambda leaves: fn(jax.tree.unflatten(tree, leaves)))))
+
+
 def gradients(fn: Any, x: Any, arrays: list[np.ndarray]) -> list[list[np.ndarray]]:
     """By JAX (twice over a batch) and by PyTorch."""
-    tree = jax.tree.structure(x.to("jax"))
-
-    def value(leaves: Any) -> Any:
-        return fn(jax.tree.unflatten(tree, leaves))
-
-    batched = jax.vmap(jax.grad(value))([np.stack([a, a]) for a in arrays])
+    batched = program(fn, jax.tree.structure(x.to("jax")))([np.stack([a, a]) for a in arrays])
     for leaf in batched:
         np.testing.assert_array_equal(leaf[0], leaf[1])
     spec = torch.utils._pytree.tree_flatten(x.to("torch"))[1]

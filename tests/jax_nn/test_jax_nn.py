@@ -59,7 +59,11 @@ CASES = {
     ),
     "plane, windows 1 x 2": lambda: hierarchical(Circuit.deep((2, 4), 3, 4, [(1, 2), (2, 1), (1, 2)])),
 }
-cases = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+FEW = ("matrix", "cp, weights, plane", "line, 4-ary, classes", "plane, shared, ragged, classes")
+"""Of the cases that are compiled with all their derivatives, those of the quick suite: a second each."""
+cases = pytest.mark.parametrize(
+    "make", [pytest.param(CASES[name], id=name, marks=() if name in FEW else pytest.mark.slow) for name in CASES]
+)
 
 
 def contracted(x, features):
@@ -123,6 +127,7 @@ def test_circuit_is_the_factorization(make):
     check(*make())
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(st.data())
 def test_any_architecture(data):
@@ -282,7 +287,11 @@ def test_inside_sequential():
 
 # Without logarithms, products of 784 change by as many times the step.
 @pytest.mark.parametrize(
-    ("representation", "log", "rate"), [(Affine(4), False, 1e-4), (CosSin(), True, 1e-3)], ids=["plain", "log"]
+    ("representation", "log", "rate"),
+    [
+        pytest.param(Affine(4), False, 1e-4, id="plain", marks=pytest.mark.slow),
+        pytest.param(CosSin(), True, 1e-3, id="log"),
+    ],
 )
 def test_order_784_trains(representation, log, rate):
     circuit = Circuit.deep((28, 28), channels=4, classes=3, ragged=True, representation=representation)

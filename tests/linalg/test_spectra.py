@@ -18,6 +18,9 @@ def _dense(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return x.astype(dtype)
 
 
+@pytest.mark.few_on_jax(
+    "auto-float64", "qr-complex128-shape2", "qr-complex128-shape7", "gram-complex128-shape3", "gram-float64-shape7"
+)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("method", ["qr", "gram", "auto"])

@@ -192,7 +192,7 @@ def test_wrong_graphs():
         Network({"A": "ij"}).to_nodes({})
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(networks())
 def test_round_trip(drawn):
     network, sizes = drawn

@@ -42,7 +42,7 @@ def flops_of(network, sizes, ssa):
     return total
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(networks(sizes=st.integers(1, 5)))
 def test_dynamic_programming_is_that_of_opt_einsum(drawn):
     network, sizes = drawn

@@ -46,7 +46,7 @@ def test_batched_trees_beat_leaves_to_root_in_any_order(order):
     assert len(found) == 1
 
 
-@settings(max_examples=60, **QUIET)
+@settings(**QUIET)
 @given(st.integers(2, 40), st.integers(1, 6), st.integers(1, 6), st.randoms(use_true_random=False))
 def test_random_batched_trees(order, dim, rank, shuffler):
     """A random tree, contracted leaf by leaf as it was made, is no cheaper."""
@@ -80,14 +80,14 @@ def test_plans_of_large_trees_are_found_quickly(order, seconds):
         items = list(tensors.items())
         random.Random(seed).shuffle(items)
         network = Network(dict(items), output)
-        began = time.perf_counter()
+        began = time.process_time()
         network.plan(sizes, batch=("batch",))
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     # benchmarks/contraction.py holds the times themselves; this is for searches that blow up.
     assert min(times) < 4 * seconds
 
 
-@settings(max_examples=100, **QUIET)
+@settings(**QUIET)
 @given(networks(sizes=st.integers(1, 6)))
 def test_costs_are_what_the_steps_say(drawn):
     network, sizes = drawn
@@ -124,7 +124,7 @@ def test_an_explicit_path_and_a_finder():
     assert [(s.first, s.second) for s in CP.plan(SIZES, optimize=finder).steps] == [("A", "C"), ("B", "#1")]
 
 
-@settings(max_examples=80, **QUIET)
+@settings(**QUIET)
 @given(networks(sizes=st.integers(1, 6)), st.integers(1, 60))
 def test_memory_limits_are_honored_or_the_minimum_is_told(drawn, limit):
     network, sizes = drawn
@@ -206,7 +206,7 @@ def test_many_sizes_do_not_pile_up():
     assert sum(key.startswith("plan ") for key in network.__dict__) <= 64
 
 
-@settings(max_examples=40, **QUIET)
+@settings(**QUIET)
 @given(networks(sizes=st.integers(1, 5)), st.sampled_from([None, 20]))
 def test_plans_survive_pickle_and_json(tmp_path_factory, drawn, limit):
     network, sizes = drawn

@@ -15,7 +15,23 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+LONG = (
+    "analogy",
+    "linear-regression",
+    "matrix-completion",
+    "norms-to-infinity",
+    "rank_of_architecture",
+    "sweeps",
+    "tensor_rank",
+    "tree-bias",
+)
+"""Pages whose examples train or search for seconds."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in LONG else ()) for page in PAGES],
+)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     pytest.importorskip("jax")
     pytest.importorskip("torch")

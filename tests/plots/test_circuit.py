@@ -51,7 +51,14 @@ def colors(axes: Any) -> Counter[tuple[float, str]]:
     return Counter((round(float(line.get_ydata()[0]), 6), line.get_color()) for line in marks(axes, "node"))
 
 
-@pytest.mark.parametrize("name", PICTURES)
+LARGE = ("28 x 28, ragged", "order 1000, 100 classes", "14 levels", "MF, depth 30")
+"""Pictures that take seconds each."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in PICTURES],
+)
 def test_words_are_legible(name: str) -> None:
     figure = circuit(PICTURES[name]())
     assert len(figure.axes) == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -89,7 +89,13 @@ PICTURES: dict[str, Callable[[], Any]] = {
 WEIGHTED = CPFactorization([np.ones((3, 2)), np.ones((4, 2)), np.ones((5, 2))], weights=np.ones(2))
 
 
-@pytest.mark.parametrize("name", PICTURES)
+LARGE = ("tree, order 300", "tree, linear 200", "both, order 64")
+"""Pictures that take seconds each."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in PICTURES]
+)
 def test_words_are_legible(name: str) -> None:
     figure = PICTURES[name]()
     legible(figure)
@@ -191,7 +197,6 @@ def test_resolution() -> None:
     assert small < large
 
 
-@settings(max_examples=25)
 @given(st.data())
 def test_every_network_has_a_layout(data: st.DataObject) -> None:
     """Every tensor is one disc, and no two lie on one another."""

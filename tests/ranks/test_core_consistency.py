@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -35,7 +35,6 @@ def drawn(shape: tuple[int, ...], rank: int, seed: int, dtype: str = "float64") 
     return [f + 1j * rng.standard_normal(f.shape) if dtype == "complex128" else f for f in factors]
 
 
-@settings(max_examples=30)
 @given(
     st.lists(st.integers(2, 5), min_size=2, max_size=4),
     st.integers(1, 4),

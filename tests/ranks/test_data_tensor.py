@@ -93,9 +93,9 @@ def test_images_of_order_784(data_dir: Path) -> None:
     X = np.asarray(images[:200], float).reshape(200, 784) / 255
     x = data_tensor(X, np.where(labels[:200] % 2 == 0, 1.0, -1.0))
     assert x.shape == (2,) * 784
-    start = time.perf_counter()
+    start = time.process_time()
     found = hierarchical_singular_values(x, DimensionTree.quad(28, 28), method="gram", relative=True)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
     assert len(found) > 784
     for s in found.values():
         assert float((s**2).sum()) == pytest.approx(1, rel=1e-10)

@@ -46,7 +46,8 @@ def gradient(request: pytest.FixtureRequest) -> Callable[..., Matrix]:
     """``gradient(f, x)``: with respect to real plus i times imaginary parts; of the sum over a batch."""
     if request.param == "jax":
         jax = pytest.importorskip("jax")
-        return lambda f, x: np.conj(jax.grad(lambda y: f(y).sum())(jax.numpy.asarray(x)))
+        # In one program: step by step, each step is compiled.
+        return lambda f, x: np.conj(jax.jit(jax.grad(lambda y: f(y).sum()))(x))
     torch = pytest.importorskip("torch")
 
     def backward(f: Callable[[Any], Any], x: Matrix) -> Matrix:
@@ -172,16 +173,22 @@ def test_under_transformations(name: str) -> None:
     torch = pytest.importorskip("torch")
     function = FUNCTIONS[name][0]
     x, step = _random((3, 4, 9)), _random((3, 4, 9), seed=1)
-    expected = np.stack([np.asarray(jax.grad(function)(m)) for m in x])
-    close = {"rtol": 1e-10, "atol": 1e-12}
-    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(function)))(x), expected, **close)
     t, d = torch.as_tensor(x), torch.as_tensor(step)
+    expected = np.stack([torch.func.grad(function)(m) for m in t])
+    close = {"rtol": 1e-10, "atol": 1e-12}
+
+    @jax.jit  # one program, since each is compiled
+    def by_jax(x: Any, step: Any) -> Any:
+        return jax.vmap(jax.grad(function))(x), jax.jvp(function, (x,), (step,))[1], function(x)
+
+    gradients, slopes_by_jax, values = by_jax(x, step)
+    np.testing.assert_allclose(gradients, expected, **close)
     np.testing.assert_allclose(torch.func.vmap(torch.func.grad(function))(t), expected, **close)
     np.testing.assert_allclose(torch.func.grad(lambda y: function(y).sum())(t), expected, **close)
     slopes = (expected * step).sum((1, 2))
-    np.testing.assert_allclose(jax.jvp(function, (x,), (step,))[1], slopes, **close)
+    np.testing.assert_allclose(slopes_by_jax, slopes, **close)
     np.testing.assert_allclose(torch.func.jvp(function, (t,), (d,))[1], slopes, **close)
-    np.testing.assert_allclose(torch.func.vmap(function)(t), jax.jit(function)(x), **close)
+    np.testing.assert_allclose(torch.func.vmap(function)(t), values, **close)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch.func.jvp
@@ -189,9 +196,10 @@ def test_second_derivatives() -> None:
     jax = pytest.importorskip("jax")
     torch = pytest.importorskip("torch")
     x, step = _random((3, 4)), _random((3, 4), seed=1)
-    hessian = np.asarray(jax.hessian(ranks.effective_rank)(x))
+    hessian = np.asarray(jax.jit(jax.hessian(ranks.effective_rank))(x))
     np.testing.assert_allclose(torch.func.hessian(ranks.effective_rank)(torch.as_tensor(x)), hessian, atol=1e-10)
-    gradients = [np.asarray(jax.grad(ranks.effective_rank)(x + t * step)) for t in (1e-5, -1e-5)]
+    gradient = jax.jit(jax.grad(ranks.effective_rank))
+    gradients = [np.asarray(gradient(x + t * step)) for t in (1e-5, -1e-5)]
     np.testing.assert_allclose(np.tensordot(hessian, step), (gradients[0] - gradients[1]) / 2e-5, atol=1e-7)
 
 

@@ -224,7 +224,6 @@ def counted(tree: DimensionTree) -> int:
     return nodes - 1 if len(tree.children(tree.root)) == 2 else nodes
 
 
-@settings(max_examples=30)
 @given(tensors(binary=False), st.integers(1, 3))
 def test_truncation_error_is_quasi_optimal(x: HierarchicalTucker, most: int) -> None:
     dense = host(x)
@@ -240,7 +239,6 @@ def test_truncation_error_is_quasi_optimal(x: HierarchicalTucker, most: int) -> 
         assert error <= counted(x.tree) * max(tails.values()) * (1 + 1e-10) + slack
 
 
-@settings(max_examples=30)
 @given(tensors(binary=False), st.data())
 def test_rerooting_changes_no_spectrum(x: HierarchicalTucker, data: st.DataObject) -> None:
     at = data.draw(st.sampled_from([node for node in x.tree.nodes if node != x.tree.root]))
@@ -264,7 +262,6 @@ def _padded(s: Any, like: Any) -> np.ndarray[Any, Any]:
     return made[: len(like)]
 
 
-@settings(max_examples=30)
 @given(tensors())
 def test_ranks_of_neighbors_and_squares(x: HierarchicalTucker) -> None:
     squared = float((host(x) ** 2).sum())
@@ -282,7 +279,6 @@ def test_ranks_of_neighbors_and_squares(x: HierarchicalTucker) -> None:
         assert -1e-12 <= entry.entropy <= math.log(entry.rank) + 1e-10
 
 
-@settings(max_examples=30)
 @given(tensors(binary=False))
 def test_tt_ranks_are_those_of_the_linear_tree(x: HierarchicalTucker) -> None:
     linear = DimensionTree.linear(x.ndim)
@@ -293,7 +289,6 @@ def test_tt_ranks_are_those_of_the_linear_tree(x: HierarchicalTucker) -> None:
     assert train is None or tuple(train.tt_ranks) == expected
 
 
-@settings(max_examples=30)
 @given(st.data())
 def test_ranks_of_sums_and_products(data: st.DataObject) -> None:
     x = data.draw(tensors(binary=False))

@@ -67,6 +67,7 @@ def test_stacks_of_matrices(backend_name: str) -> None:
     )
 
 
+@pytest.mark.few_on_jax("shape3-real", "shape5-complex")
 @pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 @pytest.mark.parametrize("shape", [(4, 4), (1, 6), (6, 1), (2, 9), (9, 2), (2, 3, 4, 5), (1, 1), (2, 7, 1)])
 def test_against_singular_values(backend_name: str, shape: tuple[int, ...], is_complex: bool) -> None:

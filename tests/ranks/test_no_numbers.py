@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,16 +62,24 @@ def everything(functions: dict[str, Callable[[Any], Any]]) -> Callable[[Any], An
     return lambda x: tuple(f(x) for f in functions.values())
 
 
+@cache
+def compiled(given: Any, batched: bool) -> Any:
+    """All functions of what ``given`` makes as one program, for all wrong numbers."""
+    jax = pytest.importorskip("jax")
+    fn = everything(OF_MATRICES if given is matrices else OF_SPECTRA)
+    return jax.jit(jax.vmap(fn) if batched else fn)
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize(("functions", "given"), [(OF_MATRICES, matrices), (OF_SPECTRA, spectra)])
 def test_traced_results_are_nan(functions: Any, given: Any, wrong: float) -> None:
     """Beside a good matrix, whose results are those of an eager call."""
-    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     fn, x = everything(functions), given(wrong)
     expected = [float(f(x[0])) for f in functions.values()]
     found = {
-        "jit": [np.array([float(f), float(g)]) for f, g in zip(*map(jax.jit(fn), x), strict=True)],
-        "jax.vmap": [np.asarray(f) for f in jax.vmap(fn)(x)],
+        "jit": [np.array([float(f), float(g)]) for f, g in zip(*map(compiled(given, False), x), strict=True)],
+        "jax.vmap": [np.asarray(f) for f in compiled(given, True)(x)],
         "torch.vmap": [f.numpy() for f in torch.func.vmap(fn)(torch.as_tensor(x))],
     }
     for way, results in found.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -50,7 +50,6 @@ def parameters(candidate: TreeCandidate, shape: tuple[int, ...]) -> int:
 
 
 @given(binary_trees(4, 7), st.integers(0, 10**6))
-@settings(max_examples=30)
 def test_hidden_trees_are_found(tree: DimensionTree, seed: int) -> None:
     hidden = HierarchicalTucker.random((4,) * tree.order, tree, 2, seed=seed)
     for x in (hidden.to_dense(), hidden):
@@ -102,7 +101,6 @@ def test_tree_ranks_4_that_need_tensor_train_ranks_16() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(2, 5), st.sampled_from([None, 0.3, 1e-2]), st.integers(2, 4))
-@settings(max_examples=40)
 def test_never_worse_than_the_usual_trees(seed: int, order: int, rtol: float | None, most: int) -> None:
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(1, 5, order))

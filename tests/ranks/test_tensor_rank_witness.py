@@ -53,7 +53,6 @@ def test_cores_too_large_for_the_search_settle_by_eigenvectors(shape: tuple[int,
     assert found.residual < 1e-11
 
 
-@settings(max_examples=25)
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.integers(0, 3), st.integers(0, 999))
 def test_an_exact_core_gives_the_tensor_back(shape: list[int], rank: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

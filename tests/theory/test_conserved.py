@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import tnrank
 from tnrank.theory import conserved_quantities, inner_indices, unbalancedness
@@ -36,7 +36,6 @@ def test_at_every_index(x):
         assert all(value.shape == ((size, size) if bond else (size,)) for value in found.values())
 
 
-@settings(max_examples=30)
 @given(networks_with_index())
 def test_at_any_index_of_any_network(given):
     network, arrays, index = given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
@@ -36,7 +36,6 @@ def hierarchies(draw):
     return x.replace(arrays), {node: draw(st.integers(1, widths[node] + 1)) for node in tree.interior}
 
 
-@settings(max_examples=80)
 @given(hierarchies())
 def test_the_pruned_factorization_is_within_the_bounds(case):
     x, kept = case
@@ -50,7 +49,6 @@ def test_the_pruned_factorization_is_within_the_bounds(case):
         assert actual <= slack
 
 
-@settings(max_examples=40)
 @given(hierarchies())
 def test_ranks_of_the_pruned_are_those_kept_at_the_parent(case):
     x, kept = case
@@ -66,7 +64,6 @@ def test_ranks_of_the_pruned_are_those_kept_at_the_parent(case):
         assert np.linalg.matrix_rank(rows, tol=1e-10 * max(np.linalg.norm(rows), 1e-300)) <= kept[parent]
 
 
-@settings(max_examples=40)
 @given(hierarchies())
 def test_the_formula_written_out(case):
     x, kept = case

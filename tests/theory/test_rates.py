@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 
 import tnrank
 from tnrank.theory import inner_indices, local_components, predicted_rate
@@ -76,7 +76,6 @@ def test_trees_cover_the_orders():
     assert {x.ndim for x in CASES.values()} == set(range(2, 10))
 
 
-@settings(max_examples=40)
 @given(networks_with_index())
 def test_any_index_of_any_network(given):
     network, arrays, index = given
@@ -85,7 +84,6 @@ def test_any_index_of_any_network(given):
     holds_at(network, balanced, index, balanced=True)
 
 
-@settings(max_examples=25)
 @given(networks_with_index())
 def test_sparse_gradients_are_dense_ones(given):
     network, arrays, index = given

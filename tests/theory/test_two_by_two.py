@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.linalg import polar
@@ -61,7 +61,6 @@ def by_definition(problem, depth, w):
 matrices = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).standard_normal((2, 2)))
 
 
-@settings(max_examples=60)
 @given(matrices, st.integers(2, 5), st.sampled_from([1.0, -2.0]))
 def test_rates_are_those_of_the_definition(w, depth, w12):
     problem = TwoByTwo(w12, 0.5, 0.1)
@@ -117,7 +116,6 @@ def test_the_flow_is_that_of_the_layers(depth):
         np.testing.assert_allclose(np.linalg.multi_dot(run.y[:, k].reshape(depth, 2, 2)), flow.w[k], atol=1e-7)
 
 
-@settings(max_examples=100)
 @given(
     matrices, st.floats(-9, -1), st.sampled_from([(1.0, 1.0, 0.0), (-2.0, 0.5, 0.1), (1.0, 3.0, -0.5)]), st.floats(0, 6)
 )

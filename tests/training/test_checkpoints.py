@@ -92,6 +92,7 @@ def names(folder):
 # the same run
 
 
+@pytest.mark.few_on_jax("rmsprop")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resumed_is_uninterrupted(backend_name, optimizer, tmp_path):
     x = start(backend_name)
@@ -108,7 +109,9 @@ def test_resumed_is_uninterrupted(backend_name, optimizer, tmp_path):
     assert not seen
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", ["rmsprop", *(pytest.param(name, marks=pytest.mark.slow) for name in ("momentum", "adam"))]
+)
 def test_batches_of_runs(backend_name, optimizer, tmp_path):
     given = [start(backend_name, seed) for seed in range(3)]
     options = {"optimizer": OPTIMIZERS[optimizer], "stop": 0.05}
@@ -118,8 +121,18 @@ def test_batches_of_runs(backend_name, optimizer, tmp_path):
         same(a, b)
 
 
-@pytest.mark.parametrize("kind", ["torch.SGD", "torch.Adam", "optax.chain"])
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "several"),
+    [
+        ("torch.SGD", True),
+        ("torch.Adam", False),
+        ("optax.chain", False),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("torch.SGD", False), ("torch.Adam", True), ("optax.chain", True))
+        ),
+    ],
+)
 def test_optimizers_of_a_framework(kind, several, tmp_path):
     framework, name = kind.split(".")
     if framework == "torch":
@@ -181,12 +194,13 @@ def test_lower_precision(backend_name, dtype, tmp_path):
 def test_chunks_do_not_change_the_numbers(backend_name, tmp_path):
     x = start(backend_name)
     whole = run(x)
-    for every in (1, 13, 64):
+    for every in (5, 64):
         checkpoint = Checkpoint(tmp_path / str(every), every=every, unit="steps", keep=200)
         same(run(x, checkpoint=checkpoint), whole)
         assert len(names(tmp_path / str(every))) == 2 * (-(-150 // every))
 
 
+@pytest.mark.few_on_jax("jax")
 def test_a_run_that_stops_by_itself(backend_name, tmp_path):
     x = start(backend_name)
     stop = Stop(float(run(x).history["loss"].values[90]), patience=2, every=3)

@@ -41,6 +41,7 @@ def every_loss(backend, steps, **options):
 # what comes back
 
 
+@pytest.mark.few_on_jax("jax")
 def test_result(backend_name):
     x = start(backend_name)
     before = [a.copy() for a in host(x)]
@@ -60,6 +61,7 @@ def test_result(backend_name):
     np.testing.assert_allclose(again.loss, run(x, 160).loss, rtol=1e-9)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_no_steps(backend_name):
     x = start(backend_name)
     result = run(x, 0, record=[recorders.Loss()])
@@ -69,6 +71,7 @@ def test_no_steps(backend_name):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.few_on_jax("optimizer1")
 @pytest.mark.parametrize("optimizer", [tnrank.GroupRMSProp(), tnrank.Adam(), tnrank.GradientDescent(0.1, momentum=0.9)])
 def test_deterministic(backend_name, optimizer):
     a, b = (run(start(backend_name, seed=3), 50, optimizer) for _ in range(2))
@@ -78,6 +81,7 @@ def test_deterministic(backend_name, optimizer):
     assert run(start(backend_name, seed=4), 50, optimizer).loss != a.loss
 
 
+@pytest.mark.few_on_jax("jax")
 def test_indices_and_values_of_the_backend(backend_name):
     backend = tnrank.get_backend(backend_name)
     options = {"optimizer": tnrank.GradientDescent(0.02), "steps": 5}
@@ -110,6 +114,7 @@ def test_lower_precision(backend_name, dtype):
 # recorded steps
 
 
+@pytest.mark.few_on_jax("options0", "options4")
 @pytest.mark.parametrize(
     ("options", "steps", "wanted"),
     [
@@ -132,6 +137,7 @@ def test_recorded_steps(backend_name, options, steps, wanted):
     assert f"{len(wanted)} steps" in repr(trace)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_recorders_of_different_steps(backend_name):
     seen = []
     record = [recorders.Loss(every=7), recorders.Error(TARGET, every=5), recorders.LearningRate(at=[2])]
@@ -150,6 +156,7 @@ def test_recorders_of_different_steps(backend_name):
 # stopping
 
 
+@pytest.mark.few_on_jax("jax")
 def test_stops_at_the_first_step_below(backend_name):
     losses = every_loss("numpy", 200)
     level = float(losses[70] * (1 + 1e-6))
@@ -163,6 +170,7 @@ def test_stops_at_the_first_step_below(backend_name):
     assert f"{level:g}" in result.message
 
 
+@pytest.mark.few_on_jax("jax")
 def test_patience_and_distance_of_checks(backend_name):
     losses = every_loss("numpy", 200)
     assert (np.diff(losses) < 0).all()  # so that a loss below stays below
@@ -173,6 +181,7 @@ def test_patience_and_distance_of_checks(backend_name):
         assert (result.status, result.steps) == ("converged", checks[patience])
 
 
+@pytest.mark.few_on_jax("jax")
 def test_patience_counts_checks_in_a_row(backend_name):
     """A damped oscillation: the loss dips below the level, and rises above it again."""
     x = tnrank.MatrixFactorization([np.asarray([[1.0]])]).to(backend_name)
@@ -190,6 +199,7 @@ def test_patience_counts_checks_in_a_row(backend_name):
     assert (result.status, result.steps) == ("converged", wanted)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_stops_before_the_first_step(backend_name):
     result = run(start(backend_name), 100, stop=1e9)
     assert (result.status, result.steps) == ("converged", 0)
@@ -216,6 +226,7 @@ def good_steps(x, optimizer):
     raise AssertionError("the test needs a rate that diverges")
 
 
+@pytest.mark.few_on_jax("optax")
 @pytest.mark.parametrize("optimizer", [DIVERGES, "torch", "optax"])
 def test_nan_keeps_the_last_good_factorization(backend_name, optimizer):
     if optimizer in ("torch", "optax"):
@@ -239,6 +250,7 @@ def test_nan_keeps_the_last_good_factorization(backend_name, optimizer):
     assert result.history["error"].steps.tolist() == [0, count]
 
 
+@pytest.mark.few_on_jax("jax")
 def test_nan_long_after_the_start(backend_name):
     """Many steps into a compiled chunk, the state one step before is still found."""
     x = tnrank.MatrixFactorization([np.asarray([[1.0]])]).to(backend_name)
@@ -252,6 +264,7 @@ def test_nan_long_after_the_start(backend_name):
     assert np.isfinite(result.loss)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_an_infinite_start(backend_name):
     x = start(backend_name, std=1e120)
     with pytest.raises(
@@ -263,6 +276,7 @@ def test_an_infinite_start(backend_name):
 # callbacks
 
 
+@pytest.mark.few_on_jax("jax")
 def test_callback_stops(backend_name):
     seen = []
 
@@ -277,6 +291,7 @@ def test_callback_stops(backend_name):
     np.testing.assert_allclose(result.loss, loss_of(result.factorization), rtol=1e-10)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_interrupt_keeps_what_there_is(backend_name):
     def callback(step, loss):
         if step >= 5:
@@ -290,6 +305,7 @@ def test_interrupt_keeps_what_there_is(backend_name):
 
 
 @pytest.mark.parametrize("kind", ["interrupted", "stopped"])
+@pytest.mark.few_on_jax("stopped")
 def test_interrupting_a_sequence_ends_all_of_it(backend_name, kind):
     calls = []
 
@@ -305,6 +321,7 @@ def test_interrupting_a_sequence_ends_all_of_it(backend_name, kind):
     assert all(np.isfinite(one.loss) for one in results)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_other_errors_of_a_callback_are_raised(backend_name):
     def callback(step, loss):
         raise RuntimeError("mine")
@@ -313,6 +330,7 @@ def test_other_errors_of_a_callback_are_raised(backend_name):
         run(start(backend_name), callback=callback)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_progress(backend_name, capsys):
     lines = []
     run(start(backend_name), 300, progress=lines.append)
@@ -331,6 +349,7 @@ def test_progress(backend_name, capsys):
 # batches
 
 
+@pytest.mark.few_on_jax("optimizer0")
 @pytest.mark.parametrize("optimizer", [tnrank.GroupRMSProp(0.02), tnrank.Adam(0.01), tnrank.GradientDescent(0.02, 0.9)])
 def test_batched_runs_are_single_runs(backend_name, optimizer):
     given = [start(backend_name, seed=k) for k in range(3)]
@@ -363,6 +382,7 @@ def test_batched_in_the_other_ways(backend_name, way, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_finished_runs_are_frozen(backend_name):
     """One converges early, one diverges, one goes on to the end; none disturbs the others."""
     optimizer = tnrank.GradientDescent(0.02)
@@ -402,6 +422,7 @@ def test_a_generator_of_recorders_serves_all_runs(backend_name):
     assert [list(one.history) for one in results] == [["loss"], ["loss"]]
 
 
+@pytest.mark.few_on_jax("jax")
 def test_a_sequence_of_one(backend_name):
     (result,) = run([start(backend_name)], 20)
     np.testing.assert_allclose(result.loss, run(start(backend_name), 20).loss, rtol=1e-12)

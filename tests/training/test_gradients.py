@@ -162,9 +162,24 @@ def test_against_torch_autograd(backend_name, way, loss, start, monkeypatch):
     assert_gradient(start().to(backend_name), way, loss, wanted, monkeypatch)
 
 
-@pytest.mark.parametrize("way", ["dense", "rows", "sensing"])
-@pytest.mark.parametrize("start", [STARTS["matrix"], STARTS["weighted"], STARTS["hierarchical"]])
-def test_against_jax_grad(way, start, monkeypatch):
+@pytest.mark.parametrize(
+    ("start", "way"),
+    [
+        (STARTS["matrix"], "rows"),
+        (STARTS["weighted"], "sensing"),
+        (STARTS["hierarchical"], "dense"),
+        *(
+            pytest.param(STARTS[name], way, marks=pytest.mark.slow)
+            for name, ways in (
+                ("matrix", ("dense", "sensing")),
+                ("weighted", ("dense", "rows")),
+                ("hierarchical", ("rows", "sensing")),
+            )
+            for way in ways
+        ),
+    ],
+)
+def test_against_jax_grad(start, way, monkeypatch):
     jax = pytest.importorskip("jax")
     optax = pytest.importorskip("optax")
     loss = LOSSES["huber"]
@@ -174,7 +189,7 @@ def test_against_jax_grad(way, start, monkeypatch):
 
     def wanted(indices, values):
         fn = jax.value_and_grad(lambda x: independent_loss(x, indices, values, loss, jax.numpy, functional))
-        value, gradient = fn(start().to("jax"))
+        value, gradient = jax.jit(fn)(start().to("jax"))
         return value, jax.tree.leaves(gradient)
 
     assert_gradient(start().to("jax"), way, loss, wanted, monkeypatch)

@@ -31,6 +31,7 @@ def _problem(way: str, backend: str) -> Any:
     return xs, indices, [rng.standard_normal(c) for c in counts], [rng.standard_normal(shape) for _ in xs]
 
 
+@pytest.mark.few_on_jax("dense")
 @pytest.mark.parametrize("way", _SHAPES)
 def test_each_run_is_what_it_is_alone(way: str, backend_name: str) -> None:
     xs, indices, values, targets = _problem(way, backend_name)

@@ -104,6 +104,7 @@ def test_what_is_measured_nears_what_is_predicted_as_steps_shrink(name):
     assert np.max(errors) < 0.02
 
 
+@pytest.mark.few_on_jax("jax")
 def test_components_keep_their_order_and_can_be_chosen(backend_name):
     x = STARTS["hierarchical"]().to(backend_name)
     indices, values = problem(x.shape)

@@ -73,6 +73,7 @@ def test_values(backend_name, start, several):
             np.testing.assert_allclose(values[row], np.linalg.svd(matrix, compute_uv=False)[:2], rtol=1e-9)
 
 
+@pytest.mark.few_on_jax("jax")
 def test_absolute_error(backend_name):
     x = STARTS["cp"]().to(backend_name)
     result = run(
@@ -85,6 +86,7 @@ def test_absolute_error(backend_name):
     run(x, [recorders.Error(np.zeros(x.shape))])  # a zero target is not divided by
 
 
+@pytest.mark.few_on_jax("jax")
 def test_two_of_a_kind_by_name(backend_name):
     x = STARTS["hierarchical"]().to(backend_name)
     record = [

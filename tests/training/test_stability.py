@@ -28,7 +28,7 @@ def _hessian(x: Any, indices: Any, values: Any) -> Any:
             end = end @ part
         return 0.5 * ((end[place] - values) ** 2).sum()
 
-    return np.asarray(jax.hessian(loss)(np.concatenate([np.ravel(a) for a in x.layers])))
+    return np.asarray(jax.jit(jax.hessian(loss))(np.concatenate([np.ravel(a) for a in x.layers])))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -66,7 +66,7 @@ def test_a_run_past_it_says_so(momentum: float, backend_name: str) -> None:
 
     def run(rate: float) -> Any:
         optimizer = tnrank.GradientDescent(rate, momentum)
-        return tnrank.complete(x, measured, values, loss=_HALF, optimizer=optimizer, steps=40_000)
+        return tnrank.complete(x, measured, values, loss=_HALF, optimizer=optimizer, steps=10_000)
 
     assert run(0.98 * limit).status == "steps"
     past = run(1.05 * limit)

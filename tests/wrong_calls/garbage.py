@@ -6,7 +6,9 @@ import linecache
 import signal
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,64 +33,70 @@ OURS = tuple(
 )
 
 
-def garbage() -> dict[str, object]:
-    """Fresh values by name; iterators among them can be used up only once."""
+def _numpy_matrix() -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)
-        numpy_matrix = np.matrix([[1.0, 2.0]])
-    found = {
-        "None": None,
-        "True": True,
-        "-1": -1,
-        "0": 0,
-        "3.7": 3.7,
-        "nan": float("nan"),
-        "inf": float("inf"),
-        "10**30": 10**30,
-        "1j": 1j,
-        "empty text": "",
-        "text": "garbage",
-        "bytes": b"ir,jr",
-        "empty list": [],
-        "list": [1, 2],
-        "nested list": [[1, 2], [3]],
-        "tuple": (0,),
-        "negative tuple": (-1, 5),
-        "empty dict": {},
-        "dict": {"a": 1},
-        "dict of modes": {0: "b", (1,): None},
-        "set": {1.5, 2},
-        "object": object(),
-        "function": len,
-        "class": int,
-        "generator": (k for k in (1.5, "b")),
-        "range": range(3),
-        "NumPy scalar": np.float64(2.0),
-        "empty array": np.zeros(0),
-        "0-d array": np.array(2.0),
-        "vector": np.ones(3),
-        "matrix": np.ones((2, 3)),
-        "tensor": np.ones((2, 1, 3)),
-        "array of NaN": np.full((2, 2), np.nan),
-        "array of text": np.array(["a", "b"]),
-        "array of objects": np.array([{}, None], dtype=object),
-        "times": np.array(["2020-01-01"], dtype="datetime64[D]"),
-        "structured": np.zeros(2, dtype=[("a", "f8")]),
-        "booleans": np.array([[True, False]]),
-        "masked": np.ma.masked_array([[1.0, 2.0]], [[True, False]]),
-        "numpy.matrix": numpy_matrix,
-        "sparse": scipy.sparse.eye_array(3),
-        "factorization": tnrank.TensorTrain.random((2, 3, 2), rank=2, seed=0),
-        "network": tnrank.Network({"A": "ij", "B": "jk"}),
-        "tree": tnrank.DimensionTree.balanced(5),
-        "path": Path("nowhere") / "at all",
-    }
-    if find_spec("torch"):
-        import torch
+        return np.matrix([[1.0, 2.0]])
 
-        found["torch tensor"] = torch.ones(2, 2)
-        found["torch sparse"] = torch.eye(2).to_sparse()
-    return found
+
+def _torch(name: str) -> object:
+    import torch
+
+    return {"dense": torch.ones(2, 2), "sparse": torch.eye(2).to_sparse()}[name]
+
+
+GARBAGE: dict[str, Callable[[], object]] = {
+    "None": lambda: None,
+    "True": lambda: True,
+    "-1": lambda: -1,
+    "0": lambda: 0,
+    "3.7": lambda: 3.7,
+    "nan": lambda: float("nan"),
+    "inf": lambda: float("inf"),
+    "10**30": lambda: 10**30,
+    "1j": lambda: 1j,
+    "empty text": lambda: "",
+    "text": lambda: "garbage",
+    "bytes": lambda: b"ir,jr",
+    "empty list": lambda: [],
+    "list": lambda: [1, 2],
+    "nested list": lambda: [[1, 2], [3]],
+    "tuple": lambda: (0,),
+    "negative tuple": lambda: (-1, 5),
+    "empty dict": lambda: {},
+    "dict": lambda: {"a": 1},
+    "dict of modes": lambda: {0: "b", (1,): None},
+    "set": lambda: {1.5, 2},
+    "object": lambda: object(),
+    "function": lambda: len,
+    "class": lambda: int,
+    "generator": lambda: (k for k in (1.5, "b")),
+    "range": lambda: range(3),
+    "NumPy scalar": lambda: np.float64(2.0),
+    "empty array": lambda: np.zeros(0),
+    "0-d array": lambda: np.array(2.0),
+    "vector": lambda: np.ones(3),
+    "matrix": lambda: np.ones((2, 3)),
+    "tensor": lambda: np.ones((2, 1, 3)),
+    "array of NaN": lambda: np.full((2, 2), np.nan),
+    "array of text": lambda: np.array(["a", "b"]),
+    "array of objects": lambda: np.array([{}, None], dtype=object),
+    "times": lambda: np.array(["2020-01-01"], dtype="datetime64[D]"),
+    "structured": lambda: np.zeros(2, dtype=[("a", "f8")]),
+    "booleans": lambda: np.array([[True, False]]),
+    "masked": lambda: np.ma.masked_array([[1.0, 2.0]], [[True, False]]),
+    "numpy.matrix": _numpy_matrix,
+    "sparse": lambda: scipy.sparse.eye_array(3),
+    "factorization": lambda: tnrank.TensorTrain.random((2, 3, 2), rank=2, seed=0),
+    "network": lambda: tnrank.Network({"A": "ij", "B": "jk"}),
+    "tree": lambda: tnrank.DimensionTree.balanced(5),
+    "path": lambda: Path("nowhere") / "at all",
+}
+"""What makes each value, by name: a fresh one a call, since iterators among them can be used up only once."""
+
+if find_spec("torch"):
+    GARBAGE["torch tensor"] = partial(_torch, "dense")
+    GARBAGE["torch sparse"] = partial(_torch, "sparse")
 
 
 class TooSlow(BaseException):
@@ -111,7 +119,7 @@ def limit(seconds: float):
         signal.signal(signal.SIGALRM, before)
 
 
-def complaint_of(call, seconds: float = 5.0) -> str | None:
+def complaint_of(call, seconds: float = 30.0) -> str | None:
     """What is wrong with how ``call`` ends; ``None`` if it returns, or raises a sentence of the library's own.
 
     The innermost frame of a good error is a ``raise`` of the library: then its words are ours, and say what was needed.

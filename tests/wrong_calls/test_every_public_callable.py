@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.wrong_calls.garbage import complaint_of, garbage
+from tests.wrong_calls.garbage import GARBAGE, complaint_of
 from tests.wrong_calls.samples import ENDLESS, attacked, targets
 
 TARGETS = targets()
@@ -31,11 +31,11 @@ def complaints(name, call, valid, share):
     chosen = random.Random(name)
     found = []
     for parameter in attacked(call, valid):
-        for title in garbage():
+        for title, make in GARBAGE.items():
             theirs = title in ("function", "class") and parameter in CALLED
             if theirs or (title in HUGE and parameter in ENDLESS) or chosen.random() >= share:
                 continue
-            wrong = garbage()[title]
+            wrong = make()
             complaint = complaint_of(lambda p=parameter, w=wrong: call(**{**valid, p: w}))
             if complaint:
                 found.append(f"{name}({parameter}={title}) {complaint}")
