@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from tnrank import plots
 
 FIGURES = [
-    *("analogy", "analogy_page", "architectures", "deep_tensor", "dynamics", "dynamics_law"),
+    *("analogy", "analogy_page", "deep_tensor", "dynamics", "dynamics_law"),
     *("greedy_paths", "image_bytes", "matrix_completion", "norms_to_infinity"),
     *("rank_one", "recovery", "tensor_dynamics"),
 ]

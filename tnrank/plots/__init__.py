@@ -1,7 +1,6 @@
 """Figures. matplotlib is imported when the first one is drawn; a figure is saved by whoever asked for it."""
 
 from tnrank.plots._analogy import AnalogyRow, analogy, analogy_page
-from tnrank.plots._architectures import ArchitecturePanel, architectures
 from tnrank.plots._circuit import circuit
 from tnrank.plots._deep_tensor import DepthPanel, deep_tensor
 from tnrank.plots._dimension_tree import dimension_tree
@@ -21,7 +20,6 @@ from tnrank.plots._tensor_dynamics import Staircase, tensor_dynamics
 
 __all__ = [
     "AnalogyRow",
-    "ArchitecturePanel",
     "CompletionCurve",
     "DepthPanel",
     "GreedyLine",
@@ -39,7 +37,6 @@ __all__ = [
     "analogy_page",
     "Rebound",
     "Recovery",
-    "architectures",
     "circuit",
     "deep_tensor",
     "dimension_tree",
