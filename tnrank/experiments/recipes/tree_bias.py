@@ -14,6 +14,7 @@ from tnrank._check import generator as make_generator
 from tnrank.data import observe
 from tnrank.experiments.fields import Count, Every, NonNegative, Patience, Positive, Seeds, Share, Steps
 from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register, told
+from tnrank.experiments.recipes._orthonormal_target import orthonormal_target, unit
 from tnrank.experiments.recipes._tree_bias_runs import (
     PAIRS,
     SAME,
@@ -108,7 +109,7 @@ class TreeBias(Recipe):
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         shape = (self.htf_size,) * 4
-        target = _unit(HierarchicalFactorization.random(shape, width=self.htf_rank, seed=self.seed).to_dense())
+        target = unit(HierarchicalFactorization.random(shape, width=self.htf_rank, seed=self.seed).to_dense())
         result = yield self._published(target)
         runs: list[dict[str, Any]] = []
         for kind in TREES:
@@ -117,15 +118,8 @@ class TreeBias(Recipe):
 
     def target(self, seed: int, pair: Pair) -> HostArray:
         """A tensor of mean square 1 and equally important components, of rank ``rank`` on the tree with ``pair``."""
-        generator = np.random.default_rng([seed, pair[1]])
-
-        def draw(matrix: Any) -> HostArray:
-            if matrix.shape[1] == 1:
-                return np.linspace(1.0, 0.5, len(matrix))[:, None]
-            return np.asarray(np.linalg.qr(generator.standard_normal(matrix.shape))[0])
-
-        drawn = HierarchicalFactorization.random((self.size,) * 4, width=self.rank, seed=0, dtype="float64").map(draw)
-        return np.transpose(_unit(drawn.to_dense()), np.argsort(in_order(pair)))
+        drawn = orthonormal_target((self.size,) * 4, self.rank, np.random.default_rng([seed, pair[1]]))
+        return np.transpose(drawn, np.argsort(in_order(pair)))
 
     def observed(self, target: HostArray, seed: int) -> tuple[Any, HostArray]:
         """What is observed of a target: indices or measurements, and values."""
@@ -196,12 +190,6 @@ class TreeBias(Recipe):
     def _options(self) -> dict[str, Any]:
         stop = Stop(self.stop_loss, self.stop_patience, every=25)
         return {"optimizer": GroupRMSProp(self.learning_rate), "stop": stop}
-
-
-def _unit(tensor: Any) -> HostArray:
-    found: HostArray = np.asarray(tensor, np.float64)
-    unit: HostArray = found / np.sqrt(np.mean(found**2))
-    return unit
 
 
 def _dense(x: Factorization) -> HostArray:
