@@ -1,6 +1,5 @@
 """Figures. matplotlib is imported when the first one is drawn; a figure is saved by whoever asked for it."""
 
-from tnrank.plots._analogy import AnalogyRow, analogy, analogy_page
 from tnrank.plots._architectures import ArchitecturePanel, architectures
 from tnrank.plots._circuit import circuit
 from tnrank.plots._deep_tensor import DepthPanel, deep_tensor
@@ -22,7 +21,6 @@ from tnrank.plots._spectra import spectra
 from tnrank.plots._tree_bias import TreeComparison, tree_bias
 
 __all__ = [
-    "AnalogyRow",
     "ArchitecturePanel",
     "CompletionCurve",
     "DepthPanel",
@@ -40,8 +38,6 @@ __all__ = [
     "RankOnePanel",
     "ScaleCurve",
     "TreeComparison",
-    "analogy",
-    "analogy_page",
     "Rebound",
     "Recovery",
     "architectures",
