@@ -16,7 +16,6 @@ from tnrank.plots._norms import NormCurve, NormPanel, norms_to_infinity
 from tnrank.plots._rank_one import RankOneLine, RankOnePanel, rank_one
 from tnrank.plots._rank_scan import rank_scan
 from tnrank.plots._ranks import ranks
-from tnrank.plots._recovery import Rebound, Recovery, recovery
 from tnrank.plots._save import image_bytes
 from tnrank.plots._spectra import spectra
 from tnrank.plots._tensor_dynamics import Staircase, tensor_dynamics
@@ -43,8 +42,6 @@ __all__ = [
     "TreeComparison",
     "analogy",
     "analogy_page",
-    "Rebound",
-    "Recovery",
     "architectures",
     "circuit",
     "deep_tensor",
@@ -61,7 +58,6 @@ __all__ = [
     "rank_one",
     "rank_scan",
     "ranks",
-    "recovery",
     "spectra",
     "tensor_dynamics",
     "tree_bias",
