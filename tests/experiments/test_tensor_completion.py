@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,8 @@ from tensorly.decomposition import parafac
 
 from tnrank.data import low_rank_tensor, observe
 from tnrank.experiments import make_recipe, read_metrics, run
-from tnrank.experiments._recipes._cp_rank import fewest_components
-from tnrank.experiments._recipes._tensor_completion import _Settled
-from tnrank.experiments._recipes._tensor_completion_runs import Continued, quartiles
+from tnrank.experiments.recipes._tensor_completion_claims import claims, fewest_components, quartiles, rebound
+from tnrank.experiments.recipes.tensor_completion import TensorCompletion, _Settled
 
 SMALL = {"dimension": 4, "counts": (10, 40), "seeds": 2, "claim_count": 40, "stds": (1e-1, 1e-2)}
 
@@ -53,26 +53,22 @@ def test_every_run_is_in_the_table(short: Path) -> None:
 
 
 def test_a_seed_means_the_same_on_every_backend(short: Path, tmp_path: Path, backend_name: str) -> None:
-    recipe = make_recipe("tensor-completion", backend=backend_name, **SMALL).limited(30)
-    found = {
-        tuple(row[k] for k in ("count", "std", "seed")): float(row["error"])
-        for row in table(run_folder(recipe, tmp_path))
-    }
-    expected = {
-        tuple(row[k] for k in ("count", "std", "seed")): float(row["error"])
-        for row in table(short)
-        if row["order"] == "3"
-    }
+    recipe = make_recipe("tensor-completion", backend=backend_name, **{**SMALL, "stds": (1e-1,)}).limited(30)
+    found, expected = (
+        {
+            (row["count"], row["seed"]): float(row["error"])
+            for row in table(folder)
+            if (row["order"], row["std"]) == ("3", "0.1")
+        }
+        for folder in (run(recipe, out=tmp_path, figure=False).folder, short)
+    )
+    assert len(found) == 4
     assert found == pytest.approx(expected, rel=1e-3)
-
-
-def run_folder(recipe: object, out: Path) -> Path:
-    return run(recipe, out=out).folder  # type: ignore[arg-type]
 
 
 def test_runs_stop_at_the_first_step_below_the_loss(tmp_path: Path) -> None:
     recipe = make_recipe("tensor-completion", backend="numpy", stop_loss=1e-5, steps=400, continued_steps=20, **SMALL)
-    rows = table(run(recipe, out=tmp_path).folder)
+    rows = table(run(recipe, out=tmp_path, figure=False).folder)
     reached = [row for row in rows if row["reached"] == "True"]
     assert reached
     for row in reached:
@@ -89,10 +85,9 @@ def test_runs_stop_at_the_first_step_below_the_loss(tmp_path: Path) -> None:
 def test_interrupted_runs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C leaves checkpoints, and the resumed recipe ends as if it had not been interrupted."""
     from tnrank.experiments import Interrupted
-    from tnrank.experiments._recipes import _tensor_completion
 
-    recipe = make_recipe("tensor-completion", backend="numpy", **SMALL).limited(40)
-    whole = run(recipe, out=tmp_path / "whole").folder
+    recipe = make_recipe("tensor-completion", backend="numpy", **SMALL).limited(20)
+    whole = run(recipe, out=tmp_path / "whole", figure=False).folder
     asked = 0
 
     def interrupt(self: _Settled, step: int, loss: float) -> bool:
@@ -103,11 +98,11 @@ def test_interrupted_runs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return False
 
     with monkeypatch.context() as patch:
-        patch.setattr(_tensor_completion._Settled, "ends", interrupt)
+        patch.setattr(_Settled, "ends", interrupt)
         with pytest.raises(Interrupted) as caught:
-            run(recipe, out=tmp_path / "part")
+            run(recipe, out=tmp_path / "part", figure=False)
     assert caught.value.kept is not None
-    resumed = run(recipe, resume=caught.value.kept).folder
+    resumed = run(recipe, resume=caught.value.kept, figure=False).folder
     assert (resumed / "runs.csv").read_bytes() == (whole / "runs.csv").read_bytes()
     assert (resumed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
 
@@ -115,12 +110,15 @@ def test_interrupted_runs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"orders": (2,)}, "orders are 3 or 4 or both"),
-        ({"orders": ()}, "orders are 3 or 4 or both"),
-        ({"seeds": 0}, "the field seeds is a whole number from 1 on, got 0"),
-        ({"dimension": 1}, "the field dimension is a whole number from 2 on"),
-        ({"stds": (0.0,)}, "stds are one or more positive numbers"),
-        ({"counts": (0, 100)}, r"numbers of observed entries at order 3 lie in 1 .. 512"),
+        ({"orders": (2,)}, "unknown orders 2: one of 3, 4"),
+        ({"orders": ()}, "orders are some of 3, 4, one or more"),
+        ({"orders": (3, 3)}, "each once"),
+        ({"seeds": 0}, "seeds is a whole number from 1 on, got 0"),
+        ({"dimension": 1}, "dimension is a whole number from 2 on"),
+        ({"stds": (0.0,)}, "stds is a positive number, got 0.0"),
+        ({"patience": 0}, "patience is a whole number from 1 on"),
+        ({"counts": (0, 100)}, "counts is a whole number from 1 on, got 0"),
+        ({"counts": (513, 100)}, r"numbers of observed entries at order 3 lie in 1 .. 512"),
         ({"orders": (4,), "order4_counts": (4097,)}, r"at order 4 lie in 1 .. 4096"),
     ],
 )
@@ -163,7 +161,7 @@ def test_the_baseline_has_the_unobserved_entries_as_its_error(short: Path) -> No
         target = low_rank_tensor((4,) * 3, 1, norm=1.0, seed=seed)
         _, values = observe(target, 40, seed=seed)
         errors.append(np.sqrt(1 - float((values**2).sum())))
-    assert summary["order_3"]["zero-filling"]["40"]["error"] == pytest.approx(list(quartiles(errors)))
+    assert summary["order_3"]["zero-filling"]["40"]["error"] == pytest.approx(np.quantile(errors, (0.25, 0.5, 0.75)))
 
 
 def test_when_runs_that_train_together_may_end() -> None:
@@ -178,9 +176,45 @@ def test_when_runs_that_train_together_may_end() -> None:
 
 
 def test_the_error_at_the_lowest_loss() -> None:
-    continued = Continued([0, 1, 2], np.array([[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]]), np.array([[9.0, 7.0, 5.0]] * 2))
-    np.testing.assert_array_equal(continued.at_lowest, [7.0, 5.0])
-    assert np.isnan(quartiles([None])).all()
+    losses, errors = np.array([[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]]), np.array([[9.0, 7.0, 5.0]] * 2)
+    assert rebound({"steps": [0, 1, 2], "loss": losses, "error": errors}) == (6.0, 5.0)
+
+
+def test_quartiles_are_of_what_was_measured() -> None:
+    found = [{"std": 1.0, "cp_rank": rank} for rank in (1, 2, None, 3)] + [{"std": 2.0, "cp_rank": 9}]
+    assert quartiles(found, "cp_rank", std=1.0) == (1.5, 2.0, 2.5)
+    assert np.isnan(quartiles(found, "cp_rank", std=3.0)).all()
+
+
+def test_every_claim_can_fail() -> None:
+    recipe = TensorCompletion(orders=(3, 4), counts=(300,), order4_counts=(1000,))
+    errors, at = np.array([[1.0, 1e-6, 1e-2]] * 10), {"steps": [0, 1, 2]}
+    continued = {**at, "loss": errors, "error": errors}
+
+    def found(**changed: Any) -> list[dict[str, Any]]:
+        common = {"cp_rank": 1, "reached": True}
+        return [
+            {"order": order, "count": count, "std": std, "seed": seed, "error": error, **common, **own}
+            for order, count in ((3, 300), (4, 1000))
+            for std, error in ((1e-3, 1e-6), (1e-2, 1e-4), ("zeros", 0.5))
+            for own in ({"cp_rank": 9} if std == "zeros" else {},)
+            for own in ({**own, **changed.get(f"order{order}", {})} if std == 1e-3 else own,)
+            for seed in range(10)
+        ]
+
+    def held(found: list[dict[str, Any]], continued: Any = continued) -> list[bool]:
+        return [check.holds for check in claims(recipe, found, continued)]
+
+    assert held(found()) == [True] * 7
+    assert held(found()[1:]) == [False, *[True] * 6]
+    assert held(found(order3={"error": 2e-5})) == [False, *[True] * 6]
+    assert held(found(order3={"error": 2e-4})) == [False, True, True, False, True, True, True]
+    assert held(found(order3={"cp_rank": 2})) == [True, False, *[True] * 5]
+    assert held(found(), None) == [True, True, False, *[True] * 4]
+    assert held(found(), {**at, "loss": errors, "error": errors[:, [0, 1, 1]]}) == [True, True, False, *[True] * 4]
+    assert held(found(order3={"error": 0.1, "cp_rank": 9})) == [False, False, True, False, False, True, True]
+    assert held(found(order4={"error": 6e-5})) == [*[True] * 6, False]
+    assert held(found(order4={"cp_rank": 10})) == [*[True] * 5, False, False]
 
 
 @pytest.mark.slow

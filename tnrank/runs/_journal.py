@@ -112,8 +112,9 @@ class Job:
 
     def on_record(self, name: str, step: int, value: Any, run: int) -> None:
         """Note a measurement."""
-        self.journal.record(self.training.models[run], step, name, value)
-        self._written[run, name] = step
+        if self.training.metrics:
+            self.journal.record(self.training.models[run], step, name, value)
+            self._written[run, name] = step
         if self.training.on_record is not None:
             self.training.on_record(name, step, value, run)
 
@@ -133,7 +134,8 @@ class Job:
         training = self.training
         interrupted = any(result.status == "interrupted" for result in self.found)
         for run, (model, result) in enumerate(zip(training.models, self.found, strict=True)):
-            self._last_rows(model, run, result)
+            if training.metrics:
+                self._last_rows(model, run, result)
             if training.save or interrupted:
                 self.journal.save(model, result.factorization)
         self.journal.flush()

@@ -32,6 +32,8 @@ class Training:
         values: observed values.
         callback: also called after what was recorded has been flushed; a training with one has a call of its own.
         save: write ``NAME.safetensors`` at the end.
+        metrics: whether all that is recorded goes into ``metrics.csv``; else its owner writes what it wants of the
+            histories there, by :meth:`Journal.record`.
         checkpoint: seconds between checkpoints, from which an interrupted run goes on; ``None`` for none.
 
     Raises:
@@ -58,6 +60,7 @@ class Training:
     on_record: Callable[[str, int, Any, int], None] | None = None
     callback: Callable[[int, float], bool | None] | None = None
     save: bool = True
+    metrics: bool = True
     checkpoint: float | None = 60.0
 
     @explained
