@@ -13,7 +13,6 @@ from tnrank.plots._local_components import NearLowRankPanel, local_components
 from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
 from tnrank.plots._network import network
 from tnrank.plots._norms import NormCurve, NormPanel, norms_to_infinity
-from tnrank.plots._rank_one import RankOneLine, RankOnePanel, rank_one
 from tnrank.plots._rank_scan import rank_scan
 from tnrank.plots._ranks import ranks
 from tnrank.plots._recovery import Rebound, Recovery, recovery
@@ -36,8 +35,6 @@ __all__ = [
     "NormPanel",
     "Panel",
     "Probe",
-    "RankOneLine",
-    "RankOnePanel",
     "ScaleCurve",
     "Staircase",
     "TreeComparison",
@@ -58,7 +55,6 @@ __all__ = [
     "matrix_completion",
     "network",
     "norms_to_infinity",
-    "rank_one",
     "rank_scan",
     "ranks",
     "recovery",
