@@ -109,7 +109,7 @@ def test_small_circuits_are_drawn_in_full(grid: tuple[int, ...], window: int, cl
 
 
 def test_one_color_a_level() -> None:
-    from tnrank.plots import _style
+    from tnrank.plots import style as _style
 
     slabs, network, tree = circuit(Circuit.deep((4, 4), 2, 16, classes=10)).axes
     assert [color for _, color in sorted(colors(tree))] == list(_style.COLORS[:3])

@@ -37,6 +37,8 @@ DENSE = np.random.default_rng(0).standard_normal((2, 3, 2, 3))
 CUBE = tnrank.CPFactorization.random((2, 2, 2), rank=2, seed=0).to_dense()
 MATRIX = np.array([[3.0, 1.0, 0.5], [0.2, 2.0, 0.1]])
 HOLED = np.where(np.eye(4, 3), np.nan, np.arange(1.0, 13).reshape(4, 3))
+if "torch" in tnrank.available_backends():
+    HOLED = tnrank.get_backend("torch").asarray(HOLED)  # whose own backend compiles nothing
 SPECTRUM = np.array([2.0, 1.0, 0.5])
 INDICES = np.argwhere(np.ones((2, 3, 2)))[[0, 3, 5, 6, 8, 11]]
 VALUES = np.arange(1.0, len(INDICES) + 1)

@@ -27,7 +27,7 @@ from tnrank.training import CompletionResult, GroupRMSProp, Stop, rates_of, reco
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
     from tnrank.factorizations import Factorization
 

@@ -20,7 +20,7 @@ from tnrank.plots.painters import Line, legend, lines, panels
 from tnrank.ranks import separation_rank
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 MODELS = {
     "deep": "deep, windows of 2",

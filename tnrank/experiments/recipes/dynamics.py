@@ -23,7 +23,7 @@ from tnrank.ranks import effective_rank
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
     from tnrank.dimension_tree import DimensionTree
     from tnrank.factorizations import Factorization

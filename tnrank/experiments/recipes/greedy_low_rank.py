@@ -24,7 +24,7 @@ from tnrank.theory import escape_time
 from tnrank.training import SquaredLoss
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 _ONWARD = 0.3
 """A flow that is not over goes on for this share of the time that it took so far."""

@@ -20,7 +20,7 @@ from tnrank.theory import minimum_l2, ridge_path
 from tnrank.training import CompletionResult, GradientDescent, RankOneMeasurements, SquaredLoss, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 HostArray = np.ndarray[Any, Any]
 

@@ -21,7 +21,7 @@ from tnrank.theory import near_low_rank_bound, prune_components
 from tnrank.training import CompletionResult, GroupRMSProp, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 Host = np.ndarray[Any, Any]
 

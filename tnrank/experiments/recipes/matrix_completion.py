@@ -21,7 +21,7 @@ from tnrank.theory import minimum_nuclear_norm, zero_fill
 from tnrank.training import CompletionResult, GradientDescent, GroupRMSProp, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 HostArray = np.ndarray[Any, Any]
 _Fit = dict[str, Any]

@@ -30,7 +30,7 @@ from tnrank.plots.painters import COLORS, Line, legend, lines, panels
 from tnrank.training import Adam, GroupRMSProp
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 Trees = tuple[tuple[Modes, ...], tuple[Modes, ...]]
 """Matricizations on the tree, and off it."""

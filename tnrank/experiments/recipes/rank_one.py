@@ -18,7 +18,7 @@ from tnrank.factorizations import CPFactorization
 from tnrank.plots.painters import MARKERS, Line, legend, lines, panels
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 _LATER = 1.1
 """A flow crosses the sphere before the time at which its leading component alone, not turning, would be infinite."""

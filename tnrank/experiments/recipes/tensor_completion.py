@@ -22,7 +22,7 @@ from tnrank.plots.painters import INK, Line, legend, lines, panels
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 _LEFT_ORIGIN = 0.01  # the share of the first loss below which a run is past the plateau at the origin
 _WRITTEN_EVERY = 100

@@ -21,7 +21,7 @@ from tnrank.plots.painters import Line, lines, panels, staircase
 from tnrank.training import CompletionResult, GroupRMSProp, L1Loss, SmoothL1Loss, SquaredLoss, Stop, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
     from tnrank.training import Loss
 

@@ -31,7 +31,7 @@ from tnrank.plots.painters import Line, heat, legend, lines, new_figure
 from tnrank.training import CompletionResult, GroupRMSProp, RankOneMeasurements, Stop, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
     from tnrank.factorizations import Factorization
 
