@@ -156,6 +156,16 @@ def plain_array(array: Array) -> tuple[Array, Backend]:
     return backend.plain(array), backend
 
 
+def host_svd(matrix: np.ndarray[Any, Any]) -> Any:
+    """``U``, singular values and ``V^H`` of matrices on the host, ``full_matrices=False``."""
+    return get_backend("numpy").svd(matrix)
+
+
+def host_svdvals(matrix: np.ndarray[Any, Any]) -> Any:
+    """Singular values of matrices on the host, descending."""
+    return get_backend("numpy").svdvals(matrix)
+
+
 def host_array(given: Any, name: str) -> np.ndarray[Any, Any]:
     """An array of any backend, or nested sequences of numbers, as a NumPy array.
 

@@ -149,6 +149,11 @@ class Backend:
         """``array - rate * direction`` for each pair; ``rate`` is a number or a scalar array."""
         return tuple(a - rate * d for a, d in zip(arrays, directions, strict=True))
 
+    def svd(self, x: Array) -> tuple[Array, Array, Array]:
+        """``U (.., m, k)``, singular values ``(.., k)``, descending, and ``V^H (.., k, n)``, where k is min(m, n)."""
+        u, s, vh = self.xp.linalg.svd(x, full_matrices=False)
+        return u, s, vh
+
     def svdvals(self, x: Array) -> Array:
         """Singular values, shape ``(.., min(m, n))``, descending."""
         return self.xp.linalg.svdvals(x)

@@ -75,8 +75,11 @@ class NumpyBackend(Backend):
     def sum_of_squares(self, arrays: Any) -> Any:
         return sum(np.vdot(a, a).real for a in arrays)
 
+    def svd(self, x: Any) -> Any:
+        return _svd(x, vectors=True)
+
     def svdvals(self, x: Any) -> Any:
-        return np.linalg.svd(x, compute_uv=False)
+        return _svd(x, vectors=False)
 
 
 @cache
@@ -101,3 +104,19 @@ def _check_wrapped(x: Any) -> None:
 
 
 backend = NumpyBackend()
+
+
+def _svd(x: NDArray, vectors: bool) -> Any:
+    """The decomposition by divide and conquer, or, where that does not converge, by QR iteration, which is slower."""
+    try:
+        return np.linalg.svd(x, full_matrices=False, compute_uv=vectors)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(x).all():
+            raise
+    from scipy.linalg import svd
+
+    matrices = x.reshape(-1, *x.shape[-2:])
+    found = [svd(m, full_matrices=False, compute_uv=vectors, lapack_driver="gesvd") for m in matrices]
+    if not vectors:
+        return np.reshape(found, (*x.shape[:-2], -1))
+    return tuple(np.stack(part).reshape(*x.shape[:-2], *part[0].shape) for part in zip(*found, strict=True))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tnrank._alike import default_or_named_device
-from tnrank._backend import backend_of, get_backend
+from tnrank._backend import backend_of, get_backend, host_svd
 from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
 from tnrank._scale import over, peak, times_power, unit_of
@@ -181,7 +181,7 @@ def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
     unit = unit_of(peak(host.astype(wide), numpy), numpy)
     if np.isnan(unit):
         raise ValueError(f"the end matrix leaves the range of {host.dtype}: divide each layer by a number of its size")
-    u, s, vh = np.linalg.svd(over(host.astype(wide), unit, numpy), full_matrices=False)
+    u, s, vh = host_svd(over(host.astype(wide), unit, numpy))
     kept = min(len(s), *chain)
     root = s[:kept] ** (1 / depth) * float(unit) ** (1 / depth)
     layers = []

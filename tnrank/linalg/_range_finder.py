@@ -179,7 +179,7 @@ def _found(
     if basis.shape[1] == most:
         rest = 0.0
     rest = max(rest, 0.0)
-    u, values, _ = xp.linalg.svd(_adjoint(xp, xp.linalg.qr(_adjoint(xp, rows))[1]), full_matrices=False)
+    u, values, _ = backend.svd(_adjoint(xp, xp.linalg.qr(_adjoint(xp, rows))[1]))
     squares = np.asarray(backend.to_numpy(values), np.float64) ** 2
     tails = rest + np.concatenate([np.cumsum(squares[::-1])[::-1], [0.0]])
     count = len(squares)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svd
 from tnrank._explained import explained
 from tnrank.factorizations import CPFactorization
 from tnrank.factorizations._cp_fit._als import HostArray, balanced
@@ -63,7 +64,7 @@ def consistency(tensor: HostArray, factors: list[HostArray], dtype: Any) -> floa
     core = tensor.astype(np.promote_types(tensor.dtype, np.float64))
     rank, right = int(factors[0].shape[1]), list[HostArray]()
     for mode, factor in enumerate(factors):
-        u, s, vh = np.linalg.svd(factor.astype(np.promote_types(factor.dtype, np.float64)), full_matrices=False)
+        u, s, vh = host_svd(factor.astype(np.promote_types(factor.dtype, np.float64)))
         kept = s > max(factor.shape) * np.finfo(dtype).eps * s[0]
         # The isometry on the right of the pseudoinverse changes no norm and is left out of the core.
         small = u[:, kept].conj().T / s[kept, None]

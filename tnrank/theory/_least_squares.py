@@ -42,7 +42,7 @@ def minimum_l2(A: Array, y: Array, *, rtol: float | None = None) -> Array:
     backend, A, y = _checked(A, y)
     xp = backend.xp
     rtol = default_rtol(tuple(A.shape), backend.dtype_of(A)) if rtol is None else check_rtol(rtol)
-    U, s, Vh = xp.linalg.svd(A, full_matrices=False)
+    U, s, Vh = backend.svd(A)
     kept = s > rtol * s[0]
     inverse = xp.where(kept, 1 / xp.where(kept, s, xp.ones_like(s)), xp.zeros_like(s))
     return _combined(backend, U, inverse, Vh, y)
@@ -78,7 +78,7 @@ def ridge_path(A: Array, y: Array, penalties: Array) -> Array:
     numbers = checked_numbers(penalties, "penalties")
     if numbers.ndim != 1 or not len(numbers) or not (np.isfinite(numbers) & (numbers >= 0)).all():
         raise ValueError(f"penalties are one or more finite numbers of at least 0, shape (K,), got {penalties!r}")
-    U, s, Vh = xp.linalg.svd(A, full_matrices=False)
+    U, s, Vh = backend.svd(A)
     kept = s > default_rtol(tuple(A.shape), backend.dtype_of(A)) * s[0]
     path = []
     for penalty in numbers.tolist():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svd
 from tnrank.theory._anderson import AndersonMixing
 from tnrank.theory._observed import Constraints
 
@@ -119,7 +120,7 @@ def infeasible(matrix: HostArray, iterations: int) -> NuclearNormResult:
 
 
 def _shrink_singular_values(W: HostArray, step: float) -> HostArray:
-    U, s, Vh = np.linalg.svd(W, full_matrices=False)
+    U, s, Vh = host_svd(W)
     kept: HostArray = (U * np.maximum(s - step, 0)) @ Vh
     return kept
 

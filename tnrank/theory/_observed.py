@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tnrank._backend import host_svd
 from tnrank._typing import Shape
 from tnrank.factorizations._observed import check_repeated, checked_numbers
 
@@ -57,7 +58,7 @@ class GivenMeasurements:
         if psd:
             matrices = (matrices + np.swapaxes(matrices, 1, 2)) / 2
         self.shape = matrices.shape[1:]
-        U, s, Vh = np.linalg.svd(matrices.reshape(len(matrices), -1), full_matrices=False)
+        U, s, Vh = host_svd(matrices.reshape(len(matrices), -1))
         rank = int((s > max(len(matrices), Vh.shape[1]) * np.finfo(float).eps * s[0]).sum())
         self.basis = Vh[:rank]
         self.coordinates = U[:, :rank].T @ values / s[:rank]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank.theory._anderson import AndersonMixing
 from tnrank.theory._observed import GivenEntries
 
@@ -166,6 +167,6 @@ class _Reweighting:
 
 
 def _schatten(W: HostArray, p: float) -> float:
-    s = np.linalg.svd(W, compute_uv=False)
+    s = host_svdvals(W)
     top = float(s[0])
     return top if math.isinf(p) or top == 0 else top * float(((s / top) ** p).sum()) ** (1 / p)

@@ -68,7 +68,7 @@ def singular_value_rate(x: MatrixFactorization, gradient: Any) -> SingularValueR
     backend, depth = source.backend, len(layers)
     for label in source.network.indices:
         check_index(source, label)
-    u, s, vh = backend.xp.linalg.svd(x.to_dense(), full_matrices=False)
+    u, s, vh = backend.svd(x.to_dense())
     v = vh.mT
     pair = _pairing(backend, x.shape, gradient, layers[0])
     gamma = -pair(u, v)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank.experiments._outcome import Check, Outcome, Table
 from tnrank.linalg import matricize
 from tnrank.plots import DepthPanel, deep_tensor
@@ -58,7 +59,7 @@ def mean_effective_rank(tensor: HostArray, model: str) -> float:
 
 def mean_spectrum(tensor: HostArray, model: str) -> HostArray:
     """The geometric mean of the singular values of the model's matricizations, each relative to the largest."""
-    spectra = [np.linalg.svd(matricize(tensor, modes), compute_uv=False) for modes in PARTITIONS[model]]
+    spectra = [host_svdvals(matricize(tensor, modes)) for modes in PARTITIONS[model]]
     count = min(len(s) for s in spectra)
     shares = [s[:count] / (s[0] or 1.0) for s in spectra]
     found: HostArray = np.exp(np.mean(np.log(np.maximum(shares, 1e-12)), axis=0))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank.factorizations import Factorization
 from tnrank.ranks import effective_rank_of
 from tnrank.theory import TwoByTwo
@@ -70,7 +71,7 @@ class Measured:
         """Read the recorded traces."""
         loss, end = result.history["loss"].values, result.history["end"].values
         matrix, determinant = np.asarray(end["matrix"], np.float64), np.asarray(end["determinant"], np.float64)
-        values = np.linalg.svd(matrix, compute_uv=False)
+        values = host_svdvals(matrix)
         # The smallest one from the determinant, where rounding would be larger than it.
         values[:, -1] = abs(determinant) / np.prod(values[:, :-1], axis=1)
         return cls(plan, result.status, result.steps, np.asarray(loss, np.float64), matrix, determinant, values)

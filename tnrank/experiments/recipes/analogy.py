@@ -27,9 +27,9 @@ from tnrank.training import CompletionResult, GroupRMSProp, Stop, rates_of, reco
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from tnrank.plots.painters import Figure
 
     from tnrank.factorizations import Factorization
+    from tnrank.plots.painters import Figure
 
 _ORDER = 3
 """K of all three rows: depth 3, order 3, two children and the parent."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank.data import low_rank_matrix, low_rank_tensor, observe
 from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments.fields import Count, Every, NonNegative, Part, Patience, Positive, Seed, Steps, TargetFile
@@ -23,10 +24,9 @@ from tnrank.ranks import effective_rank
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, recorders
 
 if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
     from tnrank.dimension_tree import DimensionTree
     from tnrank.factorizations import Factorization
+    from tnrank.plots.painters import Figure
 
 _TITLES = {
     "mf": ("Matrix factorization: singular values", "singular value"),
@@ -193,7 +193,7 @@ class _Measured:
         if model == "htf":
             self.values = trace.values[x.tree.root]
             self.split: Modes = x.tree.children(x.tree.root)[0].modes
-            singular = np.linalg.svd(matricize(target, self.split), compute_uv=False)
+            singular = host_svdvals(matricize(target, self.split))
             self.root = _at_root(x, trace.steps, self.values, result.history["root_components"].values, singular)
             self.on, off = _groups(x.tree)
         dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tnrank._backend import host_svd, host_svdvals
 from tnrank._check import generator
 from tnrank._memory import check_fits
 from tnrank.experiments.fields import Count, NonNegative, Steps
@@ -142,7 +143,7 @@ class Problem:
     @property
     def curvatures(self) -> HostArray:
         """The nonzero eigenvalues of A^T A, descending."""
-        values: HostArray = np.linalg.svd(self.A, compute_uv=False) ** 2
+        values: HostArray = host_svdvals(self.A) ** 2
         return values
 
     def projection(self, start: HostArray) -> HostArray:
@@ -152,7 +153,7 @@ class Problem:
 
     def descent(self, start: HostArray, rate: float, steps: HostArray) -> HostArray:
         """Gradient descent in closed form, ``(K, d)``: each singular direction shrinks on its own."""
-        _, s, Vh = np.linalg.svd(self.A, full_matrices=False)
+        _, s, Vh = host_svd(self.A)
         limit = self.projection(start)
         left = (1 - rate * s**2) ** np.asarray(steps)[:, None]
         path: HostArray = limit + (left * (Vh @ (start - limit))) @ Vh

@@ -22,7 +22,6 @@ from tnrank.training import CompletionResult, GroupRMSProp, L1Loss, SmoothL1Loss
 
 if TYPE_CHECKING:
     from tnrank.plots.painters import Figure
-
     from tnrank.training import Loss
 
 _TITLES = {"l2": "l2 loss", "l1": "l1 loss", "huber": "Huber loss"}

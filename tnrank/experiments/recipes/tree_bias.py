@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank._check import generator as make_generator
 from tnrank.data import observe
 from tnrank.experiments.fields import Count, Every, NonNegative, Patience, Positive, Seeds, Share, Steps
@@ -31,9 +32,8 @@ from tnrank.plots.painters import Line, heat, legend, lines, new_figure
 from tnrank.training import CompletionResult, GroupRMSProp, RankOneMeasurements, Stop, recorders
 
 if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
     from tnrank.factorizations import Factorization
+    from tnrank.plots.painters import Figure
 
 HostArray = np.ndarray[Any, Any]
 
@@ -207,9 +207,9 @@ def _large(values: HostArray) -> int:
 def _outcome(result: CompletionResult, target: HostArray, comparison: Comparison, rank: int) -> Outcome:
     dense = _dense(result.factorization)
     error = _error(dense, target)
-    values = {pair: np.linalg.svd(matricize(dense, pair), compute_uv=False) for pair in PAIRS}
+    values = {pair: host_svdvals(matricize(dense, pair)) for pair in PAIRS}
     large = {pair: _large(s) for pair, s in values.items()}
-    of_target = {pair: _large(np.linalg.svd(matricize(target, pair), compute_uv=False)) for pair in PAIRS}
+    of_target = {pair: _large(host_svdvals(matricize(target, pair))) for pair in PAIRS}
     published = {_ON: f"about {rank}", _OFF: f"up to {rank**2}", (0, 3): ""}
     rows = [
         (

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from tnrank._backend import host_svd
 from tnrank._check import generator
 from tnrank.factorizations._cp_fit import _starts
 from tnrank.factorizations._cp_fit._als import HostArray, als, balanced, component_norms, relative_error
@@ -275,7 +276,7 @@ def _better(found: Fit, best: Fit) -> Fit:
 
 def _matrix_fit(matrix: HostArray, rank: int) -> Fit:
     """Eckart and Young: the singular value decomposition is best."""
-    u, s, vh = np.linalg.svd(matrix, full_matrices=False)
+    u, s, vh = host_svd(matrix)
     count = min(rank, len(s))
     factors = [u[:, :count] * np.sqrt(s[:count]), vh[:count].T * np.sqrt(s[:count])]
     return _fit(matrix, [np.pad(f, ((0, 0), (0, rank - count))) for f in factors])

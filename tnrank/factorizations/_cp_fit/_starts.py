@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from tnrank._backend import host_svd, host_svdvals
 from tnrank.factorizations._cp_fit._als import HostArray, als, compose
 from tnrank.factorizations._cp_fit._long_modes import long_modes
 from tnrank.linalg import accuracy_floor
@@ -66,7 +67,7 @@ def _left_singular(rows: HostArray, rtol: float) -> tuple[HostArray, HostArray]:
             return u[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0.0))
         triangle: HostArray = np.asarray(np.linalg.qr(rows.conj().T, mode="r"))
         rows = triangle.conj().T
-    u, s, _ = np.linalg.svd(rows, full_matrices=False)
+    u, s, _ = host_svd(rows)
     return u, s
 
 
@@ -90,7 +91,7 @@ def error_floors(tensor: HostArray) -> HostArray:
     found = np.zeros(1)
     for modes in sides:
         rows = rows_of(tensor, modes)
-        s = np.linalg.svd(rows if rows.shape[0] <= rows.shape[1] else rows.T, compute_uv=False)
+        s = host_svdvals(rows if rows.shape[0] <= rows.shape[1] else rows.T)
         tails = np.sqrt(np.append(np.cumsum(s[::-1] ** 2)[::-1], 0.0))
         wide = np.zeros(max(len(found), len(tails)))
         wide[: len(found)] = found
@@ -117,7 +118,7 @@ def singular_vectors(rng: np.random.Generator, tensor: HostArray, rank: int) -> 
     """The leading left singular vectors of the matricizations, filled up with random columns."""
     factors = random(rng, tensor, rank)
     for mode, d in enumerate(tensor.shape):
-        u = np.linalg.svd(rows_of(tensor, (mode,)), full_matrices=False)[0][:, :rank]
+        u = host_svd(rows_of(tensor, (mode,)))[0][:, :rank]
         factors[mode][:, : u.shape[1]] = u * d**0.5
     return factors
 
@@ -136,8 +137,8 @@ def eigenvectors(rng: np.random.Generator, tensor: HostArray, rank: int) -> list
     order = (*first, *second, *third)
     sizes = [prod(tensor.shape[k] for k in block) for block in grouping]
     three = tensor.transpose(order).reshape(sizes)
-    u = np.linalg.svd(rows_of(three, (0,)), full_matrices=False)[0][:, :rank]
-    v = np.linalg.svd(rows_of(three, (1,)), full_matrices=False)[0][:, :rank]
+    u = host_svd(rows_of(three, (0,)))[0][:, :rank]
+    v = host_svd(rows_of(three, (1,)))[0][:, :rank]
     small = along(along(three, u.conj().T, 0), v.conj().T, 1)
     mixed = np.tensordot(small, normal(rng, (sizes[2], 2), tensor.dtype), axes=1)
     try:
@@ -163,7 +164,7 @@ def rank_one(tensor: HostArray) -> list[HostArray]:
     """Vectors whose outer product is near the tensor, and it if it is one; the norm is in the last."""
     vectors = list[HostArray]()
     while tensor.ndim > 1:
-        u, s, vh = np.linalg.svd(tensor.reshape(tensor.shape[0], -1), full_matrices=False)
+        u, s, vh = host_svd(tensor.reshape(tensor.shape[0], -1))
         vectors.append(u[:, 0])
         tensor = (s[0] * vh[0]).reshape(tensor.shape[1:])
     return [*vectors, tensor]

@@ -52,7 +52,7 @@ def derivative(plan: Schedule, with_norm: bool, *arrays: Array) -> tuple[Array, 
     parts = zip(factors, moving.by_form(moving.up.__getitem__), moving.by_form(moving.received), strict=True)
     # C D is the matricization over the norm as a constant.
     for s, c, d in parts:
-        u, values, vh = xp.linalg.svd(s, full_matrices=False)
+        u, values, vh = backend.svd(s)
         moved = _real(xp, xp.sum(xp.conj(u) * (c @ (d @ fixed.adjoint(vh))), axis=-2) / share[:, 0])
         noise = (len(plan.names) + max(s.shape[1:])) * eps_of(fixed.dtype) * values[:, :1]
         measured = xp.where(values > noise, moved, stop(values))

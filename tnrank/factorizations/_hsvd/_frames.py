@@ -171,7 +171,7 @@ def dominant(backend: Backend, matrix: Array, method: str) -> tuple[Array, Array
         return xp.flip(vectors, axis=1), root(values, backend)
     if columns > rows:
         matrix = adjoint(xp, _triangle_by_blocks(xp, adjoint(xp, matrix)))
-    u, s, _ = xp.linalg.svd(matrix, full_matrices=False)
+    u, s, _ = backend.svd(matrix)
     return u, s
 
 

@@ -160,7 +160,7 @@ class Web:
     def _decompose(self, vertex: int, rows: Sequence[int], allowed: float) -> tuple[Array, Array, list[int]]:
         """The truncated ``U`` and ``S V^H`` of the center, and the bonds of the columns."""
         matrix, rest = self.matrix(vertex, rows)
-        u, s, v = self.xp.linalg.svd(matrix, full_matrices=False)
+        u, s, v = self.backend.svd(matrix)
         host = np.asarray(self.backend.to_numpy(s), np.float64)
         count = _hsvd.kept_count(host, max(allowed, self.noise * float(np.linalg.norm(host))), None)
         self.dropped = float(np.linalg.norm(host[count:]))

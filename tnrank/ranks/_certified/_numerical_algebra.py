@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank.ranks._certified._algebra import QUATERNIONS, associator, central_conditions, trace_form
 from tnrank.ranks._certified._exact import Matrix
 
@@ -104,5 +105,5 @@ def _count(values: Matrix) -> tuple[int, int] | None:
 def _signature(forms: list[Matrix]) -> tuple[int, int] | None:
     """Positive and negative eigenvalues of the first real form; of a complex one the rank, and 0."""
     if np.iscomplexobj(forms[0]):
-        return _count(np.array([np.linalg.svd(f, compute_uv=False) for f in forms]))
+        return _count(np.array([host_svdvals(f) for f in forms]))
     return _count(np.array([np.linalg.eigvalsh((f + f.T) / 2) for f in forms]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svd
 from tnrank.factorizations._cp_fit._long_modes import long_modes
 from tnrank.ranks._certified._algebra import algebra_bound
 from tnrank.ranks._certified._border_bounds import (
@@ -139,7 +140,7 @@ def _numerical_algebra(target: Target, data: dict[str, Any]) -> Bound | None:
     three = grouped(target.values, _blocks_of(data)).transpose(data["turn"])
     for mode, d in enumerate(three.shape):
         rows = np.moveaxis(three, mode, 0).reshape(d, -1)
-        u, s, _ = np.linalg.svd(rows, full_matrices=False)
+        u, s, _ = host_svd(rows)
         kept = int(np.sum(s > 10 * max(rows.shape) * target.eps * s[0]))
         if kept < d:
             three = np.moveaxis(np.tensordot(u[:, :kept].conj().T, three, axes=(1, mode)), 0, mode)

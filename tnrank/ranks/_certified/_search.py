@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tnrank._backend import host_svd
 from tnrank.factorizations._cp_fit._fit import Options, fit_rank
 from tnrank.factorizations._cp_fit._lm import descend, step_cost
 from tnrank.factorizations._cp_fit._long_modes import long_modes, with_short
@@ -160,7 +161,7 @@ def _orthonormal(target: Target) -> _Core:
     core, bases = target.values, list[Matrix]()
     for mode, d in enumerate(core.shape):
         rows = np.moveaxis(target.values, mode, 0).reshape(d, -1)
-        u, s, _ = np.linalg.svd(rows, full_matrices=False)
+        u, s, _ = host_svd(rows)
         u = u[:, : max(1, int(np.sum(s > 10 * max(rows.shape) * target.eps * s[0])))]
         core = np.moveaxis(np.tensordot(u.conj().T, core, axes=(1, mode)), 0, mode)
         bases.append(u)
@@ -174,6 +175,6 @@ def _matrix_factors(target: Target) -> list[Matrix]:
         reduced, exact = row_reduce(target.integers)
         if exact == pivots:
             return [to_fractions(target.integers[:, pivots]) / target.scale, reduced[: len(pivots)].T]
-    u, s, vt = np.linalg.svd(target.values, full_matrices=False)
+    u, s, vt = host_svd(target.values)
     rank = int(np.sum(s > 10 * max(target.values.shape) * target.eps * s[0])) if s[0] > 0 else 0
     return [u[:, :rank] * s[:rank], vt[:rank].T]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank._backend import host_svdvals
 from tnrank.factorizations._cp_fit._long_modes import long_modes
 from tnrank.ranks._certified._exact import Matrix
 
@@ -100,6 +101,6 @@ def show(blocks: Blocks) -> str:
 
 def singular_margin(matrix: Matrix, rank: int) -> float:
     """The last kept minus the first dropped singular value, relative to the largest."""
-    s = np.linalg.svd(matrix, compute_uv=False)
+    s = host_svdvals(matrix)
     dropped = s[rank] if rank < len(s) else 0.0
     return float((s[rank - 1] - dropped) / s[0]) if rank else 0.0
