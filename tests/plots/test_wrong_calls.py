@@ -13,7 +13,7 @@ from tnrank import plots
 from tnrank.plots.painters import panels
 
 FIGURES = [
-    *("architectures", "deep_tensor", "depth_efficiency", "dynamics_law"),
+    *("architectures", "deep_tensor", "depth_efficiency"),
     *("greedy_paths", "image_bytes", "linear_regression", "local_components", "matrix_completion", "norms_to_infinity"),
     *("rank_one", "recovery", "tree_bias"),
 ]

@@ -5,7 +5,6 @@ from tnrank.plots._circuit import circuit
 from tnrank.plots._deep_tensor import DepthPanel, deep_tensor
 from tnrank.plots._depth_efficiency import Growth, depth_efficiency
 from tnrank.plots._dimension_tree import dimension_tree
-from tnrank.plots._dynamics_law import LawPanel, LawPoints, dynamics_law
 from tnrank.plots._greedy import GreedyLine, GreedyPanel, greedy_paths
 from tnrank.plots._linear_regression import Descent, Probe, linear_regression
 from tnrank.plots._local_components import NearLowRankPanel, local_components
@@ -28,8 +27,6 @@ __all__ = [
     "GreedyLine",
     "GreedyPanel",
     "Growth",
-    "LawPanel",
-    "LawPoints",
     "NearLowRankPanel",
     "NormCurve",
     "NormPanel",
@@ -45,7 +42,6 @@ __all__ = [
     "deep_tensor",
     "depth_efficiency",
     "dimension_tree",
-    "dynamics_law",
     "greedy_paths",
     "image_bytes",
     "linear_regression",
