@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from tnrank.experiments import make_recipe, read_metrics, run
-from tnrank.experiments._recipes._dynamics_law_report import outcome
-from tnrank.experiments._recipes._law_cases import cp_case, hierarchical_case, matrix_case
-from tnrank.experiments._recipes._law_lines import Line, Runs
+from tnrank.experiments.recipes._dynamics_law_lines import Measured, cp_case, hierarchical_case, matrix_case
+from tnrank.experiments.recipes.dynamics_law import Descent, _outcome
 from tnrank.theory import fit_exponent, local_components
 from tnrank.training import MeasuredRates
 
@@ -95,16 +94,16 @@ def rates(order: int, exponent: float, gap: float = 0.0, moments: int = 40, seed
     )  # fmt: skip
 
 
-def line(case, index, exponent: float | None = None, gap: float = 0.0, balanced: bool = True) -> Line:
+def line(case, index, exponent: float | None = None, gap: float = 0.0, balanced: bool = True) -> Measured:
     order = case.orders[index]
     law = 2 - 2 / order if exponent is None else exponent
     found = [rates(order, law, gap, seed=k) for k in range(3)]
-    return Line(case, index, order, found, [np.zeros(40)] * 3, balanced)
+    return Measured(case, index, order, found, [np.zeros(40)] * 3, balanced)
 
 
 def test_an_interval_is_that_of_the_fit_at_both_ends() -> None:
     found = line(cp_case(3, False), "r")
-    fit = found.interval(0.95)
+    fit = found.fit
     groups = np.concatenate([np.broadcast_to(np.arange(5), (40, 5)).ravel() + 5 * k for k in range(3)])
     together = [
         np.concatenate([getattr(r, n).ravel() for r in found.rates]) for n in ("norms", "measured", "projection")
@@ -112,36 +111,27 @@ def test_an_interval_is_that_of_the_fit_at_both_ends() -> None:
     wanted = fit_exponent(*together, groups)
     assert (fit.low, fit.high, fit.count) == pytest.approx((wanted.low, wanted.high, 600))
     later = replace(found, rates=[replace(r, next_norms=2 * r.norms) for r in found.rates])
-    assert later.interval(0.95).exponent == pytest.approx(fit.exponent)
-    assert later.interval(0.95).prefactor == pytest.approx(fit.prefactor * 2 ** (-4 / 6), rel=1e-3)
+    assert later.fit.exponent == pytest.approx(fit.exponent)
+    assert later.fit.prefactor == pytest.approx(fit.prefactor * 2 ** (-4 / 6), rel=1e-3)
 
 
 def test_points_of_unbalanced_components_are_left_out() -> None:
-    assert line(cp_case(3, False), "r", gap=0.01).interval(0.95).count < 600
-    assert line(cp_case(3, False), "r", gap=0.01, balanced=False).interval(0.95).count == 600
-    assert line(cp_case(3, False), "r", gap=100.0).interval(0.95) is None
+    assert line(cp_case(3, False), "r", gap=0.01).fit.count < 600
+    assert line(cp_case(3, False), "r", gap=0.01, balanced=False).fit.count == 600
+    assert line(cp_case(3, False), "r", gap=100.0).fit is None
 
 
-def holding(**changes) -> list[bool]:
+def holding(descent=(2e-3, 1e-3, 1e-9), **changes) -> list[bool]:
     """Whether each check holds, for data in which all do but for the changes."""
-
-    class Halving:
-        def __init__(self, case, found=(2e-3, 1e-3, 1e-9)):
-            self.case, self.rate, self.found = case, 0.1, found
-
-        def deviations(self):
-            return self.found
 
     cases = [(matrix_case(3), None), (cp_case(3, False), "r"), (hierarchical_case(2), "r{0,1}")]
     runs = {
         "balanced": [line(*case) for case in cases],
         "unbalanced": [line(*case, balanced=False) for case in cases],
         "lopsided": [line(*case, exponent=1.0, balanced=False) for case in cases],
-        "descent": [Halving(cases[0][0])],
+        "found": [Descent(cases[0][0], 0.1, *descent)],
     }
-    if "descent" in changes:
-        changes = {"descent": [Halving(cases[0][0], changes["descent"])]}
-    return [bool(check.holds) for check in outcome(Runs(**{**runs, **changes}), 0.95).checks]
+    return [bool(check.holds) for check in _outcome(**{**runs, **changes}).checks]
 
 
 def test_every_check_can_fail() -> None:
@@ -165,12 +155,13 @@ def test_every_check_can_fail() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"mf_depths": "1,2"}, r"mf_depths are whole numbers from 2 to 12, got \(1, 2\)"),
-        ({"cp_orders": "7"}, "cp_orders are whole numbers from 3 to 6"),
-        ({"htf_arities": ()}, "is empty: needed one of each or more"),
+        ({"mf_depths": "1,2"}, "mf_depths is a whole number from 2 to 12, got 1"),
+        ({"cp_orders": "7"}, "cp_orders is a whole number from 3 to 6"),
+        ({"htf_arities": ()}, "htf_arities are whole numbers from 2 to 4, one or more"),
         ({"seeds": 0}, "seeds is a whole number from 1 on, got 0"),
         ({"start": -1.0}, "start is a positive number, got -1.0"),
-        ({"confidence": 1.0}, "observed and confidence are shares of 1"),
+        ({"confidence": 1.0}, "confidence is a number between 0 and 1"),
+        ({"dtype": "float32"}, "need dtype float64, got float32"),
     ],
 )
 def test_bad_fields(fields, message) -> None:
