@@ -14,7 +14,7 @@ from tnrank import plots
 
 FIGURES = [
     *("analogy", "analogy_page", "architectures", "deep_tensor", "depth_efficiency", "dynamics", "dynamics_law"),
-    *("image_bytes", "linear_regression", "local_components", "matrix_completion", "norms_to_infinity"),
+    *("image_bytes", "linear_regression", "local_components", "matrix_completion"),
     *("recovery", "tensor_dynamics", "tree_bias"),
 ]
 GARBAGE = (

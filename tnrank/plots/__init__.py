@@ -12,7 +12,6 @@ from tnrank.plots._linear_regression import Descent, Probe, linear_regression
 from tnrank.plots._local_components import NearLowRankPanel, local_components
 from tnrank.plots._matrix_completion import CompletionCurve, ScaleCurve, matrix_completion
 from tnrank.plots._network import network
-from tnrank.plots._norms import NormCurve, NormPanel, norms_to_infinity
 from tnrank.plots._rank_scan import rank_scan
 from tnrank.plots._ranks import ranks
 from tnrank.plots._recovery import Rebound, Recovery, recovery
@@ -31,8 +30,6 @@ __all__ = [
     "LawPanel",
     "LawPoints",
     "NearLowRankPanel",
-    "NormCurve",
-    "NormPanel",
     "Panel",
     "Probe",
     "ScaleCurve",
@@ -54,7 +51,6 @@ __all__ = [
     "local_components",
     "matrix_completion",
     "network",
-    "norms_to_infinity",
     "rank_scan",
     "ranks",
     "recovery",
