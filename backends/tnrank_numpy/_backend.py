@@ -109,7 +109,7 @@ backend = NumpyBackend()
 def _svd(x: NDArray, vectors: bool) -> Any:
     """The decomposition by divide and conquer, or, where that does not converge, by QR iteration, which is slower."""
     try:
-        return np.linalg.svd(x, full_matrices=False, compute_uv=vectors)
+        return np.linalg.svd(x, full_matrices=False, compute_uv=vectors)  # type: ignore[call-overload]
     except np.linalg.LinAlgError:
         if not np.isfinite(x).all():
             raise

@@ -1,9 +1,37 @@
 """The recipes of the library, one module each; importing them registers them."""
 
-# TEMPORARY while recipes move here one by one
-from importlib import import_module
-from pathlib import Path
+from tnrank.experiments.recipes.analogy import Analogy
+from tnrank.experiments.recipes.completion import Completion
+from tnrank.experiments.recipes.deep_tensor import DeepTensor
+from tnrank.experiments.recipes.depth_efficiency import DepthEfficiency
+from tnrank.experiments.recipes.dynamics import Dynamics
+from tnrank.experiments.recipes.dynamics_law import DynamicsLaw
+from tnrank.experiments.recipes.greedy_low_rank import GreedyLowRank
+from tnrank.experiments.recipes.linear_regression import LinearRegression
+from tnrank.experiments.recipes.local_components import LocalComponentsRecipe
+from tnrank.experiments.recipes.matrix_completion import MatrixCompletion
+from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
+from tnrank.experiments.recipes.rank_of_architecture import RankOfArchitecture
+from tnrank.experiments.recipes.rank_one import RankOne
+from tnrank.experiments.recipes.tensor_completion import TensorCompletion
+from tnrank.experiments.recipes.tensor_dynamics import TensorDynamics
+from tnrank.experiments.recipes.tree_bias import TreeBias
 
-__all__ = []
-for _path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-    import_module(f"tnrank.experiments.recipes.{_path.stem}")
+__all__ = [
+    "Analogy",
+    "Completion",
+    "DeepTensor",
+    "DepthEfficiency",
+    "Dynamics",
+    "DynamicsLaw",
+    "GreedyLowRank",
+    "LinearRegression",
+    "LocalComponentsRecipe",
+    "MatrixCompletion",
+    "NormsToInfinity",
+    "RankOfArchitecture",
+    "RankOne",
+    "TensorCompletion",
+    "TensorDynamics",
+    "TreeBias",
+]

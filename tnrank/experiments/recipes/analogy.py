@@ -26,10 +26,8 @@ from tnrank.theory import ExponentFit, fit_exponent
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, rates_of, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from tnrank.factorizations import Factorization
-    from tnrank.plots.painters import Figure
+    from tnrank.plots.painters import Axes, Figure
 
 _ORDER = 3
 """K of all three rows: depth 3, order 3, two children and the parent."""

@@ -27,8 +27,7 @@ from tnrank.plots.painters import Line, panels, points_and_law
 from tnrank.training import GradientDescent, GroupRMSProp, gradient_flow, rates_of, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Axes, Figure
 
 _HALF_WIDTH, _DEVIATION, _FACTOR, _FLOW = 0.02, 0.01, 0.05, 1e-4
 _FLOW_TIMES, _MOST_POINTS = 401, 40

@@ -20,7 +20,7 @@ from tnrank.theory import NuclearNormResult, TwoByTwo, minimum_nuclear_norm
 from tnrank.training import GradientDescent, SquaredLoss, recorders
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tnrank.plots.painters import Figure
 
 _PROBLEM = TwoByTwo()
 _PERTURBED = (-2.0, 0.5)

@@ -1,1 +1,0 @@
-"""The recipes, a few files each: what is run (``_name``), and its numbers, tables and verdict (``_name_report``)."""
