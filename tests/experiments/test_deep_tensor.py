@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 import tnrank
-from tnrank.experiments import DeepTensor, Outcome, make_recipe, read_metrics, run
-from tnrank.experiments._recipes._deep_tensor_report import (
-    Medians,
-    Trained,
+from tnrank.experiments import Outcome, make_recipe, read_metrics, run
+from tnrank.experiments.recipes.deep_tensor import (
+    DeepTensor,
     _checks,
-    mean_effective_rank,
-    mean_spectrum,
+    _figure,
+    _mean_effective_rank,
+    _mean_spectrum,
+    _Medians,
 )
 from tnrank.factorizations import NetworkFactorization
-from tnrank.plots import DepthPanel, deep_tensor, image_bytes
 
-SMALL = {"tucker_size": 3, "tucker_rank": 2, "tt_size": 2, "tt_rank": 1, "depths": (1, 3), "scales": (0.1, 1.0)}
+SMALL = {"tucker_size": 3, "tucker_rank": 2, "tt_size": 2, "tt_rank": 1, "depths": (1, 2), "scales": (0.1, 1.0)}
 
 
 def failing(found: Outcome) -> list[str]:
@@ -45,14 +45,14 @@ def test_the_quick_preset_holds(tmp_path: Path) -> None:
 
 def test_without_training_it_does_not_hold(tmp_path: Path) -> None:
     recipe = make_recipe("deep-tensor", backend="numpy", seeds=1).limited(1)
-    found = run(recipe, out=tmp_path).outcome
+    found = run(recipe, out=tmp_path, figure=False).outcome
     assert not found.holds
     assert len(failing(found)) == len(found.checks) == 9
 
 
 def short(out: Path, backend: str) -> dict[str, Any]:
     recipe = make_recipe("deep-tensor", backend=backend, dtype="float64", seeds=2, record_every=5, **SMALL).limited(5)
-    return dict(run(recipe, out=out).outcome.summary)
+    return dict(run(recipe, out=out, figure=False).outcome.summary)
 
 
 @pytest.fixture(scope="module")
@@ -102,26 +102,32 @@ def test_measures_are_by_definition() -> None:
     for s in spectra:
         p = s / s.sum()
         ranks.append(np.exp(-(p * np.log(p)).sum()))
-    assert mean_effective_rank(tensor, "tt") == pytest.approx(np.mean(ranks))
+    assert _mean_effective_rank(tensor, "tt") == pytest.approx(np.mean(ranks))
     shares = np.prod([s[:2] / s[0] for s in spectra], axis=0) ** (1 / 3)
-    np.testing.assert_allclose(mean_spectrum(tensor, "tt"), shares, rtol=1e-12)
-    assert mean_spectrum(np.zeros((2, 2, 2, 2)), "tt").max() <= 1e-11
+    np.testing.assert_allclose(_mean_spectrum(tensor, "tt"), shares, rtol=1e-12)
+    assert _mean_spectrum(np.zeros((2, 2, 2, 2)), "tt").max() <= 1e-11
 
 
-def medians(ranks: Any, errors: Any, loss: float = 1e-4) -> Medians:
-    """Two depths and three scales of one seed, as the report gathers them; the target has effective rank 3."""
+def trained(model: str, depth: int, scale: float, error: float, loss: float, rank: float) -> dict[str, Any]:
+    """A run as the recipe measures it; the target has effective rank 3."""
+    run = {"model": model, "depth": depth, "scale": scale, "error": error, "loss": loss, "rank": rank}
+    return {**run, "target_rank": 3.0, "spectrum": np.ones(2)}
+
+
+def medians(ranks: Any, errors: Any, loss: float = 1e-4) -> _Medians:
+    """Two depths and three scales of one seed."""
     runs = [
-        Trained("tucker", depth, scale, errors[k][j], loss, ranks[k][j], 3.0, np.ones(2))
+        trained("tucker", depth, scale, errors[k][j], loss, ranks[k][j])
         for k, depth in enumerate((1, 2))
         for j, scale in enumerate((1e-3, 3e-2, 0.3))
     ]
-    return Medians.of(runs)
+    return _Medians("tucker", runs)
 
 
 def test_every_claim_can_fail() -> None:
     ranks, errors = [[3.1, 4.0, 6.0], [3.0, 3.2, 4.0]], [[0.02, 0.1, 0.5], [0.03, 0.05, 0.2]]
 
-    def held(m: Medians) -> list[bool]:
+    def held(m: _Medians) -> list[bool]:
         return [check.holds for check in _checks(m)]
 
     assert held(medians(ranks, errors)) == [True] * 5
@@ -136,26 +142,27 @@ def test_every_claim_can_fail() -> None:
 
 def test_medians_are_over_the_seeds() -> None:
     runs = [
-        Trained("tt", depth, scale, error, 0.0, 2.0, 3.0, np.ones(2))
+        trained("tt", depth, scale, error, loss=0.0, rank=2.0)
         for depth in (1, 2)
         for scale in (0.1, 0.3)
         for error in (depth * scale, 7.0, 0.0)
     ]
-    np.testing.assert_allclose(Medians.of(runs).errors, [[0.1, 0.3], [0.2, 0.6]])
+    np.testing.assert_allclose(_Medians("tt", runs).errors, [[0.1, 0.3], [0.2, 0.6]])
 
 
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("depths", (2, 1), "ascending whole numbers"),
-        ("depths", (0, 1), "from 1 on"),
+        ("depths", (2, 1), "whole numbers from 1 on, two or more, rising"),
+        ("depths", (0, 1), "depths is a whole number from 1 on"),
         ("depths", (2,), "two or more"),
-        ("scales", (0.0, 1.0), "ascending positive numbers"),
-        ("scales", (0.1, 0.1), "ascending positive numbers"),
+        ("scales", (0.0, 1.0), "scales is a positive number"),
+        ("scales", (0.1, 0.1), "positive numbers, two or more, rising"),
         ("tucker_rank", 11, "tucker_rank lies in 1 .. tucker_size = 10"),
-        ("tt_rank", 0, "tt_rank lies in 1 .. tt_size = 6"),
+        ("tt_rank", 7, "tt_rank lies in 1 .. tt_size = 6"),
+        ("tt_rank", 0, "tt_rank is a whole number from 1 on"),
         ("observed_share", 1.0, "between 0 and 1"),
-        ("seeds", 0, "seeds is at least 1"),
+        ("seeds", 0, "seeds is a whole number from 1 on"),
     ],
 )
 def test_bad_fields(field: str, value: object, told: str) -> None:
@@ -164,11 +171,7 @@ def test_bad_fields(field: str, value: object, told: str) -> None:
 
 
 def test_the_figure() -> None:
-    values = np.asarray([[3.0, 5.0], [3.0, 4.0]])
-    figure = deep_tensor([DepthPanel("Tucker", (1, 2), (0.01, 0.1), values, values / 10, values / 5, 3.0)])
-    assert image_bytes(figure, "figure.png").startswith(b"\x89PNG")
+    figure = _figure([medians([[3.1, 4.0, 6.0], [3.0, 3.2, 4.0]], [[0.02, 0.1, 0.5], [0.03, 0.05, 0.2]])])
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["depth 1", "depth 2", "target"]
-    with pytest.raises(ValueError, match="no panels"):
-        deep_tensor([])
-    with pytest.raises(ValueError, match=r"ranks of 'Tucker' have shape \(2, 2\): needed \(2, 3\)"):
-        deep_tensor([DepthPanel("Tucker", (1, 2), (0.01, 0.1, 1.0), values, values, values, 3.0)])
+    low, high = figure.axes[1].get_ylim()
+    assert (low, high) == pytest.approx((1e-2, 1.25))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tnrank.experiments import Completion, Outcome, Recipe, known_recipes, make_recipe, register
+from tnrank.experiments import Outcome, Recipe, known_recipes, make_recipe, register
 from tnrank.experiments._recipe import _KNOWN
 
 
@@ -144,16 +144,3 @@ def test_a_recipe_from_outside_can_be_registered() -> None:
         assert make_recipe("nothing").folder_name == "nothing-quick-jax"
     finally:
         del _KNOWN["nothing"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"model": "htff"}, "did you mean 'htf'"),
-        ({"hold_out": 1.0}, "hold_out"),
-        ({"steps": 0}, "steps is at least 1"),
-    ],
-)
-def test_completion_checks_its_fields(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Completion(source="x.npy", **fields)

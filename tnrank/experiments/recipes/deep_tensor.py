@@ -48,9 +48,9 @@ class DeepTensor(Recipe):
         depths: matrices in the place of each factor or core.
         scales: norms of the initial end tensors, as shares of the target's.
         tucker_size: dimension of the three modes of the Tucker models.
-        tucker_rank: multilinear rank of their targets.
+        tucker_rank: multilinear rank of the targets of Tucker tensors.
         tt_size: dimension of the four modes of the tensor trains.
-        tt_rank: rank of their targets between all cores.
+        tt_rank: rank between all cores of the targets of tensor trains.
         observed_share: of the entries.
         steps: of every model.
         seeds: runs of every model, with other targets, observed entries and initial weights.
@@ -279,11 +279,9 @@ def _figure(found: Sequence[_Medians]) -> Figure:
         ranks.set_ylim(bottom=0)
         legend(ranks, "upper left")
         _depths(errors, m, m.scales, m.errors, "reconstruction", (initial, "relative error"), "xy")
-        # As floats, so that they are numbered one by one.
-        places = np.arange(1.0, m.spectra.shape[1] + 1)
+        places = np.arange(1, m.spectra.shape[1] + 1)
         title = f"spectrum, from {m.scales[-1]:g}"
         _depths(spectra, m, places, m.spectra, title, ("singular value", "share of the first"), "y")
-        spectra.locator_params(axis="x", integer=True)
         spectra.set_xlim(0.5, len(places) + 0.5)
         for panel, values in ((errors, m.errors), (spectra, m.spectra)):
             # Whole decades, so that ticks are powers of ten.
