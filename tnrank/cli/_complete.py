@@ -10,7 +10,6 @@ import typer
 from tnrank._reading import reading
 from tnrank.cli import _console, _options
 from tnrank.cli._ranks import read_tree
-from tnrank.cli._settings import tuples
 
 if TYPE_CHECKING:
     from tnrank.experiments import Run
@@ -171,7 +170,7 @@ def _resume(
         name = config.get("recipe")
         raise ValueError(f"the run in {folder} is of the recipe {name!r}: tnrank reproduce {name} --resume {folder}")
     with reading(partial_of(folder) / "config.json", "cannot be read"):
-        saved = {key: tuples(value) for key, value in config["fields"].items()}
+        saved = config["fields"]
         own = {key: read_field(Completion, key, value) for key, value in saved.items() if key != "preset"}
         Completion(**own)
     own |= typed

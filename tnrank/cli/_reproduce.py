@@ -10,7 +10,7 @@ import typer
 from tnrank._reading import reading
 from tnrank.cli import _console, _options
 from tnrank.cli._recipes import load_module, target_of
-from tnrank.cli._settings import Settings, preset_of, read_settings, tuples
+from tnrank.cli._settings import Settings, preset_of, read_settings
 
 if TYPE_CHECKING:
     from tnrank.experiments import Run
@@ -127,7 +127,7 @@ def _resumed(folder: Path, name: str, settings: Settings) -> Settings:
         raise ValueError(f"the run in {folder} is of the recipe {config.get('recipe')!r}, not {name!r}")
     from tnrank.experiments import make_recipe
 
-    fields = {key: tuples(value) for key, value in config["fields"].items()}
+    fields = dict(config["fields"])
     preset, backend, dtype = (fields.pop(key, None) for key in ("preset", "backend", "dtype"))
     with reading(partial_of(folder) / "config.json", "cannot be read"):
         own = make_recipe(name, preset, backend=backend, dtype=dtype, **fields)

@@ -110,8 +110,3 @@ def preset_of(folder: Path | None, config: Path | None) -> str | None:
         except (OSError, ValueError, KeyError):
             return None
     return None
-
-
-def tuples(value: Any) -> Any:
-    """Lists of JSON as the tuples that they were."""
-    return tuple(map(tuples, value)) if isinstance(value, list) else value

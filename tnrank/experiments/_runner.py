@@ -195,7 +195,7 @@ def _with_number(error: OSError, number: int) -> OSError:
 def check_same(recipe: Recipe, found: Mapping[str, Any], folder: str | Path) -> None:
     if found.get("recipe") != recipe.name:
         raise ValueError(f"the run in {folder} is of the recipe {found.get('recipe')!r}, not {recipe.name!r}")
-    here, there = plain(asdict(recipe)), found.get("fields", {})
+    here, there = plain(asdict(recipe)), plain(found.get("fields", {}))
     wrong = [
         f"its {name} is {there.get(name)!r}, here {here[name]!r}" for name in here if there.get(name) != here[name]
     ]

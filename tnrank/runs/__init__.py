@@ -3,7 +3,7 @@
 from tnrank.runs._fitting import Fitted, Fitting, FittingJob, Trainer
 from tnrank.runs._folder import ADVICE, RunFolder, finished
 from tnrank.runs._journal import Job, Journal
-from tnrank.runs._plain import plain
+from tnrank.runs._plain import plain, tuples
 from tnrank.runs._read import partial_of, read_config, read_metrics, summary_of
 from tnrank.runs._training import Training, drive, only_trainings
 
@@ -25,4 +25,5 @@ __all__ = [
     "read_config",
     "read_metrics",
     "summary_of",
+    "tuples",
 ]

@@ -28,3 +28,8 @@ def plain(content: Any) -> Any:
     if isinstance(content, float) and not np.isfinite(content):
         return None
     return str(content) if isinstance(content, Path) else content
+
+
+def tuples(value: Any) -> Any:
+    """Lists of JSON as the tuples that they were."""
+    return tuple(map(tuples, value)) if isinstance(value, list) else value

@@ -15,6 +15,7 @@ from tnrank._explained import explained
 from tnrank._files import check_path
 from tnrank._reading import decimal_number, read_bytes, read_json, reading
 from tnrank.runs._leftovers import tidy
+from tnrank.runs._plain import tuples
 
 PARTIAL = ".partial"
 COLUMNS = ("model", "step", "quantity", "node", "index", "value")
@@ -41,7 +42,7 @@ def partial_of(folder: str | os.PathLike[str]) -> Path:
 
 @explained
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """``config.json`` of a run that did not end.
+    """``config.json`` of a run that did not end; lists among its fields are tuples again.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -63,7 +64,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     for name, kind, needed in (("recipe", str, "text"), ("fields", dict, "an object")):
         if not isinstance(found.get(name), kind):
             raise ValueError(f"{path / 'config.json'} cannot be read: its {name!r} is not {needed}")
-    return found
+    return {**found, "fields": {key: tuples(value) for key, value in found["fields"].items()}}
 
 
 @explained

@@ -17,6 +17,7 @@ from tnrank._files import write_atomically
 from tnrank._reading import read_json, reading
 from tnrank.experiments._recipe import Recipe, read_field
 from tnrank.experiments._registry import make_recipe
+from tnrank.runs import tuples
 
 MANIFEST = "sweep.json"
 _FORMAT = "tnrank sweep 1"
@@ -183,11 +184,6 @@ def check_same_plan(plan: Plan, found: Plan, folder: Path) -> None:
     wrong += [f"its {name} is {other.get(name)!r}, here {own[name]!r}" for name in own if own[name] != other.get(name)]
     if wrong:
         raise ValueError(f"the sweep in {folder} is another one: {'; '.join(wrong)}")
-
-
-def tuples(value: Any) -> Any:
-    """Lists of JSON as the tuples that they were."""
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
 def told_value(value: Any) -> str:
