@@ -18,6 +18,7 @@ from tnrank.experiments.recipes._norms_runs import (
     law,
     layer_std,
     lower_bound,
+    products,
     random_layers,
     step_limit,
 )
@@ -142,7 +143,7 @@ def test_what_is_read_off_a_run() -> None:
     assert run.keeps_sign
     assert np.isnan(run.crossing)
     assert run.at(1.3e-3) == pytest.approx(1 / np.sqrt(2.6e-3), rel=1e-12)
-    np.testing.assert_allclose(run.products(1e-2), 1)
+    np.testing.assert_allclose(products(run, 1e-2), 1)
     flips = measured(loss, 1 / np.sqrt(2 * loss), np.where(np.arange(30) < 12, 1.0, -1.0))
     assert not flips.keeps_sign
     assert flips.crossing == loss[12]
