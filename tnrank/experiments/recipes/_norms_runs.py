@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from tnrank.experiments.kit import Check
 from tnrank.factorizations._matrix import split_evenly
 from tnrank.ranks import effective_rank_of
 from tnrank.theory import NuclearNormResult, TwoByTwo
-
-if TYPE_CHECKING:
-    from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
 
 HostArray = np.ndarray[Any, Any]
 _LOW = 1e-2
@@ -129,9 +126,10 @@ def balanced_layers(end: HostArray, depth: int) -> list[HostArray]:
     return split_evenly(end, [len(end)] * (depth + 1))
 
 
-def law(recipe: NormsToInfinity, depth: int, runs: Sequence[Measured]) -> list[Check]:
+def law(depth: int, runs: Sequence[Measured], last: float) -> list[Check]:
     """Of the balanced runs of a depth, and of those from the smallest random weights that keep the sign."""
-    here, smallest = [run for run in runs if run.plan.depth == depth], min(recipe.scales(depth)[0])
+    here = [run for run in runs if run.plan.depth == depth]
+    smallest = min(run.plan.std for run in here)
     balanced = [run for run in here if run.plan.balanced]
     random = [run for run in here if not run.plan.balanced and run.plan.std == smallest and run.keeps_sign]
     wanted = balanced + random
@@ -140,7 +138,7 @@ def law(recipe: NormsToInfinity, depth: int, runs: Sequence[Measured]) -> list[C
     measured = f"{sum(positive)} of {len(positive)} runs, {len(random)} of them from random weights"
     signs = Check(claim, measured, all(positive) and bool(random))
 
-    reached = all(run.loss[-1] < min(_LOW, 1.01 * recipe.stop_loss) for run in wanted)
+    reached = all(run.loss[-1] < min(_LOW, 1.01 * last) for run in wanted)
     found = np.concatenate([products(run, _LOW) for run in wanted])
     whose = f"the balanced runs and the {'one' if len(random) == 1 else len(random)} from small weights at random"
     claim = f"depth {depth}: |W11| sqrt(2 loss) is in [{_BAND[0]}, {_BAND[1]}] below a loss of {_LOW:g}"
@@ -154,7 +152,6 @@ def law(recipe: NormsToInfinity, depth: int, runs: Sequence[Measured]) -> list[C
 
 
 def exact(flow: Flow) -> Check:
-    """The law, of the exact flow."""
     found, ranks = products(flow, _LOW), flow.found.effective_rank[flow.loss < _LOW]
     claim = f"depth {flow.depth}, exact balanced flow: the same band, and the effective rank within 0.01 of 1"
     measured = f"{_range(found)}, log det down to {flow.found.log_det.min():,.0f}"
@@ -175,9 +172,9 @@ def lower_bound(runs: Sequence[Measured]) -> Check:
 
 
 def bounded_entries(bounded: Sequence[Measured], flows: Sequence[Flow], last: float) -> list[Check]:
-    """Where observations bound the entry, it ends there."""
-    checks, kinds = [], (("gradient descent", bounded), ("the exact flow", flows))
-    for what, runs in kinds:
+    checks = []
+    kinds: dict[str, Sequence[Measured | Flow]] = {"gradient descent": bounded, "the exact flow": flows}
+    for what, runs in kinds.items():
         shares = {run.problem.w22: float(run.entry[-1]) * run.problem.w22 for run in runs if len(run.entry)}
         arrived = all(len(run.loss) and run.loss[-1] < 1.01 * last for run in runs)
         claim = f"perturbed observations, {what}: |W11| ends within {_CLOSE:.0%} of |W12 W21 / W22|"
@@ -189,7 +186,6 @@ def bounded_entries(bounded: Sequence[Measured], flows: Sequence[Flow], last: fl
 
 
 def stays(control: Measured, last: float) -> Check:
-    """From a negative determinant the entry converges."""
     before, end, loss = control.at(1e-4), float(control.entry[-1]), control.loss[-1]
     claim = "control, a start of negative determinant: |W11| changes by less than 2 % below a loss of 1e-4"
     holds = control.keeps_sign and loss < 1.01 * last and abs(end / before - 1) < 0.02
@@ -197,7 +193,6 @@ def stays(control: Measured, last: float) -> Check:
 
 
 def convex_stays(convex: NuclearNormResult) -> Check:
-    """The entry of the solution of minimal nuclear norm is 0."""
     entry, norm = convex.matrix[0, 0], convex.objective
     measured = f"W11 = {entry:.1e}, nuclear norm {norm:.9f}, duality gap {convex.gap:.1e}"
     holds = bool(abs(entry) < 1e-6 and abs(norm - 2) < 1e-6)
@@ -205,7 +200,6 @@ def convex_stays(convex: NuclearNormResult) -> Check:
 
 
 def larger_law(run: Measured) -> Check:
-    """The law, of the larger matrix."""
     found, d, smallest = products(run, _LOW), run.matrix.shape[1], run.singular_values[-1, -1]
     claim = f"{d} x {d}: |W11| sqrt(2 loss) is in the same band, the determinant stays positive"
     measured = f"{_range(found)}, to a loss of {run.loss[-1]:.1e}; smallest singular value {smallest:.1e}"

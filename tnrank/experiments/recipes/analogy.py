@@ -188,9 +188,6 @@ class _Row:
         title, rate = f"{found}, theory {_THEORY:.3f}", r"$\dot\sigma\,/\,\gamma$"
         points_and_law(axes, [measured], [law], title, r"$\sigma$", rate, "upper left")
 
-    def draw_curves(self, axes: Axes) -> None:
-        staircase(axes, self.steps, self.values, self.quantity, r"$\sigma$")
-
 
 def _summary(row: _Row) -> dict[str, Any]:
     fit, result = row.fit, row.result
@@ -241,7 +238,7 @@ def _figure(rows: Sequence[_Row]) -> Figure:
         law = r"$d\sigma/d\tau = K\,\sigma^{\,2-2/K}\,\gamma$"
         _write(axes[0], row.title, [row.quantity, law, f"K = {row.what} = {_ORDER}"])
         row.draw_law(axes[1])
-        row.draw_curves(axes[2])
+        staircase(axes[2], row.steps, row.values, row.quantity, r"$\sigma$")
         _write(axes[3], row.rank, row.about_rank())
     place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 30), "textcoords": "offset points"}
     for axes, header in zip(grid[0], _HEADERS, strict=True):
@@ -288,12 +285,13 @@ def _cells(row: _Row) -> list[str]:
     fit, law = row.fit, f"d&sigma;/d&tau; = {_ORDER} &sigma;<sup>2 &minus; 2/{_ORDER}</sup> &gamma;"
     fitted = f"fitted exponent {fit.exponent:.4f} ({fit.low:.4f} to {fit.high:.4f})"
     found = fitted if row.grew else "no exponent: nothing grew"
+    curves = partial(staircase, steps=row.steps, values=row.values, title=row.quantity, ylabel=r"$\sigma$")
     return [
         f"<b>{html.escape(row.title)}</b>",
         f"{html.escape(row.quantity)}<small>K = {html.escape(row.what)} = {_ORDER}</small>",
         f"{law}<small>{found}, theory {_THEORY:.4f}</small>"
         + _image(row.draw_law, 3.1, f"{row.title}: measured rates on the line of the theory"),
-        _image(row.draw_curves, 4.2, f"{row.title}: {row.quantity} against iterations"),
+        _image(curves, 4.2, f"{row.title}: {row.quantity} against iterations"),
         f"<b>{html.escape(row.rank)}</b>" + "".join(f"<small>{html.escape(line)}</small>" for line in row.about_rank()),
     ]
 

@@ -301,13 +301,12 @@ def _hierarchical(m: _Measured, recipe: Dynamics) -> list[Check]:
 
 
 def _ranks_on_tree(m: _Measured) -> Check:
-    gaps = {modes: abs(a / b - 1) for modes, (a, b) in m.ranks.items() if modes in m.on and b}
-    worst = max(gaps, key=lambda modes: gaps[modes])
-    a, b = m.ranks[worst]
-    largest = max(m.ranks[modes][0] for modes in m.on)
+    on_tree = [m.ranks[modes] for modes in m.on]
+    a, b = max((pair for pair in on_tree if pair[1]), key=lambda pair: abs(pair[0] / pair[1] - 1))
+    largest = max(model for model, _ in on_tree)
     claim = f"HTF: effective ranks on the tree are at most about {_RANK}, and within 10 % of the target's"
     measured = f"at most {largest:.2f}; worst {a:.2f} against {b:.2f}"
-    return Check(claim, measured, gaps[worst] <= _CLOSE and largest <= _RANK * (1 + _CLOSE))
+    return Check(claim, measured, abs(a / b - 1) <= _CLOSE and largest <= _RANK * (1 + _CLOSE))
 
 
 def _short(numbers: Sequence[float]) -> str:

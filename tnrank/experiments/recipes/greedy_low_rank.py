@@ -317,7 +317,8 @@ def _figure(found: Sequence[Compared]) -> Figure:
 
 def _along(axes: Axes, one: Compared) -> None:
     greedy, drawn = one.greedy, []
-    for (scale, d), color in zip(one.flows, [*paths.shades(len(one.descents)), 1], strict=True):
+    colors: list[int | str] = [*paths.shades(len(one.descents)), 1]
+    for (scale, d), color in zip(one.flows, colors, strict=True):
         moves = d.path.slopes > 0
         way = paths.travelled(d.path.points)[1:] / greedy.size
         drawn.append(Line(way[moves], d.path.slopes[moves], scale, color, width=1.2))

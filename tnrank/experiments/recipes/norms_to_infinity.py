@@ -35,6 +35,7 @@ _PUBLISHED_CURVE = "6.05, 19.5, 62"
 
 _Runs = Sequence[Measured]
 _Flows = Sequence[Flow]
+_Training = Generator[Training, Any, list[Measured]]
 _Several = Annotated[tuple[Positive, ...], Several()]
 _Level = Annotated[float, Range(above=0, below=0.5)]
 
@@ -108,11 +109,17 @@ class NormsToInfinity(Recipe):
             found, with_rates = self.scales(depth)
             if len(found) != len(with_rates):
                 raise ValueError(f"{stds} and {rates} are as many numbers, got {found} and {with_rates}")
-        largest = 1 / np.sqrt(2 * self.stop_loss)
-        for depth in {*self.depths, 3}:
-            self._check_stable(depth, max(self.scales(depth)[1]), largest, f"a loss of {self.stop_loss:g}")
-        for e in self.perturbations:
-            self._check_stable(3, self.learning_rates[0], 1 / e, f"W22 = {e:g}")
+        at_the_end = (1 / np.sqrt(2 * self.stop_loss), f"a loss of {self.stop_loss:g}")
+        needed = [(depth, max(self.scales(depth)[1]), *at_the_end) for depth in {*self.depths, 3}]
+        needed += [(3, self.learning_rates[0], 1 / e, f"W22 = {e:g}") for e in self.perturbations]
+        for depth, rate, largest, where in needed:
+            limit, reached = step_limit(depth, largest), (2 / rate) ** (depth / (2 * depth - 2))
+            if rate > limit:
+                raise ValueError(
+                    f"the learning rate {rate:g} is past the stability limit {limit:.3g} of depth {depth} at {where}; "
+                    f"there |W11| is {largest:.3g}, and it would stall near {reached:.3g}; needed a rate below that, "
+                    f"or a loss above {0.5 / reached**2:.2g}"
+                )
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         runs = []
@@ -120,15 +127,12 @@ class NormsToInfinity(Recipe):
             runs += yield from self.four(depth)
         *bounded, control = yield from self._bounded()
         larger = yield from self._larger()
-        depths = sorted({2, *self.depths})
+        depths, common = sorted({2, *self.depths}), (3, self.stds[0], self.seed, self.bounded_stop_loss)
         flows = [Flow(_PROBLEM, d, self.scales(d)[0][0], self.seed, self.stop_loss) for d in depths]
-        perturbed = [
-            Flow(TwoByTwo(*_PERTURBED, e), 3, self.stds[0], self.seed, self.bounded_stop_loss)
-            for e in self.flow_perturbations
-        ]
+        perturbed = [Flow(TwoByTwo(*_PERTURBED, e), *common) for e in self.flow_perturbations]
         convex = minimum_nuclear_norm((2, 2), *_observed(_PROBLEM))
         checks = [
-            *(check for depth in self.depths if depth > 2 for check in claims.law(self, depth, runs)),
+            *(check for depth in self.depths if depth > 2 for check in claims.law(depth, runs, self.stop_loss)),
             claims.exact(flows[0]),
             claims.lower_bound(runs),
             *claims.bounded_entries(bounded, perturbed, self.bounded_stop_loss),
@@ -147,7 +151,7 @@ class NormsToInfinity(Recipe):
         tables = [_run_table(runs), _flow_table(flows), _bounded_table(bounded, perturbed, control, convex)]
         return Outcome(summary, tables, checks, partial(self._figure, runs, flows, bounded, perturbed, control, larger))
 
-    def four(self, depth: int) -> Generator[Training, Any, list[Measured]]:
+    def four(self, depth: int) -> _Training:
         """Runs of one depth: each scale with layers at random and balanced."""
         plans = []
         for seed in range(self.seed, self.seed + self.seeds):
@@ -158,7 +162,7 @@ class NormsToInfinity(Recipe):
                 plans.append(balanced_plan(label.format("balanced"), _PROBLEM, std, rate, seed, depth=depth))
         return (yield from self._train(plans, [_observed(_PROBLEM)] * len(plans), self.stop_loss))
 
-    def _bounded(self) -> Generator[Training, Any, list[Measured]]:
+    def _bounded(self) -> _Training:
         """Runs whose entry is bounded: perturbed observations, and at last a start of negative determinant."""
         common = (self.stds[0], self.learning_rates[0], self.seed)
         problems = [TwoByTwo(*_PERTURBED, e) for e in self.perturbations]
@@ -173,9 +177,7 @@ class NormsToInfinity(Recipe):
         plan = balanced_plan(f"size-{d}", _PROBLEM, self.size_std, self.learning_rates[0], self.seed, size=d)
         return (yield from self._train([plan], [(indices, target[tuple(indices.T)])], self.stop_loss))[0]
 
-    def _train(
-        self, plans: Sequence[Plan], observed: Sequence[Any], stop: float
-    ) -> Generator[Training, Any, list[Measured]]:
+    def _train(self, plans: Sequence[Plan], observed: Sequence[Any], stop: float) -> _Training:
         """All runs in one batch; one after the other where the backend has none."""
         starts = [MatrixFactorization(plan.layers).to(self.backend, dtype=self.dtype) for plan in plans]
         marks = np.unique(np.geomspace(min(100, self.steps), self.steps, self.marks).astype(np.int64)).tolist()
@@ -226,16 +228,6 @@ class NormsToInfinity(Recipe):
         """Standard deviations and learning rates of a depth."""
         return (self.stds, self.learning_rates) if depth < 4 else (self.deep_stds, self.deep_learning_rates)
 
-    def _check_stable(self, depth: int, rate: float, largest: float, where: str) -> None:
-        limit = step_limit(depth, largest)
-        if rate > limit:
-            reached = (2 / rate) ** (depth / (2 * depth - 2))
-            raise ValueError(
-                f"the learning rate {rate:g} is past the stability limit {limit:.3g} of depth {depth} at {where}; "
-                f"there |W11| is {largest:.3g}, and it would stall near {reached:.3g}; needed a rate below that, or a "
-                f"loss above {0.5 / reached**2:.2g}"
-            )
-
 
 def _observed(problem: TwoByTwo) -> tuple[Any, Any]:
     return np.asarray([[0, 1], [1, 0], [1, 1]]), np.asarray([problem.w12, problem.w21, problem.w22])
@@ -264,8 +256,8 @@ def _run_table(runs: _Runs) -> Table:
     for run in runs:
         plan = run.plan
         start = f"{'balanced' if plan.balanced else 'random'} {plan.std:g}"
-        follows = plan.depth > 2 and (plan.depth, plan.std, plan.balanced) not in _PUBLISHED
-        published = f"{_PUBLISHED_CURVE}; 70" if follows else _PUBLISHED.get((plan.depth, plan.std, plan.balanced), "")
+        on_the_curve = f"{_PUBLISHED_CURVE}; 70" if plan.depth > 2 else ""
+        published = _PUBLISHED.get((plan.depth, plan.std, plan.balanced), on_the_curve)
         sign = "stays" if run.keeps_sign else f"lost at {run.crossing:.1e}"
         marks = ", ".join(f"{run.at(level):.3g}" for level in _MARKS if run.loss[-1] < level)
         rows.append((str(plan.depth), start, f"{run.steps:,}", marks, f"{run.entry[-1]:.3g}", published, sign))
@@ -281,9 +273,9 @@ def _flow_table(flows: _Flows) -> Table:
     rows = []
     for flow in flows:
         for k in np.flatnonzero(flow.loss < 0.05)[::8]:
-            loss, entry = flow.loss[k], flow.entry[k]
+            loss, entry, log_det = flow.loss[k], flow.entry[k], flow.found.log_det[k]
             law = entry * np.sqrt(2 * loss)
-            rows.append((str(flow.depth), f"{loss:.1e}", f"{entry:.4g}", f"{law:.4f}", f"{flow.found.log_det[k]:,.1f}"))
+            rows.append((str(flow.depth), f"{loss:.1e}", f"{entry:.4g}", f"{law:.4f}", f"{log_det:,.1f}"))
     return Table("Exact balanced flow", ("depth", "loss", "|W11|", "|W11| sqrt(2 loss)", "log det"), rows)
 
 

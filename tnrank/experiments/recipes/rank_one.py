@@ -296,10 +296,9 @@ def _figure(found: Sequence[Followings]) -> Figure:
     drawn = []
     for is_control, colors in ((False, (0, 2, 3, 5, 6, 7)), (True, (1, 4))):
         for k, one in enumerate(each for each in found if each.control == is_control):
-            good = [run for run in one.runs if 0 < run.largest < np.inf]
-            x, y = [run.scale for run in good], [run.largest for run in good]
+            good = {run.scale: run.largest for run in one.runs if 0 < run.largest < np.inf}
             color, style, marker = colors[k % len(colors)], "--" if is_control else "-", MARKERS[k % len(MARKERS)]
-            drawn.append(Line(x, y, one.name, color, style, marker, hollow=is_control))
+            drawn.append(Line([*good], [*good.values()], one.name, color, style, marker, hollow=is_control))
     title = "Largest distance from the rank-one path"
     lines(right, drawn, title, "initial scale", "share of the target's norm", "xy", None)
     if not any(len(line.x) for line in drawn):
