@@ -14,11 +14,30 @@ import numpy as np
 
 from tnrank._check import shown
 from tnrank.data import read_array
+from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments._outcome import Check, Outcome, Table
 from tnrank.experiments._recipe import Recipe, register
+from tnrank.linalg import matricize
+from tnrank.ranks import effective_rank
 from tnrank.runs import Journal, Training
 
-__all__ = ["Check", "Journal", "Outcome", "Recipe", "Table", "Training", "falls", "read_target", "register", "told"]
+__all__ = [
+    "Check",
+    "Journal",
+    "Outcome",
+    "Recipe",
+    "Table",
+    "Training",
+    "beside_target",
+    "braces",
+    "falls",
+    "onsets",
+    "read_target",
+    "register",
+    "rises",
+    "separated",
+    "told",
+]
 
 
 def falls(values: Sequence[Any]) -> bool:
@@ -58,3 +77,26 @@ def read_target(file: str | Path, orders: Sequence[int] = ()) -> np.ndarray[Any,
     if not array.any():
         raise ValueError(f"all entries of the target {file} are 0: there is nothing to learn from")
     return array
+
+
+def rises(values: Sequence[Any]) -> bool:
+    """Whether each value is above the one before; also if there are fewer than two."""
+    return all(a < b for a, b in pairwise(values))
+
+
+def braces(modes: Iterable[int]) -> str:
+    """Modes as they are written in tables, such as ``{0,1}``."""
+    return "{" + ",".join(map(str, modes)) + "}"
+
+
+def beside_target(
+    x: Any, target: np.ndarray[Any, Any], groups: Iterable[tuple[int, ...]]
+) -> tuple[float, dict[tuple[int, ...], tuple[float, float]]]:
+    """The relative error of a factorization, and the effective ranks of its matricizations and of the target's."""
+    end = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+
+    def rank(tensor: np.ndarray[Any, Any], modes: tuple[int, ...]) -> float:
+        return float(effective_rank(matricize(tensor, modes)))
+
+    ranks = {modes: (rank(end, modes), rank(target, modes)) for modes in groups}
+    return float(np.linalg.norm(end - target) / np.linalg.norm(target)), ranks

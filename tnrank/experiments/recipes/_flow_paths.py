@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnrank.experiments.kit import Journal
 from tnrank.factorizations import Factorization
 from tnrank.training import FlowFailed, Loss, gradient_flow, recorders
 
@@ -17,19 +18,15 @@ _TIME_SHARE = 0.25
 _RESOLVED = 2.5
 """Over the number of recorded times: the largest jump of a flow, as a share of the norm of what is observed."""
 _PROMINENCE = 0.5
+_SHADES = ("#9CC9E8", "#6AAEDB", "#3E8EC4", "#1B5E9E", "#08306B")
 _RECORD = (recorders.Loss(), recorders.Function("end", lambda x: x.to_dense()))
 
 
 @dataclass(frozen=True)
 class Path:
-    """A recorded flow.
+    """A flow: ``(K,)`` times and losses, flat end tensors ``(K, size)``, and the factorization at last.
 
-    Attributes:
-        times: ``(K,)`` flow times.
-        losses: ``(K,)``.
-        points: ``(K, d_1 * .. * d_N)`` end tensors, flat.
-        end: the factorization at the last time.
-        cut: whether the solver ran out of steps before the last time.
+    It is ``cut`` if the solver ran out of steps before the last time.
     """
 
     times: Host
@@ -57,9 +54,7 @@ class Path:
 class Observed:
     """A problem: which entries, with which loss, and how flows are integrated, always in float64.
 
-    Attributes:
-        steps: of the solver, at most.
-        points: recorded times of one integration: always as many, so that a problem is compiled once.
+    At most ``steps`` of the solver; an integration has always as many recorded ``points``, to be compiled once.
     """
 
     indices: Host
@@ -89,11 +84,10 @@ class Observed:
 
     def at(self, x: Factorization, times: Host) -> Path:
         """From ``x``, recorded at given times; a flow that ran out of steps ends at the last one it reached."""
-        x = x.to(self.backend, dtype="float64")
-        options: dict[str, Any] = {"loss": self.loss, "rtol": self.rtol, "max_steps": self.steps}
-        cut = False
+        x, cut = x.to(self.backend, dtype="float64"), False
+        options: dict[str, Any] = {"loss": self.loss, "rtol": self.rtol, "max_steps": self.steps, "record": _RECORD}
         try:
-            result = gradient_flow(x, self.indices, self.values, times=times, record=_RECORD, **options)
+            result = gradient_flow(x, self.indices, self.values, times=times, **options)
         except FlowFailed as error:
             result, cut = error.result, True
         if not result.history:
@@ -111,6 +105,19 @@ def _where_it_moves(path: Path) -> Host:
     times = np.interp(np.linspace(0.0, length[-1], len(length)), length, path.times)
     times[0], times[-1] = 0.0, path.times[-1]
     return np.asarray(times)
+
+
+def note(journal: Journal, model: str, **series: Host) -> None:
+    """Record quantities that were measured at the same moments."""
+    for k, values in enumerate(zip(*series.values(), strict=True)):
+        for name, value in zip(series, values, strict=True):
+            journal.record(model, k, name, value)
+    journal.flush()
+
+
+def shades(count: int) -> list[str]:
+    """Blues for falling scales, the smallest the darkest."""
+    return [_SHADES[round(k * (len(_SHADES) - 1) / max(1, count - 1))] for k in range(count)]
 
 
 def travelled(points: Host) -> Host:

@@ -11,6 +11,7 @@ import numpy as np
 from tnrank.dimension_tree import Node
 from tnrank.experiments.recipes._flow_paths import Host, Observed, Path
 from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization, MatrixFactorization
+from tnrank.linalg import matricize
 from tnrank.network import Network, contract
 from tnrank.theory import escape_time
 
@@ -27,12 +28,7 @@ _RANK = 1e-2
 
 @dataclass(frozen=True)
 class Saddle:
-    """A stationary point of greedy learning: its end tensor and the loss there.
-
-    Attributes:
-        what: what was added to get here.
-        gamma: <-gradient, unit direction> of that, at the saddle before.
-    """
+    """A stationary point of greedy learning; ``gamma`` is <-gradient, unit direction> of what was added to get here."""
 
     what: str
     gamma: float
@@ -42,9 +38,8 @@ class Saddle:
     @property
     def ranks(self) -> tuple[int, ...]:
         """Of the matricization of every mode."""
-        modes = range(self.tensor.ndim)
-        found = [np.moveaxis(self.tensor, k, 0).reshape(self.tensor.shape[k], -1) for k in modes]
-        return tuple(int(np.linalg.matrix_rank(matrix, rtol=_RANK)) for matrix in found)
+        matrices = [matricize(self.tensor, (k,)) for k in range(self.tensor.ndim)]
+        return tuple(int(np.linalg.matrix_rank(matrix, rtol=_RANK)) for matrix in matrices)
 
 
 @dataclass(frozen=True)
@@ -62,13 +57,9 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Direction:
-    """Where to leave a saddle.
+    """Where to leave a saddle: each new unit vector with its array and its index in that.
 
-    Attributes:
-        what: in words: where the new vectors stand.
-        gamma: <-gradient, direction> for unit vectors.
-        saddle: the factorization there, of NumPy arrays.
-        vectors: array, index in it and unit vector, of each new one.
+    ``what`` says where they stand, ``gamma`` is <-gradient, direction>, ``saddle`` has NumPy arrays.
     """
 
     what: str
@@ -87,10 +78,7 @@ class Direction:
 def greedy_learning(
     problem: Observed, start: Factorization, step_size: float, most: int, whole: bool = False
 ) -> Greedy:
-    """From zero, in the structure of ``start``, to at most so many saddles.
-
-    ``step_size`` is the norm of the vectors with which a saddle is left; for ``whole`` see :func:`directions`.
-    """
+    """From zero, in the structure of ``start``, to at most so many saddles, left by vectors of norm ``step_size``."""
     x = start.map(np.zeros_like)
     saddles = [Saddle("zero", 0.0, np.zeros(x.shape), 0.5 * float(problem.values @ problem.values))]
     points = [np.zeros((1, saddles[0].tensor.size))]
@@ -146,12 +134,10 @@ def best_rank_one(tensor: Host, starts: int = 8) -> tuple[float, list[Host]]:
 
 
 def directions(x: Factorization, gradient: Host, whole: bool = False) -> list[Direction]:
-    """What greedy learning chooses from at a saddle, the best first.
+    """What greedy learning chooses from at a saddle of NumPy arrays, the best first; unused components are zero.
 
-    Args:
-        x: the saddle, of NumPy arrays; unused components are zero.
-        gradient: of the loss with respect to the end tensor there.
-        whole: for a hierarchical factorization: offer only a rank-one tensor, a component at every node.
+    ``gradient`` is with respect to the end tensor. With ``whole`` a hierarchical factorization is offered only a
+    rank-one tensor, a component at every node.
     """
     if isinstance(x, HierarchicalFactorization):
         local = [] if whole else [_at_node(x, node, -gradient) for node in x.tree.interior]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from tnrank.experiments.kit import Check
 from tnrank.factorizations._matrix import split_evenly
 from tnrank.ranks import effective_rank_of
 from tnrank.theory import NuclearNormResult, TwoByTwo
-
-if TYPE_CHECKING:
-    from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
 
 HostArray = np.ndarray[Any, Any]
 _LOW = 1e-2
@@ -39,7 +36,6 @@ class Plan:
 
     @property
     def depth(self) -> int:
-        """Number of layers."""
         return len(self.layers)
 
 
@@ -56,24 +52,17 @@ class Measured:
     def __init__(
         self, plan: Plan, status: str, steps: int, loss: HostArray, matrix: HostArray, determinant: HostArray
     ) -> None:
-        self.plan, self.status, self.steps = plan, status, steps
+        self.plan, self.problem, self.status, self.steps = plan, plan.problem, status, steps
         self.loss, self.matrix, self.determinant = loss, matrix, determinant
         self.entry = abs(matrix[:, 0, 0])
-        """|W11|."""
         self.singular_values = np.linalg.svd(matrix, compute_uv=False)
         # The smallest one from the determinant, where rounding would be larger than it.
         self.singular_values[:, -1] = abs(determinant) / np.prod(self.singular_values[:, :-1], axis=1)
         self.effective_rank = np.asarray(effective_rank_of(self.singular_values))
         changed = ~(determinant * determinant[0] > 0)
         self.keeps_sign = not changed.any()
-        """Whether the determinant has the sign of the start at every recorded step."""
         self.crossing = float(loss[np.argmax(changed)]) if changed.any() else float("nan")
         """The loss at the first recorded step whose determinant has another sign; NaN if there is none."""
-
-    def products(self, below: float) -> HostArray:
-        """|W11| sqrt(2 loss) at the recorded steps with a loss below ``below``."""
-        low = self.loss < below
-        return np.asarray(self.entry[low] * np.sqrt(2 * self.loss[low]))
 
     def at(self, level: float) -> float:
         """|W11| where the loss first passes ``level``, between recorded steps by a power law; NaN if it does not."""
@@ -81,8 +70,8 @@ class Measured:
         k = int(np.argmax(low))
         if not low.any() or k == 0:
             return float("nan")
-        logs = np.log(self.loss[k - 1 : k + 1])
-        share = (np.log(level) - logs[0]) / (logs[1] - logs[0])
+        before, after = np.log(self.loss[k - 1 : k + 1])
+        share = (np.log(level) - before) / (after - before)
         first, second = np.log(self.entry[k - 1 : k + 1])
         return float(np.exp(first + share * (second - first)))
 
@@ -92,13 +81,16 @@ class Flow:
 
     def __init__(self, problem: TwoByTwo, depth: int, std: float, seed: int, last: float) -> None:
         self.problem, self.depth = problem, depth
-        start = end_matrix(2, std, seed, problem.sign)
-        losses = np.geomspace(0.4, last, 60)
-        self.found = problem.balanced_flow(
-            depth, start, losses[losses < problem.loss(start)].tolist(), max_time=_LONGEST
-        )
-        self.entry = abs(self.found.w[:, 0, 0])
-        """|W11|."""
+        start, losses = end_matrix(2, std, seed, problem.sign), np.geomspace(0.4, last, 60)
+        ahead = losses[losses < problem.loss(start)].tolist()
+        self.found = problem.balanced_flow(depth, start, ahead, max_time=_LONGEST)
+        self.loss, self.entry = self.found.loss, abs(self.found.w[:, 0, 0])
+
+
+def products(run: Measured | Flow, below: float) -> HostArray:
+    """|W11| sqrt(2 loss) where the loss is below ``below``."""
+    low = run.loss < below
+    return np.asarray(run.entry[low] * np.sqrt(2 * run.loss[low]))
 
 
 def step_limit(depth: int, entry: float) -> float:
@@ -134,45 +126,36 @@ def balanced_layers(end: HostArray, depth: int) -> list[HostArray]:
     return split_evenly(end, [len(end)] * (depth + 1))
 
 
-def law(recipe: NormsToInfinity, depth: int, runs: Sequence[Measured]) -> list[Check]:
+def law(depth: int, runs: Sequence[Measured], last: float) -> list[Check]:
     """Of the balanced runs of a depth, and of those from the smallest random weights that keep the sign."""
-    here, smallest = [run for run in runs if run.plan.depth == depth], min(recipe.scales(depth)[0])
+    here = [run for run in runs if run.plan.depth == depth]
+    smallest = min(run.plan.std for run in here)
     balanced = [run for run in here if run.plan.balanced]
     random = [run for run in here if not run.plan.balanced and run.plan.std == smallest and run.keeps_sign]
     wanted = balanced + random
-    found = np.concatenate([run.products(_LOW) for run in wanted])
-    reached = all(run.loss[-1] < min(_LOW, 1.01 * recipe.stop_loss) for run in wanted)
-    ranks = np.concatenate([run.effective_rank[run.loss < _LOW] for run in wanted])
     positive = [run.keeps_sign for run in wanted]
+    claim = f"depth {depth}: the determinant stays positive if balanced, and from small random weights"
+    measured = f"{sum(positive)} of {len(positive)} runs, {len(random)} of them from random weights"
+    signs = Check(claim, measured, all(positive) and bool(random))
+
+    reached = all(run.loss[-1] < min(_LOW, 1.01 * last) for run in wanted)
+    found = np.concatenate([products(run, _LOW) for run in wanted])
     whose = f"the balanced runs and the {'one' if len(random) == 1 else len(random)} from small weights at random"
-    return [
-        Check(
-            f"depth {depth}: the determinant stays positive if balanced, and from small random weights",
-            f"{sum(positive)} of {len(positive)} runs, {len(random)} of them from random weights",
-            all(positive) and bool(random),
-        ),
-        Check(
-            f"depth {depth}: |W11| sqrt(2 loss) is in [{_BAND[0]}, {_BAND[1]}] below a loss of {_LOW:g}",
-            f"{_range(found)} in {whose}, to a loss of {max(run.loss[-1] for run in wanted):.1e}",
-            reached and _in_band(found),
-        ),
-        Check(
-            f"depth {depth}: the effective rank is within 0.01 of 1 there",
-            f"at most {ranks.max(initial=0.0):.5f}",
-            reached and bool(len(ranks)) and bool((abs(ranks - 1) <= 0.01).all()),
-        ),
-    ]
+    claim = f"depth {depth}: |W11| sqrt(2 loss) is in [{_BAND[0]}, {_BAND[1]}] below a loss of {_LOW:g}"
+    measured = f"{_range(found)} in {whose}, to a loss of {max(run.loss[-1] for run in wanted):.1e}"
+    in_band = Check(claim, measured, reached and _in_band(found))
+
+    ranks = np.concatenate([run.effective_rank[run.loss < _LOW] for run in wanted])
+    low_rank = reached and bool(len(ranks)) and bool((abs(ranks - 1) <= 0.01).all())
+    claim = f"depth {depth}: the effective rank is within 0.01 of 1 there"
+    return [signs, in_band, Check(claim, f"at most {ranks.max(initial=0.0):.5f}", low_rank)]
 
 
 def exact(flow: Flow) -> Check:
-    """The law, of the exact flow."""
-    low = flow.found.loss < _LOW
-    found = flow.entry[low] * np.sqrt(2 * flow.found.loss[low])
-    return Check(
-        f"depth {flow.depth}, exact balanced flow: the same band, and the effective rank within 0.01 of 1",
-        f"{_range(found)}, log det down to {flow.found.log_det.min():,.0f}",
-        _in_band(found) and bool((abs(flow.found.effective_rank[low] - 1) <= 0.01).all()),
-    )
+    found, ranks = products(flow, _LOW), flow.found.effective_rank[flow.loss < _LOW]
+    claim = f"depth {flow.depth}, exact balanced flow: the same band, and the effective rank within 0.01 of 1"
+    measured = f"{_range(found)}, log det down to {flow.found.log_det.min():,.0f}"
+    return Check(claim, measured, _in_band(found) and bool((abs(ranks - 1) <= 0.01).all()))
 
 
 def lower_bound(runs: Sequence[Measured]) -> Check:
@@ -181,62 +164,46 @@ def lower_bound(runs: Sequence[Measured]) -> Check:
         entry / bound
         for run in runs
         for entry, loss, det in zip(run.entry, run.loss, run.determinant, strict=True)
-        if det > 0 and (bound := run.plan.problem.entry_lower_bound(float(loss))) > 0
+        if det > 0 and (bound := run.problem.entry_lower_bound(float(loss))) > 0
     ]
     least = min(margins, default=float("nan"))
-    return Check(
-        "no run with a positive determinant is below the lower bound (1 - s)^2 / s of |W11|, s = sqrt(2 loss)",
-        f"at least {least:.4f} of it at {len(margins):,} recorded steps",
-        bool(margins) and least >= 1,
-    )
+    claim = "no run with a positive determinant is below the lower bound (1 - s)^2 / s of |W11|, s = sqrt(2 loss)"
+    return Check(claim, f"at least {least:.4f} of it at {len(margins):,} recorded steps", bool(margins) and least >= 1)
 
 
 def bounded_entries(bounded: Sequence[Measured], flows: Sequence[Flow], last: float) -> list[Check]:
-    """Where observations bound the entry, it ends there."""
-    trained = {run.plan.problem.w22: run.entry[-1] * run.plan.problem.w22 for run in bounded}
-    exact = {flow.problem.w22: float(flow.entry[-1]) * flow.problem.w22 for flow in flows if len(flow.entry)}
-    arrived = (
-        all(run.loss[-1] < 1.01 * last for run in bounded),
-        all(len(flow.entry) and flow.found.loss[-1] < 1.01 * last for flow in flows),
-    )
-    return [
-        Check(
-            f"perturbed observations, {what}: |W11| ends within {_CLOSE:.0%} of |W12 W21 / W22|",
-            ", ".join(f"{share / e:.2f} of {1 / e:g}" for e, share in shares.items()),
-            done and all(abs(share - 1) <= _CLOSE for share in shares.values()),
-        )
-        for what, shares, done in (("gradient descent", trained, arrived[0]), ("the exact flow", exact, arrived[1]))
-        if shares
-    ]
+    checks = []
+    kinds: dict[str, Sequence[Measured | Flow]] = {"gradient descent": bounded, "the exact flow": flows}
+    for what, runs in kinds.items():
+        shares = {run.problem.w22: float(run.entry[-1]) * run.problem.w22 for run in runs if len(run.entry)}
+        arrived = all(len(run.loss) and run.loss[-1] < 1.01 * last for run in runs)
+        claim = f"perturbed observations, {what}: |W11| ends within {_CLOSE:.0%} of |W12 W21 / W22|"
+        measured = ", ".join(f"{share / e:.2f} of {1 / e:g}" for e, share in shares.items())
+        if shares:
+            near = all(abs(share - 1) <= _CLOSE for share in shares.values())
+            checks.append(Check(claim, measured, arrived and near))
+    return checks
 
 
 def stays(control: Measured, last: float) -> Check:
-    """From a negative determinant the entry converges."""
-    before, end = control.at(1e-4), float(control.entry[-1])
-    return Check(
-        "control, a start of negative determinant: |W11| changes by less than 2 % below a loss of 1e-4",
-        f"{before:.2f} to {end:.2f} at a loss of {control.loss[-1]:.1e}",
-        control.keeps_sign and control.loss[-1] < 1.01 * last and abs(end / before - 1) < 0.02,
-    )
+    before, end, loss = control.at(1e-4), float(control.entry[-1]), control.loss[-1]
+    claim = "control, a start of negative determinant: |W11| changes by less than 2 % below a loss of 1e-4"
+    holds = control.keeps_sign and loss < 1.01 * last and abs(end / before - 1) < 0.02
+    return Check(claim, f"{before:.2f} to {end:.2f} at a loss of {loss:.1e}", holds)
 
 
 def convex_stays(convex: NuclearNormResult) -> Check:
-    """The entry of the solution of minimal nuclear norm is 0."""
-    return Check(
-        "the solution of minimal nuclear norm has W11 = 0 and nuclear norm 2",
-        f"W11 = {convex.matrix[0, 0]:.1e}, nuclear norm {convex.objective:.9f}, duality gap {convex.gap:.1e}",
-        bool(abs(convex.matrix[0, 0]) < 1e-6 and abs(convex.objective - 2) < 1e-6),
-    )
+    entry, norm = convex.matrix[0, 0], convex.objective
+    measured = f"W11 = {entry:.1e}, nuclear norm {norm:.9f}, duality gap {convex.gap:.1e}"
+    holds = bool(abs(entry) < 1e-6 and abs(norm - 2) < 1e-6)
+    return Check("the solution of minimal nuclear norm has W11 = 0 and nuclear norm 2", measured, holds)
 
 
 def larger_law(run: Measured) -> Check:
-    """The law, of the larger matrix."""
-    found, d = run.products(_LOW), run.matrix.shape[1]
-    return Check(
-        f"{d} x {d}: |W11| sqrt(2 loss) is in the same band, the determinant stays positive",
-        f"{_range(found)}, to a loss of {run.loss[-1]:.1e}; smallest singular value {run.singular_values[-1, -1]:.1e}",
-        run.keeps_sign and _in_band(found),
-    )
+    found, d, smallest = products(run, _LOW), run.matrix.shape[1], run.singular_values[-1, -1]
+    claim = f"{d} x {d}: |W11| sqrt(2 loss) is in the same band, the determinant stays positive"
+    measured = f"{_range(found)}, to a loss of {run.loss[-1]:.1e}; smallest singular value {smallest:.1e}"
+    return Check(claim, measured, run.keeps_sign and _in_band(found))
 
 
 def _in_band(found: Any) -> bool:

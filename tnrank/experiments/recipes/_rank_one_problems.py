@@ -24,14 +24,10 @@ _ACCURACY = 1e-9
 
 @dataclass(frozen=True)
 class Problem:
-    """What is observed of a target, and unscaled factors ``(d_n, R)`` to start from, the leading component first.
+    """What is observed of a target of a rank, the gradient of its Huber loss at zero, and the sphere of reference.
 
-    Attributes:
-        rank: of the target.
-        gradient: of the loss at zero.
-        threshold: of the Huber loss.
-        radius: of the reference sphere.
-        starts: the theorem's under "", beside it one under ", control" that prefers neither of two blocks.
+    Starts are unscaled factors ``(d_n, R)``, the leading component first: the theorem's under "", beside it one under
+    ", control" that prefers neither of two blocks.
     """
 
     name: str
@@ -81,7 +77,6 @@ def problem_of(recipe: RankOne, order: int, rank: int) -> Problem:
 
 
 def outer(vectors: Sequence[Host]) -> Host:
-    """Their tensor product."""
     return reduce(np.multiply.outer, vectors)
 
 
@@ -113,15 +108,11 @@ class Hypothesis:
 
     @property
     def holds(self) -> bool:
-        """Whether it does; not for what is no number."""
         return bool({">": gt, "<": lt, ">=": ge}[self.relation](self.measured, self.bound))
 
 
 def hypotheses(problem: Problem, start: Sequence[Host]) -> list[Hypothesis]:
-    """The theorem's hypotheses at a start.
-
-    Source: Razin, Maman & Cohen 2021 (trajectories of rank one under the Huber loss).
-    """
+    """The theorem's hypotheses at a start."""
     order = len(start)
     norms = np.stack([np.linalg.norm(a, axis=0) for a in start])
     smallest = float(np.abs(problem.observed.values).min())

@@ -9,25 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from math import nan, sqrt
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tnrank.data import low_rank_matrix, low_rank_tensor, observe
 from tnrank.experiments.fields import Count, Every, NonNegative, Positive, Seed, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register
-from tnrank.factorizations import CPFactorization, HierarchicalFactorization, MatrixFactorization
-from tnrank.linalg import matricize
+from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, beside_target, braces, register
+from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization, MatrixFactorization
 from tnrank.plots import image_bytes
-from tnrank.plots.painters import INK, Line, panels, points_and_law, staircase
-from tnrank.ranks import effective_rank
+from tnrank.plots.painters import INK, Axes, Figure, Line, panels, points_and_law, staircase
 from tnrank.theory import ExponentFit, fit_exponent
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, rates_of, recorders
-
-if TYPE_CHECKING:
-    from tnrank.factorizations import Factorization
-    from tnrank.plots.painters import Axes, Figure
 
 _ORDER = 3
 """K of all three rows: depth 3, order 3, two children and the parent."""
@@ -75,16 +68,13 @@ class Analogy(Recipe):
 
     name: ClassVar[str] = "analogy"
     title: ClassVar[str] = "MF, CP and HTF side by side: quantity, dynamics, experiment, minimized rank"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {
-                **{"matrix_size": 64, "tensor_size": 16, "tree_size": 8},
-                **{"rank": 5, "components": 256, "width": 64},
-                **{"mf_std": 1e-3, "cp_std": 1e-3, "htf_std": 3e-2, "htf_steps": 50_000},
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"matrix_size": 64, "tensor_size": 16, "tree_size": 8, "rank": 5, "components": 256, "width": 64},
+            **{"mf_std": 1e-3, "cp_std": 1e-3, "htf_std": 3e-2, "htf_steps": 50_000},
+        },
+    }
     draws: ClassVar[bool] = True
 
     seed: Seed = 1
@@ -130,20 +120,20 @@ class Analogy(Recipe):
             rows.append(_Row(model, result, recorder.name, target))
         # The page is made of drawn panels, and left out where nothing can be drawn.
         files = {"analogy.html": _page(rows).encode()} if find_spec("matplotlib") else {}
-        checks = [check for row in rows for check in row.checks()]
-        return Outcome({r.model: r.summary() for r in rows}, [_table(rows)], checks, partial(_figure, rows), files)
+        checks = [check for row in rows for check in _checks(row)]
+        return Outcome({r.model: _summary(r) for r in rows}, [_table(rows)], checks, partial(_figure, rows), files)
 
     def _problem(self, model: str) -> tuple[np.ndarray[Any, Any], Factorization]:
         """Target of mean square 1, and initial factorization."""
         seed, rank = self.seed, self.rank
         if model == "mf":
-            shape: tuple[int, ...] = (self.matrix_size,) * 2
-            matrix = MatrixFactorization.random(shape, depth=3, hidden=self.matrix_size, std=self.mf_std, seed=seed)
-            return low_rank_matrix(shape, rank=rank, seed=seed), matrix
+            square = (self.matrix_size,) * 2
+            matrix = MatrixFactorization.random(square, depth=3, hidden=self.matrix_size, std=self.mf_std, seed=seed)
+            return low_rank_matrix(square, rank, seed=seed), matrix
         if model == "cp":
-            shape = (self.tensor_size,) * 3
-            cp = CPFactorization.random(shape, rank=self.components, std=self.cp_std, seed=seed)
-            return low_rank_tensor(shape, rank=rank, seed=seed), cp
+            cube = (self.tensor_size,) * 3
+            cp = CPFactorization.random(cube, self.components, std=self.cp_std, seed=seed)
+            return low_rank_tensor(cube, rank, seed=seed), cp
         shape = (self.tree_size,) * 4
         drawn = np.asarray(HierarchicalFactorization.random(shape, width=rank, seed=seed).to_dense())
         htf = HierarchicalFactorization.random(shape, width=self.width, std=self.htf_std, seed=seed)
@@ -171,57 +161,15 @@ class _Row:
         found, gamma = rates.measured[growing], rates.projection[growing]
         self.norms, self.ratios = rates.norms[growing], found / gamma
         self.grew = len(self.norms) >= 3 and bool(np.ptp(self.norms) > 0)
-        self.fit = ExponentFit(nan, nan, nan, nan, len(self.norms))
-        if self.grew:
-            self.fit = fit_exponent(self.norms, found, gamma)
-        dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
-        self.error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
-        groups: list[tuple[int, ...]] = [(mode,) for mode in range(1 if model == "mf" else x.ndim)]
+        nothing = ExponentFit(nan, nan, nan, nan, len(self.norms))
+        self.fit = fit_exponent(self.norms, found, gamma) if self.grew else nothing
+        groups = [(mode,) for mode in range(1 if model == "mf" else x.ndim)]
         if model == "htf":
-            groups = sorted(
-                {node.modes for node in x.tree.nodes if len(node.modes) < x.ndim}, key=lambda m: (len(m), m)
-            )
-        self.ranks = {
-            "{" + ",".join(map(str, modes)) + "}": (
-                float(effective_rank(matricize(dense, modes))),
-                float(effective_rank(matricize(target, modes))),
-            )
-            for modes in groups
-        }
-        """Modes -> effective ranks of the model's matricization and of the target's."""
+            groups = sorted({n.modes for n in x.tree.nodes if n != x.tree.root}, key=lambda modes: (len(modes), modes))
+        self.error, self.ranks = beside_target(x, target, groups)
 
-    def summary(self) -> dict[str, Any]:
-        return {
-            "status": self.result.status,
-            "steps": self.result.steps,
-            "loss": self.result.loss,
-            "relative_error": self.error,
-            "exponent": self.fit.exponent,
-            "exponent_interval": [self.fit.low, self.fit.high],
-            "prefactor": self.fit.prefactor,
-            "points": self.fit.count,
-            "above_one_percent": self.risen,
-            "final_values": self.values[-1],
-            "effective_ranks": {group: {"model": a, "target": b} for group, (a, b) in self.ranks.items()},
-        }
-
-    def checks(self) -> list[Check]:
-        name, fit = self.model.upper(), self.fit
-        measured = f"nothing grew that an exponent could be fitted to (points: {fit.count}): give more steps"
-        if self.grew:
-            measured = f"{fit.exponent:.4f}, {fit.prefactor:.3f}"
-        holds = abs(fit.exponent - _THEORY) < _CLOSE and abs(fit.prefactor / _ORDER - 1) < 0.05
-        law = Check(f"{name}: the exponent is {_THEORY:.4f}, and K is {_ORDER}", measured, holds)
-        apart = {group: abs(a / b - 1) for group, (a, b) in self.ranks.items()}
-        worst = max(apart, key=lambda group: apart[group])
-        a, b = self.ranks[worst]
-        claim = f"{name}: effective ranks are within 10 % of the target's"
-        return [law, Check(claim, f"worst at {worst}: {a:.2f} against {b:.2f}", apart[worst] <= 0.1)]
-
-    def told(self) -> list[str]:
-        """Lines about the minimized rank."""
-        recorded = self.values.shape[1]
-        more = " or more" if self.risen == recorded < self.count else ""
+    def about_rank(self) -> list[str]:
+        more = " or more" if self.risen == self.values.shape[1] < self.count else ""
         what = "singular values" if self.model == "mf" else "components"
         model, target = max(self.ranks.values(), key=lambda ranks: ranks[0])
         return [
@@ -236,12 +184,31 @@ class _Row:
         sigma = np.geomspace(low, high, 50)
         law = Line(sigma, _ORDER * sigma**_THEORY, "theory", "ink", width=1.1)
         measured = Line(self.norms[kept], self.ratios[kept], "measured", 0)
-        title = f"exponent {self.fit.exponent:.3f}" if self.grew else "no exponent: nothing grew"
-        labels = (r"$\sigma$", r"$\dot\sigma\,/\,\gamma$", "upper left")
-        points_and_law(axes, [measured], [law], f"{title}, theory {_THEORY:.3f}", *labels)
+        found = f"exponent {self.fit.exponent:.3f}" if self.grew else "no exponent: nothing grew"
+        title, rate = f"{found}, theory {_THEORY:.3f}", r"$\dot\sigma\,/\,\gamma$"
+        points_and_law(axes, [measured], [law], title, r"$\sigma$", rate, "upper left")
 
-    def draw_curves(self, axes: Axes) -> None:
-        staircase(axes, self.steps, self.values, self.quantity, r"$\sigma$")
+
+def _summary(row: _Row) -> dict[str, Any]:
+    fit, result = row.fit, row.result
+    return {
+        **{"status": result.status, "steps": result.steps, "loss": result.loss, "relative_error": row.error},
+        **{"exponent": fit.exponent, "exponent_interval": [fit.low, fit.high], "prefactor": fit.prefactor},
+        **{"points": fit.count, "above_one_percent": row.risen, "final_values": row.values[-1]},
+        "effective_ranks": {braces(modes): {"model": a, "target": b} for modes, (a, b) in row.ranks.items()},
+    }
+
+
+def _checks(row: _Row) -> list[Check]:
+    name, fit = row.model.upper(), row.fit
+    measured = f"nothing grew that an exponent could be fitted to (points: {fit.count}): give more steps"
+    if row.grew:
+        measured = f"{fit.exponent:.4f}, {fit.prefactor:.3f}"
+    holds = abs(fit.exponent - _THEORY) < _CLOSE and abs(fit.prefactor / _ORDER - 1) < 0.05
+    law = Check(f"{name}: the exponent is {_THEORY:.4f}, and K is {_ORDER}", measured, holds)
+    worst, (a, b) = max(row.ranks.items(), key=lambda item: abs(item[1][0] / item[1][1] - 1))
+    claim = f"{name}: effective ranks are within 10 % of the target's"
+    return [law, Check(claim, f"worst at {braces(worst)}: {a:.2f} against {b:.2f}", abs(a / b - 1) <= 0.1)]
 
 
 def _growing(norms: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -271,8 +238,8 @@ def _figure(rows: Sequence[_Row]) -> Figure:
         law = r"$d\sigma/d\tau = K\,\sigma^{\,2-2/K}\,\gamma$"
         _write(axes[0], row.title, [row.quantity, law, f"K = {row.what} = {_ORDER}"])
         row.draw_law(axes[1])
-        row.draw_curves(axes[2])
-        _write(axes[3], row.rank, row.told())
+        staircase(axes[2], row.steps, row.values, row.quantity, r"$\sigma$")
+        _write(axes[3], row.rank, row.about_rank())
     place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 30), "textcoords": "offset points"}
     for axes, header in zip(grid[0], _HEADERS, strict=True):
         axes.annotate(header.upper(), (0, 1.0), fontsize=8.5, color="#6B7280", annotation_clip=False, **place)
@@ -316,16 +283,16 @@ def _page(rows: Sequence[_Row]) -> str:
 
 def _cells(row: _Row) -> list[str]:
     fit, law = row.fit, f"d&sigma;/d&tau; = {_ORDER} &sigma;<sup>2 &minus; 2/{_ORDER}</sup> &gamma;"
-    found = "no exponent: nothing grew"
-    if row.grew:
-        found = f"fitted exponent {fit.exponent:.4f} ({fit.low:.4f} to {fit.high:.4f})"
+    fitted = f"fitted exponent {fit.exponent:.4f} ({fit.low:.4f} to {fit.high:.4f})"
+    found = fitted if row.grew else "no exponent: nothing grew"
+    curves = partial(staircase, steps=row.steps, values=row.values, title=row.quantity, ylabel=r"$\sigma$")
     return [
         f"<b>{html.escape(row.title)}</b>",
         f"{html.escape(row.quantity)}<small>K = {html.escape(row.what)} = {_ORDER}</small>",
         f"{law}<small>{found}, theory {_THEORY:.4f}</small>"
         + _image(row.draw_law, 3.1, f"{row.title}: measured rates on the line of the theory"),
-        _image(row.draw_curves, 4.2, f"{row.title}: {row.quantity} against iterations"),
-        f"<b>{html.escape(row.rank)}</b>" + "".join(f"<small>{html.escape(line)}</small>" for line in row.told()),
+        _image(curves, 4.2, f"{row.title}: {row.quantity} against iterations"),
+        f"<b>{html.escape(row.rank)}</b>" + "".join(f"<small>{html.escape(line)}</small>" for line in row.about_rank()),
     ]
 
 

@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from math import prod
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tnrank._backend import host_svdvals
 from tnrank.data import low_rank_matrix, low_rank_tensor, observe
-from tnrank.experiments._onsets import onsets, separated
+from tnrank.dimension_tree import DimensionTree
+from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Every, NonNegative, Part, Patience, Positive, Seed, Steps, TargetFile
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, read_target, register, told
+from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, told
 from tnrank.factorizations import CPFactorization, HierarchicalFactorization, MatrixFactorization
 from tnrank.linalg import matricize
-from tnrank.plots.painters import panels, staircase
-from tnrank.ranks import effective_rank
+from tnrank.plots.painters import Figure, panels, staircase
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, recorders
-
-if TYPE_CHECKING:
-    from tnrank.dimension_tree import DimensionTree
-    from tnrank.factorizations import Factorization
-    from tnrank.plots.painters import Figure
 
 _TITLES = {
     "mf": ("Matrix factorization: singular values", "singular value"),
@@ -51,7 +44,7 @@ _CLOSE = 0.1
 Modes = tuple[int, ...]
 
 
-@register
+@kit.register
 @dataclass(frozen=True, kw_only=True)
 class Dynamics(Recipe):
     """Completion of targets of rank 5 from half of their 4096 entries, starting from small weights.
@@ -83,13 +76,13 @@ class Dynamics(Recipe):
 
     name: ClassVar[str] = "dynamics"
     title: ClassVar[str] = "singular values and component norms of MF, CP and HTF appear one after the other"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {"htf_std": 3e-2, "htf_width": 64, "htf_steps": 50_000},
-            "paper": {"htf_std": 1e-2, "htf_width": 512}
-            | dict.fromkeys(("mf_steps", "cp_steps", "htf_steps"), 500_000),
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"htf_std": 1e-2, "htf_width": 512},
+            **{"mf_steps": 500_000, "cp_steps": 500_000, "htf_steps": 500_000},
+        },
+    }
     draws: ClassVar[bool] = True
 
     target: TargetFile = None
@@ -117,12 +110,12 @@ class Dynamics(Recipe):
         for m in found:
             tables += _tables_of_tree(m) if m.model == "htf" else []
             checks += (_hierarchical if m.model == "htf" else _incremental)(m, self)
-        return Outcome({m.model: m.summary() for m in found}, tables, checks, partial(_figure, found))
+        return Outcome({m.model: m.summary for m in found}, tables, checks, partial(_figure, found))
 
     def targets(self) -> dict[str, np.ndarray[Any, Any]]:
         """Model -> its target, with entries of mean square 1."""
         if self.target is not None:
-            target = read_target(self.target)
+            target = kit.read_target(self.target)
             size = target.size
             if self.observed > size:
                 raise ValueError(f"observed lies in 1 .. {size}, the entries of {self.target}, got {self.observed}")
@@ -130,17 +123,25 @@ class Dynamics(Recipe):
             return dict.fromkeys(("mf",) if target.ndim == 2 else ("cp", "htf"), target)
         drawn = np.asarray(HierarchicalFactorization.random((8,) * 4, width=_RANK, seed=self.seed).to_dense())
         return {
-            "mf": low_rank_matrix((64, 64), rank=_RANK, norm=64.0, seed=self.seed),
-            "cp": low_rank_tensor((16, 16, 16), rank=_RANK, norm=64.0, seed=self.seed),
+            "mf": low_rank_matrix((64, 64), _RANK, seed=self.seed),
+            "cp": low_rank_tensor((16, 16, 16), _RANK, seed=self.seed),
             "htf": drawn * (64.0 / float(np.linalg.norm(drawn))),
         }
 
     def training(self, model: str, target: np.ndarray[Any, Any]) -> Training:
         """How a model is trained."""
-        start, every = self._start(model, target.shape), self.record_every
+        shape, every = target.shape, self.record_every
+        options: dict[str, Any] = {"std": getattr(self, f"{model}_std"), "seed": self.seed}
+        options |= {"backend": self.backend, "dtype": self.dtype}
         record: list[Any] = [recorders.Loss(every), recorders.Error(target, every=every)]
         record.append(recorders.ComponentNorms(_TOP, every))
-        if isinstance(start, HierarchicalFactorization):
+        start: Any
+        if model == "mf":
+            start = MatrixFactorization.random(shape, depth=3, hidden=min(shape), **options)
+        elif model == "cp":
+            start = CPFactorization.random(shape, min(256, prod(shape) // max(shape)), **options)
+        else:
+            start = HierarchicalFactorization.random(shape, width=self.htf_width, **options)
             record.append(recorders.Function("root_components", _largest_at_root, every=every))
             # One matricization off the tree: the bias is towards the rank of those on it. Six decompositions at every
             # record would cost a third of a narrow factorization's run.
@@ -156,18 +157,8 @@ class Dynamics(Recipe):
             record=record,
         )
 
-    def _start(self, model: str, shape: tuple[int, ...]) -> Factorization:
-        options: dict[str, Any] = {"std": getattr(self, f"{model}_std"), "seed": self.seed}
-        options |= {"backend": self.backend, "dtype": self.dtype}
-        if model == "mf":
-            return MatrixFactorization.random(shape, depth=3, hidden=min(shape), **options)
-        if model == "cp":
-            return CPFactorization.random(shape, min(256, prod(shape) // max(shape)), **options)
-        return HierarchicalFactorization.random(shape, width=self.htf_width, **options)
-
 
 def _largest_at_root(x: Any) -> Any:
-    """The numbers of the largest local components at the root, in order of their norms."""
     return x.backend.xp.argsort(-x.component_norms()[x.tree.root])[:_TOP]
 
 
@@ -188,6 +179,7 @@ class _Measured:
         trace = result.history["component_norms"]
         self.model, self.name, self.result = model, model.upper(), result
         self.steps, self.values = trace.steps, trace.values
+        self.root: dict[str, Any] = {}
         self.on: tuple[Modes, ...] = tuple((k,) for k in range(1 if model == "mf" else target.ndim))
         off: tuple[Modes, ...] = ()
         if model == "htf":
@@ -196,30 +188,17 @@ class _Measured:
             singular = host_svdvals(matricize(target, self.split))
             self.root = _at_root(x, trace.steps, self.values, result.history["root_components"].values, singular)
             self.on, off = _groups(x.tree)
-        dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
-        self.ranks = {
-            modes: (float(effective_rank(matricize(dense, modes))), float(effective_rank(matricize(target, modes))))
-            for modes in (*self.on, *off)
-        }
-        """Modes -> effective ranks of the model's matricization and of the target's."""
-        self.error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
-        self.onsets = onsets(self.steps, self.values, share)
+        self.error, self.ranks = kit.beside_target(x, target, (*self.on, *off))
+        self.onsets = kit.onsets(self.steps, self.values, share)
         self.final = self.values[-1]
         self.risen = int((self.final > _RISEN * self.final.max(initial=0.0)).sum())
-
-    def summary(self) -> dict[str, Any]:
-        found = {
-            "status": self.result.status,
-            "steps": self.result.steps,
-            "seconds": round(self.result.seconds, 2),
-            "loss": self.result.loss,
-            "relative_error": self.error,
-            "onsets": self.onsets,
-            "final_values": self.final,
+        self.summary = {
+            **{"status": result.status, "steps": result.steps, "seconds": round(result.seconds, 2)},
+            **{"loss": result.loss, "relative_error": self.error, "onsets": self.onsets, "final_values": self.final},
             "above_one_percent": self.risen,
             "effective_ranks": {modes: {"model": a, "target": b} for modes, (a, b) in self.ranks.items()},
+            **({"root": self.root} if self.root else {}),
         }
-        return {**found, "root": self.root} if self.model == "htf" else found
 
 
 def _at_root(x: Any, steps: Any, values: Any, numbers: Any, singular: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -275,12 +254,14 @@ def _tables_of_tree(m: _Measured) -> list[Table]:
         f"Rose: passed {100 * _RISEN:g} % of the largest, and {_ORIGIN:g} times the largest initial norm; "
         f"{root['left']} passed the latter. The others end at {root['resting']:.1e} of the largest or less."
     )
-    title = f"Local components at the root, beside the target's matricization {_braces(m.split)}"
+    title = f"Local components at the root, beside the target's matricization {kit.braces(m.split)}"
     table = Table(title, ("", "rises at", "final norm", "singular value of the target"), rows, note)
-    tree = {modes: "on" if modes in m.on else "off" for modes in m.ranks}
-    rows = [(_braces(modes), tree[modes], f"{a:.2f}", f"{b:.2f}") for modes, (a, b) in m.ranks.items()]
-    title = "Effective ranks of the hierarchical factorization"
-    return [table, Table(title, ("matricization", "tree", "measured", "target"), rows)]
+    rows = [
+        (kit.braces(modes), "on" if modes in m.on else "off", f"{a:.2f}", f"{b:.2f}")
+        for modes, (a, b) in m.ranks.items()
+    ]
+    columns = ("matricization", "tree", "measured", "target")
+    return [table, Table("Effective ranks of the hierarchical factorization", columns, rows)]
 
 
 def _incremental(m: _Measured, recipe: Dynamics) -> list[Check]:
@@ -288,8 +269,8 @@ def _incremental(m: _Measured, recipe: Dynamics) -> list[Check]:
     measured = f"at {told(m.onsets, none='no step')}"
     if recipe.target is not None:
         claim = f"{m.name}: the {what} that set in do so strictly one after the other"
-        return [Check(claim, measured, bool(m.onsets) and _rising(m.onsets))]
-    ordered = len(m.onsets) >= _RANK and _rising(m.onsets[:_RANK])
+        return [Check(claim, measured, bool(m.onsets) and kit.rises(m.onsets))]
+    ordered = len(m.onsets) >= _RANK and kit.rises(m.onsets[:_RANK])
     return [
         Check(f"{m.name}: exactly {_RANK} {what} end above 1 % of the largest", f"{m.risen}", m.risen == _RANK),
         Check(f"{m.name}: the {_RANK} appear strictly one after the other", measured, ordered),
@@ -297,7 +278,7 @@ def _incremental(m: _Measured, recipe: Dynamics) -> list[Check]:
 
 
 def _hierarchical(m: _Measured, recipe: Dynamics) -> list[Check]:
-    known, apart, root = recipe.target is None, separated(m.onsets), m.root
+    known, apart, root = recipe.target is None, kit.separated(m.onsets), m.root
     measured = f"{len(apart)}, at {told(apart, none='no step')}"
     claim = "HTF: the onsets at the root are apart by 5 % of the last one or more"
     checks = [Check(claim, f"{measured}, of {len(m.onsets)}", 0 < len(m.onsets) == len(apart))]
@@ -313,38 +294,28 @@ def _hierarchical(m: _Measured, recipe: Dynamics) -> list[Check]:
     many, least = ("4 or more components", 4) if known else ("components", 1)
     claim = f"HTF: {many} at the root rise strictly one at a time, in order of final size"
     measured = f"at {told(root['onsets'], none='no step')}, to {_short(root['finals']) or 'nothing'}"
-    checks.append(Check(claim, measured, len(root["onsets"]) >= least and _rising(root["onsets"])))
+    checks.append(Check(claim, measured, len(root["onsets"]) >= least and kit.rises(root["onsets"])))
     claim = "HTF: components at the root that never left the initial scale end under 1e-3 of the largest"
     measured = f"{root['resting']:.1e}; {root['left']} left it"
     return [*checks, Check(claim, measured, root["left"] > 0 and root["resting"] < _RESTING)]
 
 
 def _ranks_on_tree(m: _Measured) -> Check:
-    gaps = {modes: abs(a / b - 1) for modes, (a, b) in m.ranks.items() if modes in m.on and b}
-    worst = max(gaps, key=lambda modes: gaps[modes])
-    a, b = m.ranks[worst]
-    largest = max(m.ranks[modes][0] for modes in m.on)
+    on_tree = [m.ranks[modes] for modes in m.on]
+    a, b = max((pair for pair in on_tree if pair[1]), key=lambda pair: abs(pair[0] / pair[1] - 1))
+    largest = max(model for model, _ in on_tree)
     claim = f"HTF: effective ranks on the tree are at most about {_RANK}, and within 10 % of the target's"
     measured = f"at most {largest:.2f}; worst {a:.2f} against {b:.2f}"
-    return Check(claim, measured, gaps[worst] <= _CLOSE and largest <= _RANK * (1 + _CLOSE))
-
-
-def _rising(steps: Sequence[int]) -> bool:
-    return all(a < b for a, b in pairwise(steps))
+    return Check(claim, measured, abs(a / b - 1) <= _CLOSE and largest <= _RANK * (1 + _CLOSE))
 
 
 def _short(numbers: Sequence[float]) -> str:
     return "  ".join(f"{n:.1f}" if n >= 2 else f"{n:.2f}" if n >= 0.1 else f"{n:.1g}" for n in numbers)
 
 
-def _braces(modes: Modes) -> str:
-    return "{" + ",".join(map(str, modes)) + "}"
-
-
 def _figure(found: Sequence[_Measured]) -> Figure:
     """One panel a model: its singular values or component norms against iterations."""
     figure, axes = panels(1, len(found))
     for panel, m in zip(axes[0], found, strict=True):
-        title, ylabel = _TITLES[m.model]
-        staircase(panel, m.steps, m.values, title, ylabel, m.onsets)
+        staircase(panel, m.steps, m.values, *_TITLES[m.model], m.onsets)
     return figure

@@ -6,31 +6,21 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from tnrank.data import observe
 from tnrank.experiments.fields import Every, Part, Positive, Range, Seeds, Several, Share, Steps
 from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register
-from tnrank.experiments.recipes._dynamics_law_lines import (
-    FAMILIES,
-    Case,
-    Measured,
-    cp_case,
-    hierarchical_case,
-    matrix_case,
-    mean_deviation,
-)
-from tnrank.plots.painters import Line, panels, points_and_law
+from tnrank.experiments.recipes import _dynamics_law_lines as of
+from tnrank.experiments.recipes._dynamics_law_lines import FAMILIES, Case, Host, Measured
+from tnrank.plots.painters import Axes, Figure, Line, panels, points_and_law
 from tnrank.training import GradientDescent, GroupRMSProp, gradient_flow, rates_of, recorders
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Axes, Figure
 
 _HALF_WIDTH, _DEVIATION, _FACTOR, _FLOW = 0.02, 0.01, 0.05, 1e-4
 _FLOW_TIMES, _MOST_POINTS = 401, 40
+_Lines = Sequence[Measured]
 
 
 @register
@@ -63,16 +53,13 @@ class DynamicsLaw(Recipe):
 
     name: ClassVar[str] = "dynamics-law"
     title: ClassVar[str] = "measured against predicted rates; exponents 2 - 2/K fitted from data for MF, CP and HTF"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {
-                **{"mf_depths": (2, 3, 4, 5), "cp_orders": (3, 4, 5, 6)},
-                **{"weighted_orders": (3, 4), "htf_arities": (2, 3, 4), "seeds": 5},
-                **{"learning_rate": 1e-3, "steps": 12_000, "record_every": 60},
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"mf_depths": (2, 3, 4, 5), "cp_orders": (3, 4, 5, 6), "weighted_orders": (3, 4)},
+            **{"htf_arities": (2, 3, 4), "seeds": 5, "learning_rate": 1e-3, "steps": 12_000, "record_every": 60},
+        },
+    }
     draws: ClassVar[bool] = True
 
     backend: str = "numpy"
@@ -99,16 +86,16 @@ class DynamicsLaw(Recipe):
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         cases = [
-            *map(matrix_case, self.mf_depths),
-            *(cp_case(order, False) for order in self.cp_orders),
-            *(cp_case(order, True) for order in self.weighted_orders),
-            *map(hierarchical_case, self.htf_arities),
+            *map(of.matrix_case, self.mf_depths),
+            *(of.cp_case(order, False) for order in self.cp_orders),
+            *(of.cp_case(order, True) for order in self.weighted_orders),
+            *map(of.hierarchical_case, self.htf_arities),
         ]
         # One of each family stands for it in the controls: K = 3 where it is among those asked for.
         chosen = [
-            matrix_case(3 if 3 in self.mf_depths else self.mf_depths[0]),
-            cp_case(self.cp_orders[0], False),
-            hierarchical_case(self.htf_arities[0]),
+            of.matrix_case(3 if 3 in self.mf_depths else self.mf_depths[0]),
+            of.cp_case(self.cp_orders[0], False),
+            of.hierarchical_case(self.htf_arities[0]),
         ]
         balanced = yield from self._train(cases, "balanced")
         unbalanced = yield from self._train(chosen, "unbalanced")
@@ -125,13 +112,12 @@ class DynamicsLaw(Recipe):
             singular = case.family == "mf" and kind != "unbalanced"
             lopsided = self.lopsided if kind == "lopsided" else 1.0
             starts = [case.start(seed, self.start, kind != "unbalanced", lopsided) for seed in seeds]
-            seen = [self._observe(case, seed) for seed in seeds]
+            indices, values = zip(*(self._observe(case, seed) for seed in seeds), strict=True)
             record = recorders.SingularValueRates if singular else recorders.Rates
             results = yield Training(
                 [f"{case.name}-{kind}-{seed}" for seed in seeds],
                 [x.to(self.backend, dtype=self.dtype) for x in starts],
-                [indices for indices, _ in seen],
-                [values for _, values in seen],
+                *(list(indices), list(values)),
                 record=[record(every=self.record_every), recorders.Unbalancedness(every=self.record_every)],
                 optimizer=GroupRMSProp(self.learning_rate),
                 steps=self.steps,
@@ -170,7 +156,7 @@ class DynamicsLaw(Recipe):
         times = np.linspace(0.0, self.descent_rate * self.descent_steps, _FLOW_TIMES)
         histories.append(gradient_flow(x, indices, values, times=times, record=[record()]).history)
         traces = [next(iter(history.values())) for history in histories]
-        whole, half, flow = (mean_deviation([rates_of(t, index) for index in case.orders]) for t in traces)
+        whole, half, flow = (of.mean_deviation([rates_of(t, index) for index in case.orders]) for t in traces)
         return Descent(case, self.descent_rate, whole, half, flow)
 
     def _observe(self, case: Case, seed: int) -> tuple[Any, Any]:
@@ -189,31 +175,27 @@ class Descent(NamedTuple):
     flow: float
 
 
-def _outcome(
-    balanced: Sequence[Measured], unbalanced: Sequence[Measured], lopsided: Sequence[Measured], found: Sequence[Descent]
-) -> Outcome:
+def _outcome(balanced: _Lines, unbalanced: _Lines, lopsided: _Lines, found: Sequence[Descent]) -> Outcome:
     summary = {
         "exponents": {m.title: _plain(m) for m in balanced},
         "unbalanced": {m.title: {"largest_excess": _top(m.excess()), "bounds_ratio": m.gap()} for m in unbalanced},
         "lopsided": {m.title: _plain(m) for m in lopsided},
         "descent": {d.case.name: {"rate": d.rate, "half": d.half, "flow": d.flow} for d in found},
     }
-    tables = [_exponents(balanced), *_controls(unbalanced, lopsided, found)]
-    checks = _checks(balanced, unbalanced, lopsided, found)
-    return Outcome(summary, tables, checks, partial(_figure, balanced, lopsided))
+    controls = (unbalanced, lopsided, found)
+    tables = [_exponents(balanced), *_controls(*controls)]
+    return Outcome(summary, tables, _checks(balanced, *controls), partial(_figure, balanced, lopsided))
 
 
 def _plain(m: Measured) -> dict[str, Any]:
     found: dict[str, Any] = {"order": m.order, "law": m.law, "drift": m.drift}
     if m.fit is not None:
-        found |= {"exponent": m.fit.exponent, "low": m.fit.low, "high": m.fit.high, "prefactor": m.fit.prefactor}
+        found |= {name: getattr(m.fit, name) for name in ("exponent", "low", "high", "prefactor")}
         found |= {"points": m.fit.count, "median_deviation": float(np.median(m.deviation()))}
     return found
 
 
-def _checks(
-    balanced: Sequence[Measured], unbalanced: Sequence[Measured], lopsided: Sequence[Measured], found: Sequence[Descent]
-) -> list[Check]:
+def _checks(balanced: _Lines, unbalanced: _Lines, lopsided: _Lines, found: Sequence[Descent]) -> list[Check]:
     laws = []
     for family, name in FAMILIES.items():
         own = [m for m in balanced if m.case.family == family]
@@ -222,22 +204,20 @@ def _checks(
         exponent = "2 - 2/L" if family == "mf" else "2 - 2/K at every index"
         claim = f"{name}: the fitted exponent's interval contains {exponent}, half-width below {_HALF_WIDTH}"
         laws.append(Check(claim, f"{sum(good)} of {len(own)}, half-widths up to {widest:.1e}", all(good)))
-    others = [
-        m.fit is not None and not any(m.fit.contains(2 - 2 / K) for K in (m.order - 1, m.order + 1)) for m in balanced
-    ]
-    neither = f"{sum(others)} of {len(others)} contain neither"
+    others = [m.excludes(m.order - 1) and m.excludes(m.order + 1) for m in balanced]
     factor = max(abs(m.fit.prefactor / m.order - 1) if m.fit else np.inf for m in balanced)
     predicted = f"measured rates are the predicted ones: median deviations below {_DEVIATION:.0%}"
     deviation = max(float(np.median(m.deviation())) if len(m.groups) else np.inf for m in balanced)
     between = f"unbalanced starts: rates lie between the bounds, within {_DEVIATION:.0%} of themselves"
     excess, gap = max(_top(m.excess()) for m in unbalanced), max(m.gap() for m in unbalanced)
     outside = f"outside by {excess:.2%} at most; bounds {gap:.3g} apart"
-    off = all(m.fit is not None and not m.fit.contains(m.law) for m in lopsided)
+    off = all(m.excludes(m.order) for m in lopsided)
     exponents = ", ".join(f"{m.fit.exponent:.2f} for K = {m.order}" if m.fit else "none" for m in lopsided)
     ratios = [d.rate / d.half for d in found]
     halved = "by " + ", ".join(f"{ratio:.3f}" for ratio in ratios)
     near = all(abs(ratio - 2) < 0.2 for ratio in ratios)
     flow = max(d.flow for d in found)
+    neither = f"{sum(others)} of {len(others)} contain neither"
     return [
         *laws,
         Check("no interval contains the exponent of K - 1 or K + 1", neither, all(others)),
@@ -250,11 +230,10 @@ def _checks(
     ]
 
 
-def _exponents(balanced: Sequence[Measured]) -> Table:
+def _exponents(balanced: _Lines) -> Table:
     rows = []
     for m in balanced:
-        sigma, fit = m.points("norms"), m.fit
-        fitted = ("", "", "0")
+        sigma, fit, fitted = m.points("norms"), m.fit, ("", "", "0")
         if fit is not None:
             fitted = (f"{fit.low:.4f} to {fit.high:.4f}", f"{fit.prefactor:.3f}", f"{fit.count:,}")
         reach = f"{sigma.min():.0e} to {sigma.max():.0e}" if len(sigma) else ""
@@ -268,7 +247,7 @@ def _exponents(balanced: Sequence[Measured]) -> Table:
     return Table("Exponents of log(rate / gamma) against log(sigma), balanced starts", columns, rows, note)
 
 
-def _controls(unbalanced: Sequence[Measured], lopsided: Sequence[Measured], found: Sequence[Descent]) -> list[Table]:
+def _controls(unbalanced: _Lines, lopsided: _Lines, found: Sequence[Descent]) -> list[Table]:
     bounds, controls = [], []
     for m in unbalanced:
         between = f"{np.mean(m.excess() == 0):.1%}" if len(m.groups) else ""
@@ -290,15 +269,15 @@ def _controls(unbalanced: Sequence[Measured], lopsided: Sequence[Measured], foun
     ]
 
 
-def _top(values: np.ndarray[Any, Any]) -> float:
+def _top(values: Host) -> float:
     return float(values.max()) if len(values) else float("inf")
 
 
-def _median(values: np.ndarray[Any, Any]) -> str:
+def _median(values: Host) -> str:
     return f"{np.median(values):.1e}" if len(values) else ""
 
 
-def _figure(balanced: Sequence[Measured], lopsided: Sequence[Measured]) -> Figure:
+def _figure(balanced: _Lines, lopsided: _Lines) -> Figure:
     """Rate over projection against norm on the lines K sigma^(2 - 2/K), one panel a family and one of a control."""
     figure, axes = panels(2, 2, width=4.4, height=3.3)
     for panel, (family, name) in zip(axes.flat, FAMILIES.items(), strict=False):
@@ -310,7 +289,7 @@ def _figure(balanced: Sequence[Measured], lopsided: Sequence[Measured]) -> Figur
     return figure
 
 
-def _draw(axes: Axes, found: Sequence[Measured], title: str, label: str, letter: str, below: bool = False) -> None:
+def _draw(axes: Axes, found: _Lines, title: str, label: str, letter: str, below: bool = False) -> None:
     """One color a K; with ``below`` also the line of K - 1."""
     measured, laws = [], []
     for color, order in enumerate(sorted({m.order for m in found})):
@@ -328,12 +307,11 @@ def _draw(axes: Axes, found: Sequence[Measured], title: str, label: str, letter:
         # Evenly along the axis: most points are where the component has settled.
         marks = np.geomspace(sigma[0], sigma[-1], _MOST_POINTS)
         kept = np.unique(np.searchsorted(sigma, marks).clip(0, len(sigma) - 1))
-        sigma, ratio = sigma[kept], ratio[kept]
-        measured.append(Line(sigma, ratio, color=color))
+        measured.append(Line(sigma[kept], ratio[kept], color=color))
         if below:
             # The line of K - 1 through the first points: its factor is that of the large tensor.
-            power, first = 2 - 2 / (order - 1), max(1, len(kept) // 8)
-            level = np.median(ratio[:first] / sigma[:first] ** power)
+            power, first = 2 - 2 / (order - 1), kept[: max(1, len(kept) // 8)]
+            level = np.median(ratio[first] / sigma[first] ** power)
             text = f"as {letter} = {order - 1}: $\\propto\\sigma{_power(order - 1)}$"
             laws.append(Line(reach, level * reach**power, text, "ink", "--", width=1.1))
     points_and_law(axes, measured, laws, title, label, "measured $(d\\sigma/d\\tau)\\,/\\,\\gamma$", "upper left")

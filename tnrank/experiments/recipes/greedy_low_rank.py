@@ -6,25 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tnrank._check import generator as make_generator
 from tnrank.data import observe
 from tnrank.experiments.fields import Count, Part, Positive, Range, Several, Share, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, register
+from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, falls, register
 from tnrank.experiments.recipes import _flow_paths as paths
 from tnrank.experiments.recipes._flow_paths import Host, Observed, Path
 from tnrank.experiments.recipes._greedy_steps import CHUNKS, DONE, Greedy, greedy_learning
 from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization, MatrixFactorization
-from tnrank.plots.painters import MARKERS, Line, legend, lines, new_figure
+from tnrank.plots.painters import MARKERS, Axes, Figure, Line, legend, lines, new_figure
 from tnrank.theory import escape_time
 from tnrank.training import SquaredLoss
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
 
 _ONWARD = 0.3
 """A flow that is not over goes on for this share of the time that it took so far."""
@@ -34,7 +30,6 @@ _NEARER = 0.75
 _CONTROL = 4.0
 _STOP = 0.1
 _MISSED = 0.25
-_SHADES = ("#9CC9E8", "#3E8EC4", "#08306B")
 
 _Scales = Annotated[tuple[Positive, ...], Several(2, "falling")]
 _Values = Annotated[tuple[Positive, ...], Several()]
@@ -74,15 +69,13 @@ class GreedyLowRank(Recipe):
 
     name: ClassVar[str] = "greedy-low-rank"
     title: ClassVar[str] = "gradient flow from small weights follows greedy low-rank learning"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {
-                **{"scales": (0.3, 0.1, 0.03, 0.01), "htf_scales": (0.3, 0.1, 0.05, 0.03)},
-                **{"shallow_scales": (1e-1, 1e-2, 1e-4, 1e-6, 1e-8), "whole": True, "points": 160},
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"scales": (0.3, 0.1, 0.03, 0.01), "htf_scales": (0.3, 0.1, 0.05, 0.03)},
+            **{"shallow_scales": (1e-1, 1e-2, 1e-4, 1e-6, 1e-8), "whole": True, "points": 160},
+        },
+    }
     draws: ClassVar[bool] = True
 
     dtype: str = "float64"
@@ -149,10 +142,9 @@ class GreedyLowRank(Recipe):
     def _compare(
         self, journal: Journal, name: str, target: Host, start: Factorization, components: int, scales: Sequence[float]
     ) -> Compared:
-        count = max(1, round(self.observed_share * target.size))
-        indices, values = observe(target, count, seed=self.seed)
-        options: dict[str, Any] = {"points": self.points, "backend": self.backend}
-        problem = Observed(indices, np.asarray(values), SquaredLoss(reduction="half_sum"), self.steps, **options)
+        indices, values = observe(target, max(1, round(self.observed_share * target.size)), seed=self.seed)
+        options: dict[str, Any] = {"steps": self.steps, "points": self.points, "backend": self.backend}
+        problem = Observed(indices, np.asarray(values), SquaredLoss(reduction="half_sum"), **options)
         journal.say(f"{name}: greedy")
         learn = partial(greedy_learning, problem, start, self.step_size, self.most_saddles)
         greedy = learn()
@@ -162,10 +154,7 @@ class GreedyLowRank(Recipe):
             journal.say(f"{name}: initial scale {scale:g}")
             path = _descend(problem, start.map(partial(np.multiply, scale)), scale, greedy)
             descents.append(Descent(scale, path, greedy, whole))
-            for k, (time, left) in enumerate(zip(path.times, path.losses, strict=True)):
-                journal.record(f"{name}, scale {scale:g}", k, "effective_time", time)
-                journal.record(f"{name}, scale {scale:g}", k, "loss", left)
-            journal.flush()
+            paths.note(journal, f"{name}, scale {scale:g}", effective_time=path.times, loss=path.losses)
         journal.save(name.lower().replace(" ", "-"), path.end)
         return Compared(name, components, greedy, whole, descents[:-1], descents[-1])
 
@@ -215,6 +204,12 @@ class Compared:
     control: Descent
 
     @property
+    def flows(self) -> list[tuple[str, Descent]]:
+        """With the control at last, and how they are called."""
+        named = [(f"{d.scale:g}", d) for d in self.descents]
+        return [*named, (f"{self.control.scale:g} (control)", self.control)]
+
+    @property
     def exponent(self) -> float:
         """Of the distance of the paths as a power of the scale."""
         return paths.exponent([d.scale for d in self.descents], [d.apart for d in self.descents])
@@ -240,40 +235,35 @@ def _outcome(found: Sequence[Compared]) -> Outcome:
 
 
 def _checks(one: Compared) -> list[Check]:
-    saddles = one.greedy.saddles
+    name, saddles, flows, control = one.name, one.greedy.saddles, one.descents, one.control
     left = saddles[-1].loss / saddles[0].loss
-    ranks = [saddle.ranks for saddle in saddles]
-    steady = all(0 <= b - a <= 1 for low, high in pairwise(ranks) for a, b in zip(low, high, strict=True))
-    visited, apart = [d.visited for d in one.descents], [d.apart for d in one.descents]
-    stops, control = one.descents[-1].stops, one.control
+    rises = [np.subtract(after.ranks, before.ranks) for before, after in pairwise(saddles)]
+    steady = all(((rise >= 0) & (rise <= 1)).all() for rise in rises)
+    claim = f"{name}: greedy learning fits in {one.components} steps, ranks rising by at most 1 in each"
+    measured = f"{len(rises)} steps, loss falls to {left:.0e} of the first"
+    fits = Check(claim, measured, len(rises) == one.components and left < _FITTED and steady)
+
+    visited, apart = [d.visited for d in flows], [d.apart for d in flows]
+    claim = f"{name}: the smaller the scale the closer it passes the greedy saddles, within {_VISITED:.0%} at last"
+    passes = Check(claim, _falling(visited), falls(visited) and visited[-1] < _VISITED)
+
+    claim = f"{name}: its path nears the greedy one by a quarter or more, {_CONTROL:g} times nearer than control"
+    nearer = apart[-1] < _NEARER * apart[0] and apart[-1] < control.apart / _CONTROL
+    nears = Check(claim, f"{_falling(apart)}, control {control.apart:.2g}", nearer)
+
+    stops = flows[-1].stops
     worst = max((distance for _, distance in stops), default=0.0)
-    return [
-        Check(
-            f"{one.name}: greedy learning fits in {one.components} steps, ranks rising by at most 1 in each",
-            f"{len(saddles) - 1} steps, loss falls to {left:.0e} of the first",
-            len(saddles) - 1 == one.components and left < _FITTED and steady,
-        ),
-        Check(
-            f"{one.name}: the smaller the scale the closer it passes the greedy saddles, within {_VISITED:.0%} at last",
-            " > ".join(f"{value:.2g}" for value in visited),
-            all(b < a for a, b in pairwise(visited)) and visited[-1] < _VISITED,
-        ),
-        Check(
-            f"{one.name}: its path nears the greedy one by a quarter or more, {_CONTROL:g} times nearer than control",
-            f"{' > '.join(f'{value:.2g}' for value in apart)}, control {control.apart:.2g}",
-            apart[-1] < _NEARER * apart[0] and apart[-1] < control.apart / _CONTROL,
-        ),
-        Check(
-            f"{one.name}: at the smallest scale it stops at the greedy saddles in turn, and nowhere else",
-            f"at {_words(stops)}, off by {worst:.2g} at most",
-            [which for which, _ in stops] == list(range(1, one.components)) and worst < _STOP,
-        ),
-        Check(
-            f"{one.name}: control: from scale {control.scale:g} it misses a saddle by {_MISSED:.0%} and stops at none",
-            f"misses by {control.visited:.2g}, stops at {_words(control.stops)}",
-            control.visited > _MISSED and not control.stops,
-        ),
-    ]
+    in_turn = [which for which, _ in stops] == list(range(1, one.components)) and worst < _STOP
+    claim = f"{name}: at the smallest scale it stops at the greedy saddles in turn, and nowhere else"
+    stopping = Check(claim, f"at {_words(stops)}, off by {worst:.2g} at most", in_turn)
+
+    claim = f"{name}: control: from scale {control.scale:g} it misses a saddle by {_MISSED:.0%} and stops at none"
+    measured = f"misses by {control.visited:.2g}, stops at {_words(control.stops)}"
+    return [fits, passes, nears, stopping, Check(claim, measured, control.visited > _MISSED and not control.stops)]
+
+
+def _falling(values: Sequence[float]) -> str:
+    return " > ".join(f"{value:.2g}" for value in values)
 
 
 def _words(stops: Sequence[tuple[int, float]]) -> str:
@@ -283,8 +273,7 @@ def _words(stops: Sequence[tuple[int, float]]) -> str:
 def _distances(found: Sequence[Compared]) -> Table:
     rows = []
     for one in found:
-        for d in (*one.descents, one.control):
-            scale = f"{d.scale:g}" + (" (control)" if d is one.control else "")
+        for scale, d in one.flows:
             whole = "" if d.apart_whole is None else f"{d.apart_whole:.4f}"
             apart = (f"{d.visited:.4f}", f"{d.apart:.4f}", whole, f"{d.end:.4f}")
             rows.append((one.name, scale, *apart, _words(d.stops), f"{d.path.times[-1]:.3g}"))
@@ -326,15 +315,13 @@ def _figure(found: Sequence[Compared]) -> Figure:
     return figure
 
 
-def _along(axes: Any, one: Compared) -> None:
-    greedy, last = one.greedy, len(one.descents) - 1
-    colors: list[int | str] = [_SHADES[round(k * (len(_SHADES) - 1) / max(1, last))] for k in range(last + 1)]
-    drawn = []
-    for d, color in zip((*one.descents, one.control), [*colors, 1], strict=True):
-        slopes, label = d.path.slopes, f"{d.scale:g}" + (" (control)" if d is one.control else "")
-        moves = slopes > 0
+def _along(axes: Axes, one: Compared) -> None:
+    greedy, drawn = one.greedy, []
+    colors: list[int | str] = [*paths.shades(len(one.descents)), 1]
+    for (scale, d), color in zip(one.flows, colors, strict=True):
+        moves = d.path.slopes > 0
         way = paths.travelled(d.path.points)[1:] / greedy.size
-        drawn.append(Line(way[moves], slopes[moves], label, color, width=1.2))
+        drawn.append(Line(way[moves], d.path.slopes[moves], scale, color, width=1.2))
     lines(axes, drawn, one.name, "distance travelled / norm", "norm of the gradient", "y", None)
     way = paths.travelled(greedy.points) / greedy.size
     at = [way[np.linalg.norm(greedy.points - s.tensor.ravel(), axis=1).argmin()] for s in greedy.saddles[1:]]

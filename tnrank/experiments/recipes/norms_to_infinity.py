@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -15,12 +14,9 @@ from tnrank.experiments.kit import Journal, Outcome, Recipe, Table, Training, re
 from tnrank.experiments.recipes import _norms_runs as claims
 from tnrank.experiments.recipes._norms_runs import Flow, Measured, Plan, balanced_plan, random_layers, step_limit
 from tnrank.factorizations import Factorization, MatrixFactorization
-from tnrank.plots.painters import Line, color_of, legend, lines, panels
+from tnrank.plots.painters import Axes, Figure, Line, color_of, legend, lines, panels
 from tnrank.theory import NuclearNormResult, TwoByTwo, minimum_nuclear_norm
 from tnrank.training import GradientDescent, SquaredLoss, recorders
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
 
 _PROBLEM = TwoByTwo()
 _PERTURBED = (-2.0, 0.5)
@@ -39,6 +35,7 @@ _PUBLISHED_CURVE = "6.05, 19.5, 62"
 
 _Runs = Sequence[Measured]
 _Flows = Sequence[Flow]
+_Training = Generator[Training, Any, list[Measured]]
 _Several = Annotated[tuple[Positive, ...], Several()]
 _Level = Annotated[float, Range(above=0, below=0.5)]
 
@@ -81,16 +78,13 @@ class NormsToInfinity(Recipe):
 
     name: ClassVar[str] = "norms-to-infinity"
     title: ClassVar[str] = "every norm goes to infinity while the rank falls to one"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {
-                **{"depths": (2, 3), "stop_loss": 1e-3, "steps": 400_000},
-                **{"perturbations": (0.1, 0.5), "marks": 1000},
-            },
-            "paper": {},
-        }
-    )
-
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            **{"depths": (2, 3), "stop_loss": 1e-3, "steps": 400_000},
+            **{"perturbations": (0.1, 0.5), "marks": 1000},
+        },
+        "paper": {},
+    }
     draws: ClassVar[bool] = True
 
     seed: int = 529
@@ -115,11 +109,17 @@ class NormsToInfinity(Recipe):
             found, with_rates = self.scales(depth)
             if len(found) != len(with_rates):
                 raise ValueError(f"{stds} and {rates} are as many numbers, got {found} and {with_rates}")
-        largest = 1 / np.sqrt(2 * self.stop_loss)
-        for depth in {*self.depths, 3}:
-            self._check_stable(depth, max(self.scales(depth)[1]), largest, f"a loss of {self.stop_loss:g}")
-        for e in self.perturbations:
-            self._check_stable(3, self.learning_rates[0], 1 / e, f"W22 = {e:g}")
+        at_the_end = (1 / np.sqrt(2 * self.stop_loss), f"a loss of {self.stop_loss:g}")
+        needed = [(depth, max(self.scales(depth)[1]), *at_the_end) for depth in {*self.depths, 3}]
+        needed += [(3, self.learning_rates[0], 1 / e, f"W22 = {e:g}") for e in self.perturbations]
+        for depth, rate, largest, where in needed:
+            limit, reached = step_limit(depth, largest), (2 / rate) ** (depth / (2 * depth - 2))
+            if rate > limit:
+                raise ValueError(
+                    f"the learning rate {rate:g} is past the stability limit {limit:.3g} of depth {depth} at {where}; "
+                    f"there |W11| is {largest:.3g}, and it would stall near {reached:.3g}; needed a rate below that, "
+                    f"or a loss above {0.5 / reached**2:.2g}"
+                )
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         runs = []
@@ -127,15 +127,12 @@ class NormsToInfinity(Recipe):
             runs += yield from self.four(depth)
         *bounded, control = yield from self._bounded()
         larger = yield from self._larger()
-        depths = sorted({2, *self.depths})
+        depths, common = sorted({2, *self.depths}), (3, self.stds[0], self.seed, self.bounded_stop_loss)
         flows = [Flow(_PROBLEM, d, self.scales(d)[0][0], self.seed, self.stop_loss) for d in depths]
-        perturbed = [
-            Flow(TwoByTwo(*_PERTURBED, e), 3, self.stds[0], self.seed, self.bounded_stop_loss)
-            for e in self.flow_perturbations
-        ]
+        perturbed = [Flow(TwoByTwo(*_PERTURBED, e), *common) for e in self.flow_perturbations]
         convex = minimum_nuclear_norm((2, 2), *_observed(_PROBLEM))
         checks = [
-            *(check for depth in self.depths if depth > 2 for check in claims.law(self, depth, runs)),
+            *(check for depth in self.depths if depth > 2 for check in claims.law(depth, runs, self.stop_loss)),
             claims.exact(flows[0]),
             claims.lower_bound(runs),
             *claims.bounded_entries(bounded, perturbed, self.bounded_stop_loss),
@@ -147,14 +144,14 @@ class NormsToInfinity(Recipe):
             "runs": {run.plan.name: _summary(run) for run in (*runs, *bounded, control, larger)},
             "sign_changes": [run.plan.name for run in runs if not run.keeps_sign],
             "exact_flow": {
-                f"depth {f.depth}": {"loss": f.found.loss, "w11": f.entry, "log_det": f.found.log_det} for f in flows
+                f"depth {f.depth}": {"loss": f.loss, "w11": f.entry, "log_det": f.found.log_det} for f in flows
             },
             "minimal_nuclear_norm": {"w11": float(convex.matrix[0, 0]), "nuclear_norm": convex.objective},
         }
         tables = [_run_table(runs), _flow_table(flows), _bounded_table(bounded, perturbed, control, convex)]
         return Outcome(summary, tables, checks, partial(self._figure, runs, flows, bounded, perturbed, control, larger))
 
-    def four(self, depth: int) -> Generator[Training, Any, list[Measured]]:
+    def four(self, depth: int) -> _Training:
         """Runs of one depth: each scale with layers at random and balanced."""
         plans = []
         for seed in range(self.seed, self.seed + self.seeds):
@@ -165,32 +162,27 @@ class NormsToInfinity(Recipe):
                 plans.append(balanced_plan(label.format("balanced"), _PROBLEM, std, rate, seed, depth=depth))
         return (yield from self._train(plans, [_observed(_PROBLEM)] * len(plans), self.stop_loss))
 
-    def _bounded(self) -> Generator[Training, Any, list[Measured]]:
+    def _bounded(self) -> _Training:
         """Runs whose entry is bounded: perturbed observations, and at last a start of negative determinant."""
-        std, rate = self.stds[0], self.learning_rates[0]
-        problems = {f"perturbed-{e:g}": TwoByTwo(*_PERTURBED, e) for e in self.perturbations}
-        plans = [balanced_plan(name, one, std, rate, self.seed, sign=one.sign) for name, one in problems.items()]
-        plans.append(balanced_plan("negative-determinant", _PROBLEM, std, rate, self.seed, sign=-1))
+        common = (self.stds[0], self.learning_rates[0], self.seed)
+        problems = [TwoByTwo(*_PERTURBED, e) for e in self.perturbations]
+        plans = [balanced_plan(f"perturbed-{one.w22:g}", one, *common, sign=one.sign) for one in problems]
+        plans.append(balanced_plan("negative-determinant", _PROBLEM, *common, sign=-1))
         return (yield from self._train(plans, [_observed(p.problem) for p in plans], self.bounded_stop_loss))
 
     def _larger(self) -> Generator[Training, Any, Measured]:
-        d = self.size
-        target = np.eye(d)
+        d, target = self.size, np.eye(self.size)
         target[:2, :2] = [[0, 1], [1, 0]]
         indices = np.argwhere(np.arange(d * d).reshape(d, d) > 0)
         plan = balanced_plan(f"size-{d}", _PROBLEM, self.size_std, self.learning_rates[0], self.seed, size=d)
         return (yield from self._train([plan], [(indices, target[tuple(indices.T)])], self.stop_loss))[0]
 
-    def _train(
-        self, plans: Sequence[Plan], observed: Sequence[Any], stop: float
-    ) -> Generator[Training, Any, list[Measured]]:
+    def _train(self, plans: Sequence[Plan], observed: Sequence[Any], stop: float) -> _Training:
         """All runs in one batch; one after the other where the backend has none."""
         starts = [MatrixFactorization(plan.layers).to(self.backend, dtype=self.dtype) for plan in plans]
         marks = np.unique(np.geomspace(min(100, self.steps), self.steps, self.marks).astype(np.int64)).tolist()
-        options: dict[str, Any] = {
-            **{"loss": SquaredLoss("half_sum"), "steps": self.steps, "stop": stop},
-            "record": [recorders.Loss(at=[0, *marks]), recorders.Function("end", _end, at=[0, *marks])],
-        }
+        record = [recorders.Loss(at=[0, *marks]), recorders.Function("end", _end, at=[0, *marks])]
+        options: dict[str, Any] = {"loss": SquaredLoss("half_sum"), "steps": self.steps, "stop": stop, "record": record}
         names, rates = [plan.name for plan in plans], [plan.rate for plan in plans]
         indices, values = ([pair[k] for pair in observed] for k in (0, 1))
         if "vmap" in starts[0].backend.capabilities:
@@ -220,7 +212,7 @@ class NormsToInfinity(Recipe):
         _draw(next(places), f"{d} x {d}, depth 3", _curves([larger]), self.stop_loss)
 
         axes, family = next(places), list(dict.fromkeys((*self.flow_perturbations, *self.perturbations)))
-        curves = [Line(r.loss, r.entry, f"W22 = {(e := r.plan.problem.w22):g}", family.index(e)) for r in bounded]
+        curves = [Line(r.loss, r.entry, f"W22 = {r.problem.w22:g}", family.index(r.problem.w22)) for r in bounded]
         for flow in perturbed:
             e, trained = flow.problem.w22, flow.problem.w22 in self.perturbations
             curves.append(_rings(flow, "" if trained else f"W22 = {e:g}", family.index(e)))
@@ -236,16 +228,6 @@ class NormsToInfinity(Recipe):
         """Standard deviations and learning rates of a depth."""
         return (self.stds, self.learning_rates) if depth < 4 else (self.deep_stds, self.deep_learning_rates)
 
-    def _check_stable(self, depth: int, rate: float, largest: float, where: str) -> None:
-        limit = step_limit(depth, largest)
-        if rate > limit:
-            reached = (2 / rate) ** (depth / (2 * depth - 2))
-            raise ValueError(
-                f"the learning rate {rate:g} is past the stability limit {limit:.3g} of depth {depth} at {where}; "
-                f"there |W11| is {largest:.3g}, and it would stall near {reached:.3g}; needed a rate below that, or a "
-                f"loss above {0.5 / reached**2:.2g}"
-            )
-
 
 def _observed(problem: TwoByTwo) -> tuple[Any, Any]:
     return np.asarray([[0, 1], [1, 0], [1, 1]]), np.asarray([problem.w12, problem.w21, problem.w22])
@@ -258,21 +240,14 @@ def _end(x: Factorization) -> dict[str, Any]:
 
 
 def _summary(run: Measured) -> dict[str, Any]:
+    plan, singular = run.plan, run.singular_values[-1]
     return {
-        "depth": run.plan.depth,
-        "balanced": run.plan.balanced,
-        "std": run.plan.std,
-        "learning_rate": run.plan.rate,
-        "status": run.status,
-        "steps": run.steps,
-        "loss": float(run.loss[-1]),
-        "w11": float(run.matrix[-1, 0, 0]),
+        **{"depth": plan.depth, "balanced": plan.balanced, "std": plan.std, "learning_rate": plan.rate},
+        **{"status": run.status, "steps": run.steps, "loss": float(run.loss[-1]), "w11": float(run.matrix[-1, 0, 0])},
         "w11_at": {f"{level:g}": run.at(level) for level in _MARKS},
-        "determinant_keeps_its_sign": run.keeps_sign,
-        "loss_at_sign_change": run.crossing,
+        **{"determinant_keeps_its_sign": run.keeps_sign, "loss_at_sign_change": run.crossing},
         "effective_rank": float(run.effective_rank[-1]),
-        "nuclear_norm": float(run.singular_values[-1].sum()),
-        "frobenius_norm": float(np.linalg.norm(run.singular_values[-1])),
+        **{"nuclear_norm": float(singular.sum()), "frobenius_norm": float(np.linalg.norm(singular))},
     }
 
 
@@ -281,8 +256,8 @@ def _run_table(runs: _Runs) -> Table:
     for run in runs:
         plan = run.plan
         start = f"{'balanced' if plan.balanced else 'random'} {plan.std:g}"
-        follows = plan.depth > 2 and (plan.depth, plan.std, plan.balanced) not in _PUBLISHED
-        published = f"{_PUBLISHED_CURVE}; 70" if follows else _PUBLISHED.get((plan.depth, plan.std, plan.balanced), "")
+        on_the_curve = f"{_PUBLISHED_CURVE}; 70" if plan.depth > 2 else ""
+        published = _PUBLISHED.get((plan.depth, plan.std, plan.balanced), on_the_curve)
         sign = "stays" if run.keeps_sign else f"lost at {run.crossing:.1e}"
         marks = ", ".join(f"{run.at(level):.3g}" for level in _MARKS if run.loss[-1] < level)
         rows.append((str(plan.depth), start, f"{run.steps:,}", marks, f"{run.entry[-1]:.3g}", published, sign))
@@ -297,15 +272,15 @@ def _run_table(runs: _Runs) -> Table:
 def _flow_table(flows: _Flows) -> Table:
     rows = []
     for flow in flows:
-        for k in np.flatnonzero(flow.found.loss < 0.05)[::8]:
-            loss, entry = flow.found.loss[k], flow.entry[k]
+        for k in np.flatnonzero(flow.loss < 0.05)[::8]:
+            loss, entry, log_det = flow.loss[k], flow.entry[k], flow.found.log_det[k]
             law = entry * np.sqrt(2 * loss)
-            rows.append((str(flow.depth), f"{loss:.1e}", f"{entry:.4g}", f"{law:.4f}", f"{flow.found.log_det[k]:,.1f}"))
+            rows.append((str(flow.depth), f"{loss:.1e}", f"{entry:.4g}", f"{law:.4f}", f"{log_det:,.1f}"))
     return Table("Exact balanced flow", ("depth", "loss", "|W11|", "|W11| sqrt(2 loss)", "log det"), rows)
 
 
 def _bounded_table(bounded: _Runs, flows: _Flows, control: Measured, convex: NuclearNormResult) -> Table:
-    trained = {run.plan.problem.w22: f"{run.entry[-1]:.3f}" for run in bounded}
+    trained = {run.problem.w22: f"{run.entry[-1]:.3f}" for run in bounded}
     exact = {flow.problem.w22: f"{flow.entry[-1]:.3f}" for flow in flows if len(flow.entry)}
     rows = [
         (f"W12 = -2, W21 = 0.5, W22 = {e:g}", trained.get(e, ""), exact.get(e, ""), f"{1 / e:g}")
@@ -330,10 +305,10 @@ def _curves(runs: _Runs, name: str = "") -> list[Line]:
 
 
 def _rings(flow: Flow, label: str, color: int | str) -> Line:
-    return Line(flow.found.loss[::4], flow.entry[::4], label, color, "", "o", hollow=True)
+    return Line(flow.loss[::4], flow.entry[::4], label, color, "", "o", hollow=True)
 
 
-def _draw(axes: Any, title: str, drawn: list[Line], last: float | None = None) -> None:
+def _draw(axes: Axes, title: str, drawn: list[Line], last: float | None = None) -> None:
     """One panel, with the lower bound down to a loss of ``last``."""
     lowest, top = np.concatenate([line.x for line in drawn]).min(), np.concatenate([line.y for line in drawn]).max()
     if last is not None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tnrank.experiments.fields import NonNegative, Part, Positive, Range, Several, Share, Steps
 from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, falls, register
-from tnrank.experiments.recipes._flow_paths import Host, exponent
+from tnrank.experiments.recipes._flow_paths import Host, exponent, note, shades
 from tnrank.experiments.recipes._rank_one_problems import NEEDED, Hypothesis, Problem, hypotheses, outer, problem_of
 from tnrank.factorizations import CPFactorization
-from tnrank.plots.painters import MARKERS, Line, legend, lines, panels
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
+from tnrank.plots.painters import MARKERS, Figure, Line, legend, lines, panels
 
 _LATER = 1.1
 """A flow crosses the sphere before the time at which its leading component alone, not turning, would be infinite."""
@@ -28,7 +24,6 @@ _REACHED = 1e-2
 _APART = 0.1
 _STAYS = 0.5
 _HELD = 1e-6
-_SHADES = ("#9CC9E8", "#6AAEDB", "#3E8EC4", "#1B5E9E", "#08306B")
 _FLOOR = 1e-12
 _EMPTY = (1e-6, 1.0)
 """Limits of a panel in which no flow got anywhere."""
@@ -65,15 +60,13 @@ class RankOne(Recipe):
 
     name: ClassVar[str] = "rank-one"
     title: ClassVar[str] = "CP factorization from small weights follows a rank-one trajectory"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {
-                **{"orders": (3, 4), "components": 10, "scales": (0.2, 0.1, 0.05, 0.025, 0.0125)},
-                **{"fourth_scales": (0.4, 0.3, 0.2, 0.15, 0.1)},
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"orders": (3, 4), "components": 10, "scales": (0.2, 0.1, 0.05, 0.025, 0.0125)},
+            **{"fourth_scales": (0.4, 0.3, 0.2, 0.15, 0.1)},
+        },
+    }
     draws: ClassVar[bool] = True
 
     backend: str = "numpy"
@@ -109,10 +102,7 @@ class RankOne(Recipe):
             journal.say(f"{name}: initial scale {scale:g}")
             run, end = follow(problem, start, scale, self.span)
             runs.append(run)
-            for k, (when, distance) in enumerate(zip(run.times, run.distances, strict=True)):
-                journal.record(f"{name}, scale {scale:g}", k, "flow_time", when)
-                journal.record(f"{name}, scale {scale:g}", k, "distance", distance)
-            journal.flush()
+            note(journal, f"{name}, scale {scale:g}", flow_time=run.times, distance=run.distances)
         journal.save(name.replace(", ", "-").replace(" ", "-"), end)
         return Followings(name, order, bool(which), problem.rank, hypotheses(problem, start), runs)
 
@@ -121,13 +111,8 @@ class RankOne(Recipe):
 class Followed:
     """A flow from one initial scale beside the rank-one flow; distances are shares of the norm of the target.
 
-    Attributes:
-        crossing: when the end tensor left the sphere, NaN if it did not.
-        leading: the largest component at that moment; ``share`` is its part of the sum of all norms then.
-        times: ``(K,)`` after the crossing.
-        distances: ``(K,)`` from the rank-one trajectory.
-        end: distance from the target at last.
-        complete: whether the solver reached the prescribed time.
+    At ``crossing`` (NaN if it never did) the end tensor left the sphere, the ``leading`` component the largest, with a
+    ``share`` of the sum of all norms; ``times`` are from then on. ``end`` is the distance from the target at last.
     """
 
     scale: float
@@ -142,7 +127,7 @@ class Followed:
 
     @property
     def largest(self) -> float:
-        """Distance over the prescribed time, infinite if it was not reached."""
+        """Distance over the prescribed time, infinite if that was not reached."""
         return float(self.distances.max()) if self.complete and len(self.distances) else np.inf
 
 
@@ -156,8 +141,7 @@ def follow(problem: Problem, start: Sequence[Host], scale: float, span: float) -
     found = Followed(scale, crossing, leading, float(norms[leading] / norms.sum()))
     if not np.isfinite(crossing):
         return found, x
-    vectors = [a[:, leading : leading + 1] for a in factors]
-    length = problem.radius ** (1.0 / target.ndim)
+    vectors, length = [a[:, leading : leading + 1] for a in factors], problem.radius ** (1.0 / target.ndim)
     alone = CPFactorization([length * v / np.linalg.norm(v) for v in vectors])
     # Most of the way is gone early, where the distance has its peak.
     times = span * len(observed.values) * np.linspace(0.0, 1.0, observed.points) ** 2
@@ -202,22 +186,24 @@ def _leave(problem: Problem, x: CPFactorization) -> tuple[float, CPFactorization
     return float("nan"), x
 
 
+@dataclass(frozen=True)
 class Followings:
     """Flows from one start, which may be a control, at falling scales; ``rank`` is that of the target."""
 
-    def __init__(
-        self, name: str, order: int, control: bool, rank: int, found: Sequence[Hypothesis], runs: Sequence[Followed]
-    ) -> None:
-        self.name, self.order, self.control, self.rank, self.hypotheses, self.runs = (
-            name,
-            order,
-            control,
-            rank,
-            found,
-            runs,
-        )
-        self.largest = [run.largest for run in runs]
-        self.exponent = exponent([run.scale for run in runs], self.largest)
+    name: str
+    order: int
+    control: bool
+    rank: int
+    hypotheses: Sequence[Hypothesis]
+    runs: Sequence[Followed]
+
+    @property
+    def largest(self) -> list[float]:
+        return [run.largest for run in self.runs]
+
+    @property
+    def exponent(self) -> float:
+        return exponent([run.scale for run in self.runs], self.largest)
 
 
 def _outcome(found: Sequence[Followings]) -> Outcome:
@@ -239,46 +225,32 @@ def _outcome(found: Sequence[Followings]) -> Outcome:
 
 
 def _theorem(one: Followings) -> list[Check]:
-    holding = sum(h.holds for h in one.hypotheses)
-    last, largest = one.runs[-1], one.largest
-    worst = max(run.unbalancedness for run in one.runs)
-    checks = [
-        Check(
-            f"{one.name}: every hypothesis of the theorem holds",
-            f"{holding} of {len(one.hypotheses)}",
-            holding == len(one.hypotheses),
-        ),
-        Check(
-            f"{one.name}: from every scale the flow leaves the sphere, the leading component largest, balance kept",
-            f"{sum(run.leading == 0 for run in one.runs)} of {len(one.runs)}, unbalancedness {worst:.0e}",
-            all(np.isfinite(run.crossing) and run.leading == 0 for run in one.runs) and worst < _HELD,
-        ),
-        Check(
-            f"{one.name}: the smaller the scale the closer it follows the rank-one path, within {_SMALL:g} at last",
-            f"{' > '.join(f'{value:.2g}' for value in largest)}; exponent {one.exponent:.2f}",
-            falls(largest) and largest[-1] < _SMALL,
-        ),
-    ]
+    holding, count, largest = sum(h.holds for h in one.hypotheses), len(one.hypotheses), one.largest
+    every = Check(f"{one.name}: every hypothesis of the theorem holds", f"{holding} of {count}", holding == count)
+
+    claim = f"{one.name}: from every scale the flow leaves the sphere, the leading component largest, balance kept"
+    worst, leads = max(run.unbalancedness for run in one.runs), [run.leading == 0 for run in one.runs]
+    left = all(leads) and all(np.isfinite(run.crossing) for run in one.runs)
+    leaves = Check(claim, f"{sum(leads)} of {len(leads)}, unbalancedness {worst:.0e}", left and worst < _HELD)
+
+    claim = f"{one.name}: the smaller the scale the closer it follows the rank-one path, within {_SMALL:g} at last"
+    measured = f"{' > '.join(f'{value:.2g}' for value in largest)}; exponent {one.exponent:.2f}"
+    checks = [every, leaves, Check(claim, measured, falls(largest) and largest[-1] < _SMALL)]
     if one.rank == 1:
-        claim = f"{one.name}: at the smallest scale it reaches the target of rank one, within {_REACHED:.0%}"
-        checks.append(Check(claim, f"{last.end:.2g}", last.complete and last.end < _REACHED))
+        claim, last = f"{one.name}: at the smallest scale it reaches the target of rank one", one.runs[-1]
+        reached = last.complete and last.end < _REACHED
+        checks.append(Check(f"{claim}, within {_REACHED:.0%}", f"{last.end:.2g}", reached))
     return checks
 
 
 def _control(one: Followings) -> list[Check]:
     failed, largest = [h.what for h in one.hypotheses if not h.holds], one.largest
-    return [
-        Check(
-            f"{one.name}: the condition on the leading component fails, and no other",
-            "fails: " + (", ".join(failed) or "none"),
-            failed == [NEEDED],
-        ),
-        Check(
-            f"{one.name}: it does not follow a rank-one path, never within {_APART:g}, nor closer from smaller scales",
-            f"{', '.join(f'{value:.2g}' for value in largest)}; exponent {one.exponent:.2f}",
-            bool(np.isfinite(largest).all()) and min(largest) > _APART and largest[-1] > _STAYS * largest[0],
-        ),
-    ]
+    claim = f"{one.name}: the condition on the leading component fails, and no other"
+    fails = Check(claim, f"fails: {', '.join(failed) or 'none'}", failed == [NEEDED])
+    claim = f"{one.name}: it does not follow a rank-one path, never within {_APART:g}, nor closer from smaller scales"
+    measured = f"{', '.join(f'{value:.2g}' for value in largest)}; exponent {one.exponent:.2f}"
+    far = bool(np.isfinite(largest).all()) and min(largest) > _APART and largest[-1] > _STAYS * largest[0]
+    return [fails, Check(claim, measured, far)]
 
 
 def _conditions(found: Sequence[Followings]) -> Table:
@@ -309,10 +281,9 @@ def _figure(found: Sequence[Followings]) -> Figure:
     left, right = axes[0]
     # They differ in nothing but the start.
     shown, control = found[1:3]
-    last, drawn = len(shown.runs) - 1, []
+    drawn = []
     for one in (shown, control):
-        for k, run in enumerate(one.runs):
-            shade = _SHADES[round(k * (len(_SHADES) - 1) / max(1, last))]
+        for k, (run, shade) in enumerate(zip(one.runs, shades(len(one.runs)), strict=True)):
             look = ("" if k else "control", 1, "--") if one.control else (f"{run.scale:g}", shade, "-")
             drawn.append(Line(run.times, np.maximum(run.distances, _FLOOR), *look))
     title = f"Along the flow: {shown.name}"
@@ -320,15 +291,14 @@ def _figure(found: Sequence[Followings]) -> Figure:
     low, high = left.get_ylim() if any(len(line.x) for line in drawn) else _EMPTY
     left.set_ylim(low, high * (high / low) ** 0.22)
     small: dict[str, Any] = {"title_fontsize": 7.5, "fontsize": 7.5, "columnspacing": 1.0, "handlelength": 1.5}
-    legend(left, "upper center", title="initial scale", ncols=min(last + 2, 6), **small)
+    legend(left, "upper center", title="initial scale", ncols=min(len(shown.runs) + 1, 6), **small)
 
     drawn = []
     for is_control, colors in ((False, (0, 2, 3, 5, 6, 7)), (True, (1, 4))):
         for k, one in enumerate(each for each in found if each.control == is_control):
-            good = [run for run in one.runs if 0 < run.largest < np.inf]
-            x, y = [run.scale for run in good], [run.largest for run in good]
+            good = {run.scale: run.largest for run in one.runs if 0 < run.largest < np.inf}
             color, style, marker = colors[k % len(colors)], "--" if is_control else "-", MARKERS[k % len(MARKERS)]
-            drawn.append(Line(x, y, one.name, color, style, marker, hollow=is_control))
+            drawn.append(Line([*good], [*good.values()], one.name, color, style, marker, hollow=is_control))
     title = "Largest distance from the rank-one path"
     lines(right, drawn, title, "initial scale", "share of the target's norm", "xy", None)
     if not any(len(line.x) for line in drawn):
