@@ -5,7 +5,7 @@ A recipe is one module: settings, run, claims, figure. See the page "A recipe of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ from tnrank._check import shown
 from tnrank.data import read_array
 from tnrank.experiments._outcome import Check, Outcome, Table
 from tnrank.experiments._recipe import Recipe, register
+from tnrank.factorizations import Factorization, HierarchicalFactorization
 from tnrank.runs import Journal, Training
 
 __all__ = ["Check", "Journal", "Outcome", "Recipe", "Table", "Training", "falls", "read_target", "register", "told"]
+__all__ += ["HostArray", "braces", "end_tensor", "median", "orthonormal_target", "relative_error", "rises", "unit"]
+
+HostArray = np.ndarray[Any, Any]
 
 
 def falls(values: Sequence[Any]) -> bool:
@@ -31,7 +35,7 @@ def told(values: Iterable[Any], form: str = ",", none: str = "none") -> str:
     return "  ".join(format(value, form) for value in values) or none
 
 
-def read_target(file: str | Path, orders: Sequence[int] = ()) -> np.ndarray[Any, Any]:
+def read_target(file: str | Path, orders: Sequence[int] = ()) -> HostArray:
     """A user's own tensor in place of a recipe's target, in float64.
 
     Args:
@@ -58,3 +62,46 @@ def read_target(file: str | Path, orders: Sequence[int] = ()) -> np.ndarray[Any,
     if not array.any():
         raise ValueError(f"all entries of the target {file} are 0: there is nothing to learn from")
     return array
+
+
+def rises(values: Sequence[Any]) -> bool:
+    """Whether each value is above the one before; also if there are fewer than two."""
+    return all(a < b for a, b in pairwise(values))
+
+
+def braces(modes: Iterable[int]) -> str:
+    """Modes as they are written in tables, such as ``{0,1}``."""
+    return "{" + ",".join(map(str, modes)) + "}"
+
+
+def end_tensor(x: Factorization) -> HostArray:
+    """The dense tensor of a factorization on any backend, in float64."""
+    return np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+
+
+def median(runs: Iterable[Mapping[str, Any]], quantity: str, **of: Any) -> Any:
+    """The median of a quantity over the runs that have all these values: ``median(runs, "error", depth=2)``."""
+    return np.median([run[quantity] for run in runs if of.items() <= run.items()], axis=0)
+
+
+def relative_error(found: HostArray, target: HostArray) -> float:
+    """``||found - target|| / ||target||``."""
+    return float(np.linalg.norm(found - target) / np.linalg.norm(target))
+
+
+def orthonormal_target(shape: tuple[int, ...], rank: int, generator: np.random.Generator) -> HostArray:
+    """A tensor of mean square 1, of ``rank`` on the balanced tree: orthonormal factors, and 1 to 1/2 at the root."""
+
+    def draw(matrix: Any) -> HostArray:
+        if matrix.shape[1] == 1:
+            return np.linspace(1.0, 0.5, len(matrix))[:, None]
+        return np.asarray(np.linalg.qr(generator.standard_normal(matrix.shape))[0])
+
+    x = HierarchicalFactorization.random(shape, width=rank, seed=0, dtype="float64")
+    return unit(x.map(draw).to_dense())
+
+
+def unit(tensor: Any) -> HostArray:
+    """A tensor scaled to a mean square of 1, in float64."""
+    array = np.asarray(tensor, np.float64)
+    return np.asarray(array / np.sqrt(np.mean(array**2)))

@@ -29,6 +29,9 @@ from tnrank.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
+else:
+    # Names for annotations, without importing matplotlib.
+    Axes = Figure = Any
 
 __all__ = [
     "COLORS",
