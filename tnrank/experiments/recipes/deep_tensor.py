@@ -187,10 +187,8 @@ def _table(m: _Medians) -> Table:
         for k, depth in enumerate(m.depths)
         for j, scale in enumerate(m.scales)
     ]
-    note = (
-        "Medians over the seeds; scales are norms of the initial end tensor as shares of the target's, which has "
-        f"effective rank {m.target_rank:.2f}."
-    )
+    note = "Medians over the seeds; scales are norms of the initial end tensor as shares of the target's, which has "
+    note += f"effective rank {m.target_rank:.2f}."
     columns = ("depth", "scale", "effective rank", "relative error", "loss")
     return Table(f"{m.title}: ranks and errors", columns, rows, note)
 

@@ -88,8 +88,7 @@ class DepthEfficiency(Recipe):
         circuit = self.circuit(model, order)
         x = circuit.to_factorization(random_weights(circuit, self.seed))
         modes = partitions(order)["left/right" if model == "left_right" else "odd/even"]
-        cheap = model in ("shallow", "left_right")
-        rank = separation_rank(x, modes) if cheap or self._measured(order) else None
+        rank = separation_rank(x, modes) if model in ("shallow", "left_right") or self._measured(order) else None
         return Point(model, order, rank, min_cut(x, modes).bound, circuit.parameter_count)
 
     def circuit(self, model: str, order: int) -> Circuit:

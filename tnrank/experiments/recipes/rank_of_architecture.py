@@ -22,8 +22,7 @@ from tnrank.plots.painters import COLORS, Figure, Line, legend, lines, panels
 from tnrank.training import Adam, GroupRMSProp
 
 Ranks = Mapping[Modes, HostArray]
-Trees = tuple[tuple[Modes, ...], tuple[Modes, ...]]
-"""Matricizations on the tree, and off it."""
+Trees = tuple[tuple[Modes, ...], tuple[Modes, ...]]  # matricizations on the tree, and off it
 
 _SIDES = ("target", "mirrored")
 _CLOSE, _COMPLETED, _LOW_BEFORE, _COST, _PREFERS = 0.1, 0.1, 0.8, 3.0, 1.1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -114,10 +113,9 @@ class TensorDynamics(Recipe):
         losses: dict[str, Loss] = {"l2": SquaredLoss(), "l1": L1Loss(), "huber": SmoothL1Loss(self.huber_beta)}
         # The published rule is on the mean squared error: the loss of residuals all as large as its root.
         level = {"l2": self.stop_loss, "l1": self.stop_loss**0.5, "huber": self.stop_loss / (2 * self.huber_beta)}
-        rank = prod(shape) // max(shape)
         return Training(
             f"{loss}-std{std:g}",
-            CPFactorization.random(shape, rank, std=std, seed=self.seed, backend=self.backend, dtype=self.dtype),
+            CPFactorization.random(shape, std=std, seed=self.seed, backend=self.backend, dtype=self.dtype),
             *observe(target, self.observed, seed=self.seed),
             loss=losses[loss],
             optimizer=GroupRMSProp(self.learning_rate),
