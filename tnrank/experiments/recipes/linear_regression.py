@@ -112,7 +112,7 @@ class LinearRegression(Recipe):
             loss=SquaredLoss("half_sum"),
             optimizer=GradientDescent(rate),
             steps=steps,
-            record=[recorders.Loss(at=at), recorders.Function("weights", lambda x: x.layers[0][:, 0], at=at)],
+            record=[recorders.Loss(at=at), recorders.Function("weights", lambda x: x.to_dense()[:, 0], at=at)],
             save=save,
         )
 
