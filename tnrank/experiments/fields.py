@@ -227,8 +227,8 @@ class Kind:
         raise ValueError(f"the field {name} is {count}{what}, such as {example}, got {shown(value)}")
 
 
-def _meant(value: Any, options: Iterable[str]) -> str:
-    similar = difflib.get_close_matches(str(value), list(options), n=1)
+def _meant(value: Any, options: Iterable[Any]) -> str:
+    similar = difflib.get_close_matches(str(value), list(map(str, options)), n=1)
     return f"; did you mean {similar[0]!r}?" if similar else ""
 
 

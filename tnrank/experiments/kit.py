@@ -5,7 +5,7 @@ A recipe is one module: settings, run, claims, figure. See the page "A recipe of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from tnrank.data import read_array
 from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments._outcome import Check, Outcome, Table
 from tnrank.experiments._recipe import Recipe, register
+from tnrank.factorizations import Factorization, HierarchicalFactorization
 from tnrank.linalg import matricize
 from tnrank.ranks import effective_rank
 from tnrank.runs import Journal, Training
 
 __all__ = [
     "Check",
+    "HostArray",
     "Journal",
     "Outcome",
     "Recipe",
@@ -30,14 +32,21 @@ __all__ = [
     "Training",
     "beside_target",
     "braces",
+    "end_tensor",
     "falls",
+    "median",
     "onsets",
+    "orthonormal_target",
     "read_target",
     "register",
+    "relative_error",
     "rises",
     "separated",
     "told",
+    "unit",
 ]
+
+HostArray = np.ndarray[Any, Any]
 
 
 def falls(values: Sequence[Any]) -> bool:
@@ -50,7 +59,7 @@ def told(values: Iterable[Any], form: str = ",", none: str = "none") -> str:
     return "  ".join(format(value, form) for value in values) or none
 
 
-def read_target(file: str | Path, orders: Sequence[int] = ()) -> np.ndarray[Any, Any]:
+def read_target(file: str | Path, orders: Sequence[int] = ()) -> HostArray:
     """A user's own tensor in place of a recipe's target, in float64.
 
     Args:
@@ -89,14 +98,46 @@ def braces(modes: Iterable[int]) -> str:
     return "{" + ",".join(map(str, modes)) + "}"
 
 
+def end_tensor(x: Factorization) -> HostArray:
+    """The dense tensor of a factorization on any backend, in float64."""
+    return np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+
+
+def median(runs: Iterable[Mapping[str, Any]], quantity: str, **of: Any) -> Any:
+    """The median of a quantity over the runs that have all these values: ``median(runs, "error", depth=2)``."""
+    return np.median([run[quantity] for run in runs if of.items() <= run.items()], axis=0)
+
+
+def relative_error(found: HostArray, target: HostArray) -> float:
+    """``||found - target|| / ||target||``."""
+    return float(np.linalg.norm(found - target) / np.linalg.norm(target))
+
+
+def orthonormal_target(shape: tuple[int, ...], rank: int, generator: np.random.Generator) -> HostArray:
+    """A tensor of mean square 1, of ``rank`` on the balanced tree: orthonormal factors, and 1 to 1/2 at the root."""
+
+    def draw(matrix: Any) -> HostArray:
+        if matrix.shape[1] == 1:
+            return np.linspace(1.0, 0.5, len(matrix))[:, None]
+        return np.asarray(np.linalg.qr(generator.standard_normal(matrix.shape))[0])
+
+    x = HierarchicalFactorization.random(shape, width=rank, seed=0, dtype="float64")
+    return unit(x.map(draw).to_dense())
+
+
+def unit(tensor: Any) -> HostArray:
+    """A tensor scaled to a mean square of 1, in float64."""
+    array = np.asarray(tensor, np.float64)
+    return np.asarray(array / np.sqrt(np.mean(array**2)))
+
+
 def beside_target(
-    x: Any, target: np.ndarray[Any, Any], groups: Iterable[tuple[int, ...]]
+    x: Factorization, target: HostArray, groups: Iterable[tuple[int, ...]]
 ) -> tuple[float, dict[tuple[int, ...], tuple[float, float]]]:
     """The relative error of a factorization, and the effective ranks of its matricizations and of the target's."""
-    end = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+    end = end_tensor(x)
 
-    def rank(tensor: np.ndarray[Any, Any], modes: tuple[int, ...]) -> float:
+    def rank(tensor: HostArray, modes: tuple[int, ...]) -> float:
         return float(effective_rank(matricize(tensor, modes)))
 
-    ranks = {modes: (rank(end, modes), rank(target, modes)) for modes in groups}
-    return float(np.linalg.norm(end - target) / np.linalg.norm(target)), ranks
+    return relative_error(end, target), {modes: (rank(end, modes), rank(target, modes)) for modes in groups}

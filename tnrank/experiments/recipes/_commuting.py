@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tnrank._check import generator
 from tnrank._typing import Array
-from tnrank.experiments.kit import Check, Table, falls
+from tnrank.experiments.kit import Check, HostArray, Table, end_tensor, falls, median, relative_error
 from tnrank.factorizations import MatrixFactorization
 from tnrank.ranks import effective_rank, schatten_norm
 from tnrank.theory import minimum_nuclear_norm_sensing
 from tnrank.training import CompletionResult, Loss, RankOneMeasurements
 
-HostArray = np.ndarray[Any, Any]
-
-_MARGIN = 0.5
-"""How far the certificate stays from the measurements' other eigenvalues."""
+_MARGIN = 0.5  # how far the certificate stays from the measurements' other eigenvalues
 _REACHED = 1e-3
-_SYMMETRIC = 100
-"""Times eps: how symmetric the layers stay."""
+_SYMMETRIC = 100  # times eps: how symmetric the layers stay
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +61,17 @@ class Commuting:
     @property
     def solution(self) -> HostArray:
         """The planted matrix, ``(d, d)``."""
-        found: HostArray = (self.basis * self.diagonal) @ self.basis.T
-        return found
+        return np.asarray((self.basis * self.diagonal) @ self.basis.T)
 
     @property
     def matrices(self) -> HostArray:
         """The measurements as matrices, ``(n, d, d)``."""
-        found: HostArray = np.einsum("nj,aj,bj->nab", self.mixing, self.basis, self.basis)
-        return found
+        return np.asarray(np.einsum("nj,aj,bj->nab", self.mixing, self.basis, self.basis))
 
     @property
     def values(self) -> HostArray:
         """What is measured, ``(n,)``."""
-        found: HostArray = self.mixing @ self.diagonal
-        return found
+        return np.asarray(self.mixing @ self.diagonal)
 
     def observations(self) -> tuple[RankOneMeasurements, HostArray, Combined]:
         """What training takes: rank-one measurements ``q_j^T X q_j``, their values, and the loss that combines them."""
@@ -104,15 +96,11 @@ class Combined(Loss):
 
     rows: tuple[tuple[float, ...], ...]
 
-    @cached_property
-    def _matrix(self) -> HostArray:
-        return np.asarray(self.rows)
-
     def weight(self, count: int) -> float:
         return 1.0
 
     def weighted(self, residual: Array, weights: Array, xp: Any, axes: Any = None) -> tuple[Array, Array]:
-        rows = xp.asarray(self._matrix, dtype=residual.dtype)
+        rows = xp.asarray(np.asarray(self.rows), dtype=residual.dtype)
         combined = residual @ rows.T
         return xp.sum(combined * combined, axis=axes) / 2, combined @ rows
 
@@ -127,36 +115,32 @@ def sensed(problem: Commuting, scale: float, seed: int, result: CompletionResult
     """A symmetric factorization at the end, beside the solution of least nuclear norm, relative to it."""
     least = minimum_nuclear_norm_sensing(problem.matrices, problem.values, psd=True)
     x: Any = result.factorization
-    end = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
+    end = end_tensor(x)
     return {
         "scale": scale,
         "seed": seed,
-        "distance": float(np.linalg.norm(end - least.matrix) / np.linalg.norm(least.matrix)),
+        "distance": relative_error(end, least.matrix),
         "excess": float(schatten_norm(end, 1)) / least.objective - 1,
         "effective_rank": float(effective_rank(end)),
         "asymmetry": asymmetry(x),
         "planted_distance": float(np.linalg.norm(least.matrix - problem.solution)),
-        "loss": result.loss,
-        "steps": result.steps,
-        "status": result.status,
+        **{name: getattr(result, name) for name in ("loss", "steps", "status")},
     }
 
 
 def sensing_table(found: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a scale."""
     rows = []
     for scale in dict.fromkeys(one["scale"] for one in found):
         own = [one for one in found if one["scale"] == scale]
         cells = [f"{max(one[name] for one in own):.1e}" for name in ("distance", "excess", "asymmetry", "loss")]
-        rank, steps = np.median([one["effective_rank"] for one in own]), max(one["steps"] for one in own)
-        rows.append((f"{scale:g}", *cells, f"{rank:.2f}", f"{steps:,}"))
+        steps = max(one["steps"] for one in own)
+        rows.append((f"{scale:g}", *cells, f"{median(own, 'effective_rank'):.2f}", f"{steps:,}"))
     columns = ("scale", "distance", "norm above the least", "asymmetry", "loss", "effective rank", "steps")
     note = "The largest over the targets (ranks: medians), relative to the solution of least nuclear norm."
     return Table("Commuting measurements: symmetric factorization of depth 2", columns, rows, note)
 
 
 def sensing_checks(found: Sequence[Mapping[str, Any]], eps: float) -> list[Check]:
-    """Of runs whose dtype has the spacing ``eps`` at 1."""
     scales = sorted({one["scale"] for one in found}, reverse=True)
     worst = [max(one["distance"] for one in found if one["scale"] == scale) for scale in scales]
     excess = max(abs(one["excess"]) for one in found if one["scale"] == scales[-1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from tnrank._backend import Backend, backend_of
 from tnrank._check import generator
 from tnrank.circuits import Circuit
+from tnrank.experiments.kit import HostArray
 from tnrank.linalg import matricize
 from tnrank.ranks import effective_rank
 from tnrank.training._optimizers import Context, Optimizer, batched_update
@@ -22,9 +24,8 @@ from tnrank.training._optimizers import Context, Optimizer, batched_update
 if TYPE_CHECKING:
     from tnrank._typing import Array
 
-Host = np.ndarray[Any, Any]
 Modes = tuple[int, ...]
-Moment = tuple[int, Host, Host, dict[Modes, Host]]
+Moment = tuple[int, HostArray, HostArray, dict[Modes, HostArray]]
 """A step, and of all runs ``(runs,)``: losses, relative errors on unobserved entries, effective ranks by partition."""
 
 
@@ -50,15 +51,10 @@ class Architecture:
     forward: Callable[[Sequence[Array], Array], Array]
     circuit: Circuit | None = None
 
-    def draw(self, generator: np.random.Generator) -> list[Host]:
-        """Random weights of ordinary size: standard deviation ``fan_in ** -0.5``, biases 0."""
-        drawn = [generator.standard_normal(shape) for shape in self.shapes]
-        return [w / sqrt(w.shape[-2]) if w.ndim > 1 else 0 * w for w in drawn]
-
     @property
     def parameter_count(self) -> int:
         """Numbers to train."""
-        return sum(prod(shape) for shape in self.shapes)
+        return sum(map(prod, self.shapes))
 
 
 def architectures(order: int, size: int, width: int, hidden: int) -> tuple[Architecture, ...]:
@@ -84,8 +80,7 @@ def _perceptron(order: int, size: int, width: int) -> Architecture:
         backend = backend_of(weights[0])
         first, bias, second, bias2, last = weights
         x = backend.reshape(features, (features.shape[0], order * size))
-        x = _relu(x @ first + bias, backend)
-        x = _relu(x @ second + bias2, backend)
+        x = _relu(_relu(x @ first + bias, backend) @ second + bias2, backend)
         return (x @ last)[:, 0]
 
     shapes = ((order * size, width), (width,), (width, width), (width,), (width, 1))
@@ -123,37 +118,36 @@ def _attention(order: int, size: int, width: int, heads: int = 2) -> Architectur
 
 def _on_rows(matrix: Array, x: Array, backend: Backend) -> Array:
     """Channels, the rows of ``x``, times a matrix ``(in, out)``."""
-    found: Array = backend.permute(matrix, (1, 0)) @ x
-    return found
+    return backend.permute(matrix, (1, 0)) @ x
 
 
 def _relu(x: Array, backend: Backend) -> Array:
     return backend.xp.where(x > 0, x, 0 * x)
 
 
-def grid_features(order: int, size: int) -> Host:
+def grid_features(order: int, size: int) -> HostArray:
     """One-hot features ``(M ** N, N, M)`` of all combinations of templates, in C order."""
     grid = np.stack(np.unravel_index(np.arange(size**order), (size,) * order), axis=1)
     return np.asarray(grid[..., None] == np.arange(size), np.float64)
 
 
-def small_weights(model: Architecture, seed: int, level: float) -> tuple[list[Host], list[Host]]:
+def small_weights(model: Architecture, seed: int, level: float) -> tuple[list[HostArray], list[HostArray]]:
     """Weights of ordinary size, and the same ones shrunk until the outputs have a root mean square of ``level``.
 
-    One factor shrinks all of them.
+    Ordinary is a standard deviation of ``fan_in ** -0.5``, and biases of 0. One factor shrinks all weights.
 
     Raises:
         ValueError: if no factor gives such outputs.
     """
-    drawn = model.draw(generator(seed))
-    inputs = grid_features(model.order, model.size)
+    rng, inputs = generator(seed), grid_features(model.order, model.size)
+    normal = [rng.standard_normal(shape) for shape in model.shapes]
+    drawn = [w / sqrt(w.shape[-2]) if w.ndim > 1 else 0 * w for w in normal]
 
     def size(factor: float) -> float:
         return float(np.sqrt(np.mean(model.forward([factor * w for w in drawn], inputs) ** 2)))
 
     # Outputs are about a power of the factor, exactly for a homogeneous model: secants of the logarithms are short.
-    factor, found = 1.0, size(1.0)
-    degree = 2.0
+    factor, found, degree = 1.0, size(1.0), 2.0
     for _ in range(50):
         if not 0 < found < float("inf"):
             break
@@ -169,10 +163,10 @@ def small_weights(model: Architecture, seed: int, level: float) -> tuple[list[Ho
 class Problem(NamedTuple):
     """A target ``(M, .., M)`` of mean square 1, and the positions of its observed entries in the flat target."""
 
-    target: Host
-    observed: Host
+    target: HostArray
+    observed: HostArray
 
-    def unobserved_error(self, tensor: Host) -> float:
+    def unobserved_error(self, tensor: HostArray) -> float:
         """The error on the other entries, relative to the target there."""
         rest = np.ones(self.target.size, bool)
         rest[self.observed] = False
@@ -191,24 +185,21 @@ class Trainer:
         self,
         model: Architecture,
         problems: Sequence[Problem],
-        weights: Sequence[Sequence[Host]],
+        weights: Sequence[Sequence[HostArray]],
         optimizer: Optimizer,
         backend: Backend,
         dtype: str,
     ) -> None:
         self.model, self.problems, self.backend, self.runs = model, problems, backend, len(problems)
-        inputs = grid_features(model.order, model.size)
+        inputs, context = grid_features(model.order, model.size), Context(backend, lambda x: x)
 
-        def on_device(x: Host) -> Any:
-            return backend.asarray(x.astype(dtype), dtype)
+        def on_device(*runs: HostArray) -> Any:
+            return backend.asarray(np.stack(runs).astype(dtype), dtype)
 
-        self.grid = on_device(inputs)
-        self.data = (
-            on_device(np.stack([inputs[p.observed] for p in problems])),
-            on_device(np.stack([p.target.ravel()[p.observed] for p in problems])),
-        )
-        context = Context(backend, lambda x: x)
-        self.weights = tuple(on_device(np.stack(arrays)) for arrays in zip(*weights, strict=True))
+        self.grid = on_device(*inputs)
+        seen = on_device(*(inputs[p.observed] for p in problems))
+        self.data = seen, on_device(*(p.target.ravel()[p.observed] for p in problems))
+        self.weights = tuple(on_device(*arrays) for arrays in zip(*weights, strict=True))
         """Arrays with a leading axis of runs."""
         self._inner = backend.vmap(lambda given: optimizer.init(given, context))(self.weights)
         update = batched_update(optimizer, context)
@@ -225,12 +216,9 @@ class Trainer:
 
         self._advance = backend.jit(advance)
         self._losses_of = backend.jit(self._losses)
-        self._tensors_of = backend.jit(
-            lambda given, inputs: self._each(lambda weights: model.forward(weights, inputs), given)
-        )
+        self._tensors_of = backend.jit(lambda given, grid: self._each(lambda w: model.forward(w, grid), given))
 
     def _each(self, fn: Callable[..., Any], *batched: Any) -> Any:
-        """``fn`` of every run, stacked."""
         if "jit" in self.backend.capabilities:
             return self.backend.vmap(fn)(*batched)
 
@@ -241,7 +229,6 @@ class Trainer:
         return self.backend.xp.stack([fn(*(row(one, run) for one in batched)) for run in range(self.runs)])
 
     def _losses(self, weights: Any, inputs: Any, targets: Any) -> Any:
-        """The mean squared error of each run."""
         xp = self.backend.xp
         return self._each(lambda w, x, y: xp.mean((self.model.forward(w, x) - y) ** 2), weights, inputs, targets)
 
@@ -252,19 +239,18 @@ class Trainer:
             self.weights, self._inner = self._advance(state, self.backend.xp.asarray(steps), self.data)
 
     @property
-    def losses(self) -> Host:
+    def losses(self) -> HostArray:
         """``(runs,)`` mean squared errors on the observed entries."""
         return np.asarray(self.backend.to_numpy(self._losses_of(self.weights, *self.data)), np.float64)
 
     @property
-    def tensors(self) -> Host:
+    def tensors(self) -> HostArray:
         """``(runs, M, .., M)`` grid tensors."""
-        flat = self.backend.to_numpy(self._tensors_of(self.weights, self.grid))
-        shape = (self.runs, *(self.model.size,) * self.model.order)
-        return np.asarray(flat, np.float64).reshape(shape)
+        flat = np.asarray(self.backend.to_numpy(self._tensors_of(self.weights, self.grid)), np.float64)
+        return flat.reshape(self.runs, *(self.model.size,) * self.model.order)
 
 
-def effective_ranks(tensors: Host, modes: Modes) -> Host:
+def effective_ranks(tensors: HostArray, modes: Modes) -> HostArray:
     """``(runs,)`` effective ranks of one matricization of ``(runs, M, .., M)``."""
     return np.asarray(effective_rank(np.stack([matricize(t, modes) for t in tensors])), np.float64)
 
@@ -275,15 +261,11 @@ def record(trainer: Trainer, partitions: Sequence[Modes], steps: int, every: int
     Raises:
         ValueError: if a loss is not finite.
     """
-    position = 0
-    for mark in sorted({*range(0, steps, every), steps}):
-        trainer.advance(mark - position)
-        position = mark
+    for before, mark in pairwise((0, *sorted({*range(0, steps, every), steps}))):
+        trainer.advance(mark - before)
         losses, tensors = trainer.losses, trainer.tensors
         if not np.isfinite(losses).all():
-            raise ValueError(
-                f"{trainer.model.name}: the loss is not finite after step {mark:,}: "
-                "use a lower learning rate (--set learning_rate=..)"
-            )
+            told = f"{trainer.model.name}: the loss is not finite after step {mark:,}"
+            raise ValueError(f"{told}: use a lower learning rate (--set learning_rate=..)")
         errors = np.asarray([p.unobserved_error(t) for p, t in zip(trainer.problems, tensors, strict=True)])
         yield mark, losses, errors, {modes: effective_ranks(tensors, modes) for modes in partitions}

@@ -22,8 +22,7 @@ ZEROS = "zeros"
 _SWEEPS, _ROUNDS = 50, 6
 _SLOW = 1e-4  # a start is given up when a sweep lowers its error by less than this share
 
-_REPETITIONS = 10
-_REBOUND = 100.0
+_REPETITIONS, _REBOUND = 10, 100.0
 _ACCURATE = {3: 1e-5, 4: 5e-5}  # order -> what median errors are under
 _FEW = {3: 100, 4: 1000}  # order -> from how many observations on claims about several numbers of them are made
 
@@ -78,7 +77,7 @@ def _fit(tensor: HostArray, factors: list[HostArray], target: float) -> tuple[li
 
 def measured(found: Found, quantity: str, **of: Any) -> list[Any]:
     """Of all that is ``of``, where it was measured."""
-    return [one[quantity] for one in found if all(one[k] == of[k] for k in of) and one[quantity] is not None]
+    return [one[quantity] for one in found if of.items() <= one.items() and one[quantity] is not None]
 
 
 def counts_of(found: Found, order: int) -> list[int]:
@@ -99,15 +98,11 @@ def rebound(continued: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def claims(recipe: TensorCompletion, found: Found, continued: Mapping[str, Any] | None) -> list[Check]:
-    checks = list[Check]()
-    if 3 in recipe.orders:
-        checks += _recovers(recipe, found, continued)
-        if min(recipe.stds) < max(recipe.stds):
-            checks.append(_smaller_is_better(recipe, found))
+    checks = _recovers(recipe, found, continued) if 3 in recipe.orders else []
+    if 3 in recipe.orders and min(recipe.stds) < max(recipe.stds):
+        checks.append(_smaller_is_better(recipe, found))
     checks += [_beats_zeros(recipe, found, order) for order in recipe.orders]
-    if 4 in recipe.orders:
-        checks.append(_order_4(recipe, found))
-    return checks
+    return [*checks, _order_4(recipe, found)] if 4 in recipe.orders else checks
 
 
 def _recovers(recipe: TensorCompletion, found: Found, continued: Mapping[str, Any] | None) -> list[Check]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tnrank.experiments.kit import Check, Table
+from tnrank.experiments.kit import Check, Table, braces
 from tnrank.linalg import matricize
 from tnrank.ranks import effective_rank
 
@@ -31,11 +31,6 @@ def effective_ranks(tensor: np.ndarray[Any, Any]) -> dict[Pair, float]:
     return {pair: float(effective_rank(matricize(tensor, pair))) for pair in PAIRS}
 
 
-def label(pair: Pair) -> str:
-    """Such as ``{0,1}``."""
-    return "{" + ",".join(map(str, pair)) + "}"
-
-
 class Comparison:
     """Models at the end of their runs on targets.
 
@@ -43,12 +38,15 @@ class Comparison:
         runs: as in ``summary.json``, by kinds of trees, then seeds, then pairs of the target, then pairs of the model.
 
     Attributes:
-        runs: as given.
+        columns: kinds of trees and pairs of the models.
         errors: ``(kinds, seeds, targets, models)`` relative errors of reconstruction.
         model: ``(seeds, targets, models, pairs)`` effective ranks of the models on balanced trees.
         target: ``(seeds, targets, models, pairs)`` those of their targets.
         start: ``(seeds, targets, models)`` effective ranks on a balanced model's own pair before training.
+        table: ``(targets, columns)`` errors, medians over the seeds.
     """
+
+    columns = tuple(product(TREES, PAIRS))
 
     def __init__(self, runs: Sequence[Mapping[str, Any]]) -> None:
         shape = (len(TREES), -1, len(PAIRS), len(PAIRS))
@@ -58,37 +56,29 @@ class Comparison:
         self.start = np.asarray([run["effective_rank_at_the_start"] for run in runs]).reshape(shape)[0]
         self.model, self.target = np.moveaxis(np.asarray(ranks).reshape(*shape, len(PAIRS), 2)[0], -1, 0)
 
-    @property
-    def columns(self) -> list[tuple[str, Pair]]:
-        """Kinds of trees and pairs of the models."""
-        return list(product(TREES, PAIRS))
-
-    @property
-    def table(self) -> Any:
-        """``(targets, columns)`` errors, medians over the seeds."""
-        return np.concatenate(list(np.median(self.errors, axis=1)), axis=1)
+        self.table = np.concatenate(list(np.median(self.errors, axis=1)), axis=1)
 
     def tables(self) -> list[Table]:
         """Errors of all models, and effective ranks of those on balanced trees."""
         errors = [
-            (label(of), *(f"{x:.3f}{' *' * (of == on)}" for x, (_, on) in zip(row, self.columns, strict=True)))
+            (braces(of), *(f"{x:.3f}{' *' * (of == on)}" for x, (_, on) in zip(row, self.columns, strict=True)))
             for of, row in zip(PAIRS, self.table, strict=True)
         ]
         ranks = []
         model, target, start = (np.median(x, axis=0) for x in (self.model, self.target, self.start))
         for i, j in np.ndindex(*SAME.shape):
             cells = [f"{model[i, j, k]:.2f} ({target[i, j, k]:.2f}){' *' * (j == k)}" for k in range(len(PAIRS))]
-            ranks.append((label(PAIRS[i]), label(PAIRS[j]), *cells, f"{start[i, j]:.2f}"))
+            ranks.append((braces(PAIRS[i]), braces(PAIRS[j]), *cells, f"{start[i, j]:.2f}"))
         return [
             Table(
                 "Relative reconstruction error (median over the seeds)",
-                ("target's pair", *(f"{kind} {label(on)}" for kind, on in self.columns)),
+                ("target's pair", *(f"{kind} {braces(on)}" for kind, on in self.columns)),
                 errors,
                 "*: the model's tree has the pair of modes that the target has low rank on.",
             ),
             Table(
                 "Effective ranks of the models on balanced trees",
-                ("target's pair", "model's pair", *map(label, PAIRS), "* before training"),
+                ("target's pair", "model's pair", *map(braces, PAIRS), "* before training"),
                 ranks,
                 "Beside the target's in brackets; *: on the model's tree.",
             ),
@@ -110,7 +100,7 @@ class Comparison:
             Check(
                 "each target is completed by the balanced tree that it has low rank on, with at most a fifth of the "
                 "error of the other two",
-                f"worst for {label(PAIRS[shares.argmax()])}: {shares.max():.3f} of the next best error",
+                f"worst for {braces(PAIRS[shares.argmax()])}: {shares.max():.3f} of the next best error",
                 bool((shares <= _BALANCED_SHARE).all()),
             ),
             Check(

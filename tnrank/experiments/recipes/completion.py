@@ -6,7 +6,6 @@ import io
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,7 +43,7 @@ class Completion(Recipe):
 
     name: ClassVar[str] = "complete"
     title: ClassVar[str] = "fill in the missing entries of a tensor"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"own": {}})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"own": {}}
 
     preset: str = "own"
     source: str
@@ -82,21 +81,16 @@ class Completion(Recipe):
         given = self._read()
         filled = yield from filling(given, self.settings)
         journal.save("factorization", filled.factorization)
+        completed, x = io.BytesIO(), filled.factorization
+        np.save(completed, filled.array)
         facts = {
-            "source": self.source,
-            "shape": given.array.shape,
-            "missing": filled.missing,
-            "observed": filled.observed,
-            "held_out": filled.held_out,
-            "model": filled.factorization.kind,
-            "parameters": filled.factorization.parameter_count,
-            "offset": filled.offset,
-            "steps": filled.steps,
-            "stopped": filled.stopped,
-            "training_loss": filled.training_loss,
+            **{"source": self.source, "shape": given.array.shape},
+            **{name: getattr(filled, name) for name in ("missing", "observed", "held_out")},
+            **{"model": x.kind, "parameters": x.parameter_count},
+            **{name: getattr(filled, name) for name in ("offset", "steps", "stopped", "training_loss")},
             **{name: getattr(filled, name) for name in _ERRORS if getattr(filled, name) is not None},
         }
-        return Outcome(facts, [_table(facts)], files={"completed.npy": _npy(filled.array)})
+        return Outcome(facts, [_table(facts)], files={"completed.npy": completed.getvalue()})
 
     def _read(self) -> Incomplete:
         form = None if self.csv is None else CsvFormat(**dict(self.csv))
@@ -108,9 +102,8 @@ class Completion(Recipe):
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
-    if "held_out_error" not in facts:
-        rows = [("root mean squared error, observed", f"{facts['observed_error']:.4g}", "")]
-    else:
+    rows = [("root mean squared error, observed", f"{facts['observed_error']:.4g}", "")]
+    if "held_out_error" in facts:
         error, mean = f"{facts['held_out_error']:.4g}", f"{facts['mean_predictor_error']:.4g}"
         rows = [
             ("root mean squared error, held out", error, mean),
@@ -118,9 +111,3 @@ def _table(facts: Mapping[str, Any]) -> Table:
         ]
     title = f"{facts['missing']:,} of {facts['missing'] + facts['observed']:,} entries filled in"
     return Table(title, ("", "completed", "mean predictor"), rows)
-
-
-def _npy(array: Any) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()

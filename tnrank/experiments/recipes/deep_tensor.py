@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tnrank._typing import Label
 from tnrank.data import observe
+from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Depth, Every, Part, Positive, Seeds, Several, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register
+from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, Table, Training, register
 from tnrank.factorizations import NetworkFactorization, TensorTrain, Tucker, deepen
 from tnrank.linalg import matricize
 from tnrank.network import Network
-from tnrank.plots.painters import Line, Logarithmic, color_of, legend, lines, panels
+from tnrank.plots.painters import Figure, Line, color_of, legend, lines, panels
 from tnrank.ranks import effective_rank
 from tnrank.training import GroupRMSProp, recorders
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
-HostArray = np.ndarray[Any, Any]
 
 # model -> the matricizations whose ranks are its own: multilinear ranks, and those of the train
 _PARTITIONS: Mapping[str, tuple[tuple[int, ...], ...]] = MappingProxyType(
@@ -62,13 +59,10 @@ class DeepTensor(Recipe):
 
     name: ClassVar[str] = "deep-tensor"
     title: ClassVar[str] = "deeper Tucker and tensor train factorizations find lower ranks"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {"depths": (1, 2, 3, 4), "scales": (1e-3, 1e-2, 1e-1, 0.3), "steps": 10_000, "seeds": 5},
-        }
-    )
-
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"depths": (1, 2, 3, 4), "scales": (1e-3, 1e-2, 1e-1, 0.3), "steps": 10_000, "seeds": 5},
+    }
     draws: ClassVar[bool] = True
 
     depths: Annotated[tuple[Depth, ...], Several(2, "rising")] = (1, 2, 3)
@@ -96,12 +90,8 @@ class DeepTensor(Recipe):
         found = [_Medians(model, runs) for model in _PARTITIONS]
         summary = {
             m.model: {
-                "depths": m.depths,
-                "scales": m.scales,
-                "effective_ranks": m.ranks,
-                "relative_errors": m.errors,
-                "losses": m.losses,
-                "effective_rank_of_the_target": m.target_rank,
+                **{"depths": m.depths, "scales": m.scales, "effective_ranks": m.ranks, "relative_errors": m.errors},
+                **{"losses": m.losses, "effective_rank_of_the_target": m.target_rank},
             }
             for m in found
         }
@@ -111,12 +101,10 @@ class DeepTensor(Recipe):
     def target(self, model: str, seed: int) -> HostArray:
         """A tensor of mean square 1 that has low rank in the format of the model."""
         if model == "tt":
-            drawn = TensorTrain.random(self._shape(model), rank=self.tt_rank, seed=seed).to_dense()
-            return _unit(drawn)
+            return kit.unit(TensorTrain.random(self._shape(model), rank=self.tt_rank, seed=seed).to_dense())
         x = Tucker.random(self._shape(model), rank=self.tucker_rank, seed=seed)
         # Orthonormal factors leave the ranks to the core.
-        factors = {f"factor {k}": np.linalg.qr(factor)[0] for k, factor in enumerate(x.factors)}
-        return _unit(x.replace(factors).to_dense())
+        return kit.unit(x.replace({f"factor {k}": np.linalg.qr(a)[0] for k, a in enumerate(x.factors)}).to_dense())
 
     def network(self, model: str, depth: int) -> tuple[Network, dict[Label, int]]:
         """The network of a model and the sizes of its indices."""
@@ -138,56 +126,43 @@ class DeepTensor(Recipe):
     def _train(self, model: str, depth: int) -> Generator[Training, Any, list[dict[str, Any]]]:
         """All seeds and scales of one depth, in one compiled run; effective ranks are means over the matricizations."""
         network, sizes = self.network(model, depth)
-        names, starts, indices, values, record, given = [], [], [], [], [], []
-        for k in range(self.seeds):
-            seed = 1000 * self.seed + k
-            target = self.target(model, seed)
-            norm = float(np.linalg.norm(target))
-            seen, numbers = observe(target, max(1, int(self.observed_share * target.size)), seed=seed)
-            for scale in self.scales:
-                options: dict[str, Any] = {"seed": seed, "backend": self.backend, "dtype": self.dtype}
-                names.append(f"{model}-depth-{depth}-scale-{scale:g}-{k}")
-                starts.append(NetworkFactorization.random(network, sizes, norm=scale * norm, **options))
-                indices.append(seen)
-                values.append(numbers)
-                record.append([recorders.Loss(self.record_every), recorders.Error(target, every=self.record_every)])
-                given.append((scale, target))
+        targets = [self.target(model, 1000 * self.seed + k) for k in range(self.seeds)]
+        count = max(1, int(self.observed_share * targets[0].size))
+        seen = [observe(target, count, seed=1000 * self.seed + k) for k, target in enumerate(targets)]
+        grid, every, starts = list(product(range(self.seeds), self.scales)), self.record_every, []
+        for k, scale in grid:
+            norm = scale * float(np.linalg.norm(targets[k]))
+            options: dict[str, Any] = {"seed": 1000 * self.seed + k, "backend": self.backend, "dtype": self.dtype}
+            starts.append(NetworkFactorization.random(network, sizes, norm=norm, **options))
         results = yield Training(
-            *(names, starts, indices, values),
-            record=record,
+            [f"{model}-depth-{depth}-scale-{scale:g}-{k}" for k, scale in grid],
+            starts,
+            [seen[k][0] for k, _ in grid],
+            [seen[k][1] for k, _ in grid],
+            record=[[recorders.Loss(every), recorders.Error(targets[k], every=every)] for k, _ in grid],
             steps=self.steps,
             optimizer=GroupRMSProp(self.learning_rate),
             save=False,
         )
         found = []
-        for (scale, target), result in zip(given, results, strict=True):
-            x = result.factorization
-            dense = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
-            error = float(np.linalg.norm(dense - target) / np.linalg.norm(target))
-            ranks = {"rank": _mean_effective_rank(dense, model), "target_rank": _mean_effective_rank(target, model)}
-            measured = {"error": error, "loss": result.loss, **ranks, "spectrum": _mean_spectrum(dense, model)}
-            found.append({"model": model, "depth": depth, "scale": scale, **measured})
+        for (k, scale), result in zip(grid, results, strict=True):
+            end, target = kit.end_tensor(result.factorization), targets[k]
+            measured = {"rank": _mean_effective_rank(end, model), "spectrum": _mean_spectrum(end, model)}
+            measured |= {"target_rank": _mean_effective_rank(target, model), "error": kit.relative_error(end, target)}
+            found.append({"model": model, "depth": depth, "scale": scale, "loss": result.loss, **measured})
         return found
 
 
-def _unit(tensor: Any) -> HostArray:
-    found: HostArray = np.asarray(tensor, np.float64)
-    unit: HostArray = found / np.sqrt(np.mean(found**2))
-    return unit
-
-
 def _mean_effective_rank(tensor: HostArray, model: str) -> float:
-    """The mean of the effective ranks that belong to the model."""
     return float(np.mean([float(effective_rank(matricize(tensor, modes))) for modes in _PARTITIONS[model]]))
 
 
 def _mean_spectrum(tensor: HostArray, model: str) -> HostArray:
     """The geometric mean of the singular values of the model's matricizations, each relative to the largest."""
     spectra = [np.linalg.svd(matricize(tensor, modes), compute_uv=False) for modes in _PARTITIONS[model]]
-    count = min(len(s) for s in spectra)
+    count = min(map(len, spectra))
     shares = [s[:count] / (s[0] or 1.0) for s in spectra]
-    found: HostArray = np.exp(np.mean(np.log(np.maximum(shares, 1e-12)), axis=0))
-    return found
+    return np.asarray(np.exp(np.mean(np.log(np.maximum(shares, 1e-12)), axis=0)))
 
 
 class _Medians:
@@ -198,15 +173,12 @@ class _Medians:
         self.model, self.title = model, _TITLES[model]
         self.depths, self.scales = (sorted({run[of] for run in own}) for of in ("depth", "scale"))
 
-        def median(what: str, depth: int, scale: float) -> Any:
-            return np.median([r[what] for r in own if (r["depth"], r["scale"]) == (depth, scale)], axis=0)
-
         def medians(what: str) -> HostArray:
-            return np.asarray([[median(what, depth, scale) for scale in self.scales] for depth in self.depths])
+            return np.asarray([[kit.median(own, what, depth=n, scale=s) for s in self.scales] for n in self.depths])
 
         self.ranks, self.errors, self.losses = medians("rank"), medians("error"), medians("loss")
         self.spectra = medians("spectrum")[:, -1]
-        self.target_rank = float(np.median([run["target_rank"] for run in own]))
+        self.target_rank = float(kit.median(own, "target_rank"))
 
 
 def _table(m: _Medians) -> Table:
@@ -223,43 +195,29 @@ def _table(m: _Medians) -> Table:
 
 def _checks(m: _Medians) -> list[Check]:
     name, large = m.title, " and ".join(f"{scale:g}" for scale in m.scales[-_LARGE:])
-    ranks, errors = m.ranks[:, -_LARGE:], m.errors[:, -_LARGE:]
-    smallest = m.ranks[:, 0]
-    worst = float(max(abs(smallest / m.target_rank - 1)))
-    loss = float(m.losses.max())
+    ranks, errors, smallest = m.ranks[:, -_LARGE:], m.errors[:, -_LARGE:], m.ranks[:, 0]
+    worst, loss = float(max(abs(smallest / m.target_rank - 1))), float(m.losses.max())
     # Products of many small random matrices have low effective rank before they have learned anything.
     fit = loss <= _FIT
-    checks = [
-        Check(f"{name}: every model fits the observed entries to a loss of {_FIT:g}", f"at most {loss:.1e}", fit),
-        Check(
-            f"{name}: deeper models end with lower effective ranks than depth {m.depths[0]}, from {large}",
-            _told(m, ranks),
-            fit and bool((ranks[1:] < ranks[0]).all()),
-        ),
-        Check(
-            f"{name}: deeper models end with lower errors than depth {m.depths[0]}, from {large}",
-            _told(m, errors),
-            fit and bool((errors[1:] < errors[0]).all()),
-        ),
-        Check(
-            f"{name}: from {m.scales[0]:g}, every depth ends within {100 * _CLOSE:g} % of the target's effective rank, "
-            f"and lower than from {m.scales[-1]:g}",
-            f"at most {100 * worst:.0f} % off",
-            worst <= _CLOSE and bool((smallest < m.ranks[:, -1]).all()),
-        ),
-    ]
+    claim = f"{name}: every model fits the observed entries to a loss of {_FIT:g}"
+    checks = [Check(claim, f"at most {loss:.1e}", fit)]
+    for what, values in (("effective ranks", ranks), ("errors", errors)):
+        claim = f"{name}: deeper models end with lower {what} than depth {m.depths[0]}, from {large}"
+        checks.append(Check(claim, _told(m, values), fit and bool((values[1:] < values[0]).all())))
+    claim = (
+        f"{name}: from {m.scales[0]:g}, every depth ends within {100 * _CLOSE:g} % of the target's effective rank, "
+        f"and lower than from {m.scales[-1]:g}"
+    )
+    near = worst <= _CLOSE and bool((smallest < m.ranks[:, -1]).all())
+    checks.append(Check(claim, f"at most {100 * worst:.0f} % off", near))
     if m.model == "tucker":
         # With tensor trains, depths 2 and 3 come in either order, by the draw.
-        arrived = ranks[1:] <= (1 + _CLOSE) * m.target_rank
-        falls = fit and bool(((np.diff(ranks, axis=0) < 0) | arrived).all())
-        checks.append(
-            Check(
-                f"{name}: the effective rank falls with every depth until it is within {100 * _CLOSE:g} % of the "
-                f"target's, from {large}",
-                _told(m, ranks),
-                falls,
-            )
+        falls = (np.diff(ranks, axis=0) < 0) | (ranks[1:] <= (1 + _CLOSE) * m.target_rank)
+        claim = (
+            f"{name}: the effective rank falls with every depth until it is within {100 * _CLOSE:g} % of the "
+            f"target's, from {large}"
         )
+        checks.append(Check(claim, _told(m, ranks), fit and bool(falls.all())))
     return checks
 
 
@@ -273,15 +231,16 @@ def _figure(found: Sequence[_Medians]) -> Figure:
     """A row a model: effective rank and error against the initial scale, and spectra; one line a depth."""
     figure, axes = panels(len(found), 3, width=3.8, height=3.1)
     for (ranks, errors, spectra), m in zip(axes, found, strict=True):
-        initial = "initial norm / target's norm"
-        _depths(ranks, m, m.scales, m.ranks, "effective rank", (initial, "effective rank"), "x")
+        places, initial = np.arange(1, m.spectra.shape[1] + 1), "initial norm / target's norm"
+        drawn = _by_depth(m, m.scales, m.ranks)
+        lines(ranks, drawn, f"{m.title}: effective rank", initial, "effective rank", "x", None)
+        drawn = _by_depth(m, m.scales, m.errors)
+        lines(errors, drawn, f"{m.title}: reconstruction", initial, "relative error", "xy", None)
+        title, drawn = f"{m.title}: spectrum, from {m.scales[-1]:g}", _by_depth(m, places, m.spectra)
+        lines(spectra, drawn, title, "singular value", "share of the first", "y", None)
         ranks.axhline(m.target_rank, color=color_of("quiet"), linewidth=1.6, linestyle="--", zorder=1, label="target")
         ranks.set_ylim(bottom=0)
         legend(ranks, "upper left")
-        _depths(errors, m, m.scales, m.errors, "reconstruction", (initial, "relative error"), "xy")
-        places = np.arange(1, m.spectra.shape[1] + 1)
-        title = f"spectrum, from {m.scales[-1]:g}"
-        _depths(spectra, m, places, m.spectra, title, ("singular value", "share of the first"), "y")
         spectra.set_xlim(0.5, len(places) + 0.5)
         for panel, values in ((errors, m.errors), (spectra, m.spectra)):
             # Whole decades, so that ticks are powers of ten.
@@ -294,8 +253,5 @@ def _figure(found: Sequence[_Medians]) -> Figure:
     return figure
 
 
-def _depths(
-    panel: Any, m: _Medians, x: Any, values: HostArray, title: str, labels: tuple[str, str], log: Logarithmic
-) -> None:
-    drawn = [Line(x, own, f"depth {depth}", marker="o") for depth, own in zip(m.depths, values, strict=True)]
-    lines(panel, drawn, f"{m.title}: {title}", *labels, log, where=None)
+def _by_depth(m: _Medians, x: Any, values: HostArray) -> list[Line]:
+    return [Line(x, own, f"depth {depth}", marker="o") for depth, own in zip(m.depths, values, strict=True)]

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from math import log10
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tnrank._check import generator
 from tnrank.circuits import Circuit, min_cut, partitions
 from tnrank.experiments.fields import Count, Range
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, register
-from tnrank.plots.painters import Line, legend, lines, panels
+from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, register, rises
+from tnrank.plots.painters import Figure, Line, legend, lines, panels
 from tnrank.ranks import separation_rank
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
 
 MODELS = {
     "deep": "deep, windows of 2",
@@ -51,9 +46,10 @@ class DepthEfficiency(Recipe):
     title: ClassVar[str] = (
         "the odd/even separation rank grows exponentially with N in deep circuits, not in shallow ones"
     )
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"quick": {}, "paper": {"features": 4, "channels": 3, "largest_order": 64, "largest_rank": 2500}}
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"features": 4, "channels": 3, "largest_order": 64, "largest_rank": 2500},
+    }
     draws: ClassVar[bool] = True
 
     features: Count = 3
@@ -75,10 +71,9 @@ class DepthEfficiency(Recipe):
     def execute(self, journal: Journal) -> Outcome:
         points = []
         for order in self.orders:
-            for model in MODELS:
-                journal.say(f"{order} patches: {MODELS[model]}")
-                point = self.measure(model, order)
-                if point is not None:
+            for model, title in MODELS.items():
+                journal.say(f"{order} patches: {title}")
+                if (point := self.measure(model, order)) is not None:
                     points.append(point)
                     journal.record(model, order, "log10_bound", log10(point.bound))
                     if point.rank is not None:
@@ -93,16 +88,15 @@ class DepthEfficiency(Recipe):
         circuit = self.circuit(model, order)
         x = circuit.to_factorization(random_weights(circuit, self.seed))
         modes = partitions(order)["left/right" if model == "left_right" else "odd/even"]
-        cheap = model in ("shallow", "left_right")
-        rank = separation_rank(x, modes) if cheap or self._measured(order) else None
+        rank = separation_rank(x, modes) if model in ("shallow", "left_right") or self._measured(order) else None
         return Point(model, order, rank, min_cut(x, modes).bound, circuit.parameter_count)
 
     def circuit(self, model: str, order: int) -> Circuit:
         """Of windows of 2, or of 4 and then 2, or of one window."""
-        n, k = self.features, self.channels
+        n, k, first = self.features, self.channels, 4 if model == "windows_of_4" else 2
         if model == "shallow":
             return Circuit.shallow(order, n, k)
-        windows, left = [4 if model == "windows_of_4" else 2], order // (4 if model == "windows_of_4" else 2)
+        windows, left = [first], order // first
         while left > 1:
             windows.append(2)
             left = (left + 1) // 2
@@ -114,7 +108,7 @@ class DepthEfficiency(Recipe):
 
 @dataclass(frozen=True)
 class Point:
-    """One circuit: its measured rank, the bound by its minimum cut, and its weights."""
+    """A circuit's measured rank, the bound by its minimum cut, and how many weights it has."""
 
     model: str
     order: int
@@ -144,36 +138,31 @@ def closed_form(model: str, order: int, features: int, channels: int) -> int:
 def outcome(points: Sequence[Point], n: int, k: int) -> Outcome:
     """Of circuits with n features and k channels."""
     of = {model: [p for p in points if p.model == model] for model in MODELS}
-    summary = {
-        "features": n,
-        "channels": k,
-        "orders": sorted({p.order for p in points}),
-        "ranks": {model: {p.order: p.rank for p in found} for model, found in of.items()},
-        "bounds": {model: {p.order: p.bound for p in found} for model, found in of.items()},
-    }
+    summary: dict[str, Any] = {"features": n, "channels": k, "orders": sorted({p.order for p in points})}
+    summary["ranks"] = {model: {p.order: p.rank for p in found} for model, found in of.items()}
+    summary["bounds"] = {model: {p.order: p.bound for p in found} for model, found in of.items()}
     measured = {model: [(p, p.rank) for p in found if p.rank is not None] for model, found in of.items()}
     return Outcome(summary, [_table(points, n, k)], _checks(measured, n, k), partial(_figure, points, n, k))
 
 
+def _known_rank(point: Point) -> int:
+    return point.bound if point.rank is None else point.rank
+
+
 def _shallow_weights(point: Point, features: int) -> int:
     """Of a shallow circuit with as many components as the point's odd/even rank: it cannot have fewer."""
-    return (point.bound if point.rank is None else point.rank) * (point.order * features + 1)
+    return _known_rank(point) * (point.order * features + 1)
 
 
 def _table(points: Sequence[Point], n: int, k: int) -> Table:
-    def cell(point: Point | None) -> str:
-        if point is None:
-            return ""
-        return f"({_long(point.bound)})" if point.rank is None else _long(point.rank)
+    def cell(point: Point, number: int) -> str:
+        return _long(number) if point.rank is not None else f"({_long(number)})"
 
-    found = {(p.model, p.order): p for p in points}
     rows = []
-    for order in sorted({p.order for p in points}):
-        weights = ["", ""]
-        if (deep := found.get(("deep", order))) is not None:
-            needed = _long(_shallow_weights(deep, n))
-            weights = [_long(deep.weights), needed if deep.rank is not None else f"({needed})"]
-        rows.append((str(order), *(cell(found.get((model, order))) for model in MODELS), *weights))
+    for deep in (p for p in points if p.model == "deep"):
+        same = {p.model: p for p in points if p.order == deep.order}
+        ranks = [cell(same[m], _known_rank(same[m])) if m in same else "" for m in MODELS]
+        rows.append((str(deep.order), *ranks, _long(deep.weights), cell(deep, _shallow_weights(deep, n))))
     columns = ("N", "windows of 2", "shared", "windows of 4", "left/right", "shallow", "weights", "shallow to match")
     title = f"Odd/even separation ranks of circuits with n = {n} features and k = {k} channels"
     note = (
@@ -183,11 +172,9 @@ def _table(points: Sequence[Point], n: int, k: int) -> Table:
     return Table(title, columns, rows, note)
 
 
-_Measured = Mapping[str, Sequence[tuple[Point, int]]]
-"""Model -> its points whose rank was measured, by rising order, and that rank."""
+def _checks(measured: Mapping[str, Sequence[tuple[Point, int]]], n: int, k: int) -> list[Check]:
+    """Of all points whose rank was measured, by rising order, and that rank."""
 
-
-def _checks(measured: _Measured, n: int, k: int) -> list[Check]:
     def equal(model: str, claim: str) -> Check:
         found = measured[model]
         wrong = [f"{rank} at N = {p.order}" for p, rank in found if rank != closed_form(model, p.order, n, k)]
@@ -213,12 +200,11 @@ def _checks(measured: _Measured, n: int, k: int) -> list[Check]:
 
 def _cost(deep: Sequence[Point], n: int) -> Check:
     claim = "a shallow circuit of the same odd/even rank takes more and more times the weights"
-    ratios = [_shallow_weights(p, n) / p.weights for p in deep]
-    if len(ratios) < 2:
+    if len(deep) < 2:
         return Check(claim, "fewer than two N measured", False)
-    last = deep[-1]
+    last, ratios = deep[-1], [_shallow_weights(p, n) / p.weights for p in deep]
     measured = f"{_long(_shallow_weights(last, n))} against {_long(last.weights)} at N = {last.order}"
-    return Check(claim, measured, ratios[-1] > 1 and all(a < b for a, b in pairwise(ratios[-3:])))
+    return Check(claim, measured, ratios[-1] > 1 and rises(ratios[-3:]))
 
 
 def _listed(found: Sequence[tuple[Point, int]]) -> str:
@@ -241,11 +227,11 @@ def _figure(points: Sequence[Point], n: int, k: int) -> Figure:
     ranks: list[Line] = []
     for color, (model, label) in enumerate(zip(MODELS, (*labels, f"shallow, {k} components"), strict=True)):
         shown = [p for p in points if p.model == model and p.order <= last]
-        found = [(p.order, p.rank) for p in shown if p.rank is not None]
+        found = [p for p in shown if p.rank is not None]
         ring = model in ("shared", "left_right")
         if not ring:
             ranks.append(Line([p.order for p in shown], [p.bound for p in shown], color=color))
-        x, y = [order for order, _ in found], [rank for _, rank in found]
+        x, y = [p.order for p in found], [p.rank for p in found]
         ranks.append(Line(x, y, label, color, "" if ring else "-", "o", hollow=ring))
     lines(left, ranks, "Separation rank", "patches N", "rank", "y", where=None)
     for line in left.lines:
@@ -254,11 +240,9 @@ def _figure(points: Sequence[Point], n: int, k: int) -> Figure:
             line.set(markersize=8.5, markerfacecolor="none")
     deep = [p for p in points if p.model == "deep" and p.order <= last]
     orders = [p.order for p in deep]
-    weights = [
-        Line(orders, [p.weights for p in deep], "deep, windows of 2"),
-        Line(orders, [_shallow_weights(p, n) for p in deep], "shallow, of the same rank"),
-    ]
-    lines(right, weights, "Weights", "patches N", "number of weights", "y", where=None)
+    weights = Line(orders, [p.weights for p in deep], "deep, windows of 2")
+    needed = Line(orders, [_shallow_weights(p, n) for p in deep], "shallow, of the same rank")
+    lines(right, [weights, needed], "Weights", "patches N", "number of weights", "y", where=None)
     for panel in (left, right):
         panel.set_xlim(left=0)
         panel.set_ylim(bottom=0.8)

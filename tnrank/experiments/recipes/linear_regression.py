@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,22 +13,16 @@ from tnrank._backend import host_svd, host_svdvals
 from tnrank._check import generator
 from tnrank._memory import check_fits
 from tnrank.experiments.fields import Count, NonNegative, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register
+from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, Table, Training, register
 from tnrank.factorizations import MatrixFactorization
-from tnrank.plots.painters import Line, lines, panels
+from tnrank.plots.painters import Figure, Line, lines, panels
 from tnrank.theory import minimum_l2, ridge_path
 from tnrank.training import CompletionResult, GradientDescent, RankOneMeasurements, SquaredLoss, recorders
 
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
-HostArray = np.ndarray[Any, Any]
-
 _RECORDS = 120
-_PROBES = (0.99, 1.01)
-"""Learning rates of the probes of stability, as shares of the limit."""
+_PROBES = (0.99, 1.01)  # learning rates of the probes of stability, as shares of the limit
+# How well a probe's factor a step agrees with |1 - rate lambda_max|: other directions have died out by then.
 _GROWTH = 1e-6
-"""How well a probe's factor a step agrees with ``|1 - rate lambda_max|``: other directions have died out by then."""
 
 
 @register
@@ -57,9 +50,7 @@ class LinearRegression(Recipe):
 
     name: ClassVar[str] = "linear-regression"
     title: ClassVar[str] = "gradient descent from zero finds the least-squares solution of least l2 norm"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"quick": {}, "paper": {"measurements": 100, "dimension": 400}}
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {"measurements": 100, "dimension": 400}}
     draws: ClassVar[bool] = True
 
     dtype: str = "float64"
@@ -100,13 +91,12 @@ class LinearRegression(Recipe):
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         problem, limit = self.problem(), self.stability_limit
-        zero = np.zeros(self.dimension)
+        zero, probes = np.zeros(self.dimension), []
         starts = {"from_zero": zero, "from_start": problem.start}
-        descents = yield self._training(problem, starts, self.learning_rate, steps=self.steps)
-        probes = []
+        descents = yield self._training(problem, starts, self.learning_rate, self.steps)
         for share in _PROBES:
-            probe = {f"rate_{share:g}": zero}
-            probes += yield self._training(problem, probe, share * limit, steps=self.probe_steps, save=False)
+            probe, rate = {f"rate_{share:g}": zero}, share * limit
+            probes += yield self._training(problem, probe, rate, self.probe_steps, save=False)
         return outcome(problem, self.learning_rate, descents, _PROBES, probes)
 
     def _training(
@@ -122,13 +112,9 @@ class LinearRegression(Recipe):
             loss=SquaredLoss("half_sum"),
             optimizer=GradientDescent(rate),
             steps=steps,
-            record=[recorders.Loss(at=at), recorders.Function("weights", _weights, at=at)],
+            record=[recorders.Loss(at=at), recorders.Function("weights", lambda x: x.to_dense()[:, 0], at=at)],
             save=save,
         )
-
-
-def _weights(x: Any) -> Any:
-    return x.layers[0][:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,21 +129,18 @@ class Problem:
     @property
     def curvatures(self) -> HostArray:
         """The nonzero eigenvalues of A^T A, descending."""
-        values: HostArray = host_svdvals(self.A) ** 2
-        return values
+        return np.asarray(host_svdvals(self.A) ** 2)
 
     def projection(self, start: HostArray) -> HostArray:
         """The solution nearest to ``start``."""
-        nearest: HostArray = start + minimum_l2(self.A, self.y - self.A @ start)
-        return nearest
+        return np.asarray(start + minimum_l2(self.A, self.y - self.A @ start))
 
     def descent(self, start: HostArray, rate: float, steps: HostArray) -> HostArray:
         """Gradient descent in closed form, ``(K, d)``: each singular direction shrinks on its own."""
         _, s, Vh = host_svd(self.A)
         limit = self.projection(start)
         left = (1 - rate * s**2) ** np.asarray(steps)[:, None]
-        path: HostArray = limit + (left * (Vh @ (start - limit))) @ Vh
-        return path
+        return np.asarray(limit + (left * (Vh @ (start - limit))) @ Vh)
 
 
 def path_bounds(step: float) -> tuple[float, float]:
@@ -177,18 +160,15 @@ def path_bounds(step: float) -> tuple[float, float]:
     return float((1 / (1 + x) - left).max()), float(((1 - left) * (1 + x) / x).max())
 
 
-def outcome(
-    problem: Problem,
-    rate: float,
-    descents: Sequence[CompletionResult],
-    shares: Sequence[float],
-    probes: Sequence[CompletionResult],
-) -> Outcome:
+Results = Sequence[CompletionResult]
+
+
+def outcome(problem: Problem, rate: float, descents: Results, shares: Sequence[float], probes: Results) -> Outcome:
     """Of descents from zero and from ``problem.start``, and of probes at shares of the stability limit."""
     (steps, zero), (moved_steps, moved) = (_recorded(result, "weights") for result in descents)
     solution, projection = problem.projection(0 * problem.start), problem.projection(problem.start)
     scale = float(np.linalg.norm(solution))
-    curvatures = problem.curvatures
+    curvatures, size = problem.curvatures, np.linalg.norm(problem.truth)
     condition = curvatures[0] / curvatures[-1]
     to_solution, to_projection = _norms(zero - solution) / scale, _norms(moved - projection) / scale
     away = _norms(moved - solution) / scale
@@ -197,7 +177,6 @@ def outcome(
     ridge = ridge_path(problem.A, problem.y, 1 / times)
     gaps, ratios = _norms(descent - ridge) / scale, _norms(descent) / _norms(ridge)
     gap_bound, ratio_bound = path_bounds(rate * curvatures[0])
-    size = np.linalg.norm(problem.truth)
     losses = {f"{share:g}": _recorded(probe, "loss") for share, probe in zip(shares, probes, strict=True)}
     summary: dict[str, Any] = {
         "stability_limit": 2 / curvatures[0],
@@ -234,8 +213,8 @@ def outcome(
         Line(times, np.full(len(times), gap_bound), f"its bound, {gap_bound:.3f}", "quiet", ":", width=1.0),
     ]
     at_limit = [Line(k, loss / (loss[0] or 1.0), f"{share} of the limit") for share, (k, loss) in losses.items()]
-    figure = partial(_figure, distances, paths, at_limit)
-    return Outcome(summary, _tables(summary), _checks(summary, [abs(1 - 2 * share) for share in shares]), figure)
+    checks = _checks(summary, [abs(1 - 2 * share) for share in shares])
+    return Outcome(summary, _tables(summary), checks, partial(_figure, distances, paths, at_limit))
 
 
 def _recorded(result: CompletionResult, name: str) -> tuple[HostArray, HostArray]:
@@ -244,8 +223,7 @@ def _recorded(result: CompletionResult, name: str) -> tuple[HostArray, HostArray
 
 
 def _norms(rows: HostArray) -> HostArray:
-    found: HostArray = np.linalg.norm(rows, axis=1)
-    return found
+    return np.asarray(np.linalg.norm(rows, axis=1))
 
 
 def _factor(steps: HostArray, losses: HostArray) -> float:
@@ -258,10 +236,8 @@ def _factor(steps: HostArray, losses: HostArray) -> float:
 def _tables(found: Mapping[str, Any]) -> list[Table]:
     zero, moved, ridge = found["from_zero"], found["from_a_random_start"], found["ridge"]
     least = f"{zero['distance_to_least_l2']:.1e}"
-    ends = [
-        ("zero", least, least),
-        ("random", f"{moved['distance_to_projection']:.1e}", f"{moved['distance_to_least_l2']:.3g}"),
-    ]
+    far = (f"{moved['distance_to_projection']:.1e}", f"{moved['distance_to_least_l2']:.3g}")
+    ends = [("zero", least, least), ("random", *far)]
     limit = (
         f"Distances relative to the least norm. Stability limit 2 / lambda_max = {found['stability_limit']:.6g}, "
         f"learning rate {found['learning_rate']:g}."
@@ -288,7 +264,9 @@ def _checks(found: Mapping[str, Any], expected: Sequence[float]) -> list[Check]:
     comparable = 2 * found["learning_rate"] < found["stability_limit"]
     low, high = ridge["norm_ratios"]
     within = ridge["largest_gap"] <= ridge["gap_bound"] and 1 <= low <= high <= ridge["ratio_bound"]
-    factors = found["probes"]
+    factors, told = found["probes"], f"gap {ridge['largest_gap']:.3f}, ratio {low:.3f} to {high:.3f}"
+    if not comparable:
+        told = "the learning rate is too large to compare: below 1 / lambda_max it can be"
     return [
         Check(
             f"from zero, the distance to the solution of least l2 norm falls to rounding ({small:.0e})",
@@ -309,9 +287,7 @@ def _checks(found: Mapping[str, Any], expected: Sequence[float]) -> list[Check]:
         Check(
             f"descent at time t is within {ridge['gap_bound']:.3f} of ridge regression at penalty 1 / t, relative to "
             f"the solution, and at most {ridge['ratio_bound']:.3f} times as long, never shorter",
-            f"gap {ridge['largest_gap']:.3f}, ratio {low:.3f} to {high:.3f}"
-            if comparable
-            else "the learning rate is too large to compare: below 1 / lambda_max it can be",
+            told,
             bool(comparable and within),
         ),
         Check(

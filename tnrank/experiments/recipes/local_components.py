@@ -6,37 +6,27 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod, sqrt
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tnrank.data import observe
+from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Every, Positive, Seeds, Several, Share, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, falls, register
+from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, Table, Training, register
 from tnrank.factorizations import HierarchicalFactorization, HierarchicalTucker
-from tnrank.plots.painters import Line, legend_below, lines, panels
+from tnrank.plots.painters import Figure, Line, legend_below, lines, panels
 from tnrank.ranks import hierarchical_rank
 from tnrank.theory import near_low_rank_bound, prune_components
 from tnrank.training import CompletionResult, GroupRMSProp, recorders
 
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
-Host = np.ndarray[Any, Any]
-
 _ORDER = 4
 _TRUNCATIONS = 8
+# Near the origin gradients are far below the optimizer's default, which would only make the wait there longer.
 _EPS = 1e-12
-"""Near the origin gradients are far below the optimizer's default, which would only make the wait there longer."""
-_ROUNDING = 100
-"""What distances may be off by, in units of rounding of the norm."""
-_NEAR = 0.05
-_CLOSER = 0.01
-_APART = 0.1
-_FIT = 0.1
-_RISEN = 0.01
-"""The share of the largest final component norm above which a line of the figure is colored."""
+_ROUNDING = 100  # what distances may be off by, in units of rounding of the norm
+_NEAR, _CLOSER, _APART, _FIT = 0.05, 0.01, 0.1, 0.1
+_RISEN = 0.01  # the share of the largest final component norm above which a line of the figure is colored
 _DISTANCES = ("theorem", "bound", "pruned", "truncated", "lower")
 
 
@@ -65,15 +55,13 @@ class LocalComponentsRecipe(Recipe):
 
     name: ClassVar[str] = "local-components"
     title: ClassVar[str] = "local components near zero bound the distance to low hierarchical rank"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {
-                **{"dim": 8, "width": 32, "stds": (0.1, 0.05, 0.025, 0.0125), "seeds": 5},
-                **{"steps": 10_000, "record_every": 50},
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"dim": 8, "width": 32, "stds": (0.1, 0.05, 0.025, 0.0125), "seeds": 5},
+            **{"steps": 10_000, "record_every": 50},
+        },
+    }
     draws: ClassVar[bool] = True
 
     backend: str = "numpy"
@@ -102,8 +90,7 @@ class LocalComponentsRecipe(Recipe):
         count = max(1, round(self.observed * prod(shape)))
         seen = {seed: observe(target, count, seed=seed) for seed, target in targets.items()}
         # From 1 to twice as many local components a node as the target has.
-        kept = range(1, min(2 * self.target_width, self.width) + 1)
-        every = self.record_every
+        kept, every = range(1, min(2 * self.target_width, self.width) + 1), self.record_every
         # Where the bounds are recorded too.
         snapshots = sorted({every * round(k * self.steps / _TRUNCATIONS / every) for k in range(_TRUNCATIONS + 1)})
         common = [
@@ -127,7 +114,7 @@ class LocalComponentsRecipe(Recipe):
         runs = [measure(std, seed, result, kept) for (std, seed), result in zip(grid, results, strict=True)]
         return outcome(runs, self.target_width)
 
-    def _target(self, shape: tuple[int, ...], seed: int) -> Host:
+    def _target(self, shape: tuple[int, ...], seed: int) -> HostArray:
         # Another seed than that of the start, whose numbers would be those of the target.
         drawn = HierarchicalFactorization.random(shape, width=self.target_width, seed=seed + 1000).to_dense()
         return np.asarray(drawn) * (sqrt(prod(shape)) / float(np.linalg.norm(drawn)))
@@ -149,9 +136,6 @@ class Measured:
     """One run; all distances are divided by the norm of the end tensor.
 
     Attributes:
-        std: initial standard deviation.
-        seed: of start, target and observations.
-        result: of the run.
         steps: ``(T,)``.
         snapshots: ``(S,)``, the steps at which the end tensor was kept.
         distances: name -> number kept -> values: ``theorem`` (its e), ``bound`` (the sum that the theorem simplifies),
@@ -163,13 +147,12 @@ class Measured:
     std: float
     seed: int
     result: CompletionResult
-    steps: Host
-    snapshots: Host
-    distances: Mapping[str, Mapping[int, Host]]
+    steps: HostArray
+    snapshots: HostArray
+    distances: Mapping[str, Mapping[int, HostArray]]
     ranks: Mapping[int, int]
 
     def end(self, name: str, k: int) -> float:
-        """A distance at the end."""
         return float(self.distances[name][k][-1])
 
     def order_broken(self) -> float:
@@ -177,16 +160,13 @@ class Measured:
 
         The hierarchical SVD is within sqrt(2N - 3) of the best, and so of the pruned one.
         """
-        worst = 0.0
-        at = np.searchsorted(self.steps, self.snapshots)
-        factor = sqrt(2 * self.result.factorization.ndim - 3)
+        at, factor = np.searchsorted(self.steps, self.snapshots), sqrt(2 * self.result.factorization.ndim - 3)
+        pairs = []
         for k in self.ranks:
             theorem, bound, pruned, truncated, lower = (self.distances[name][k] for name in _DISTANCES)
-            pairs = [(lower, pruned), (pruned, bound), (bound, theorem)]
+            pairs += [(lower, pruned), (pruned, bound), (bound, theorem)]
             pairs += [(lower[at], truncated), (truncated, factor * pruned[at])]
-            for less, more in pairs:
-                worst = max(worst, float(np.max((less - more) / np.maximum(more, 1.0))))
-        return worst
+        return max(0.0, *(float(np.max((less - more) / np.maximum(more, 1.0))) for less, more in pairs))
 
 
 def measure(std: float, seed: int, result: CompletionResult, kept: Sequence[int]) -> Measured:
@@ -197,7 +177,7 @@ def measure(std: float, seed: int, result: CompletionResult, kept: Sequence[int]
     spectra = [np.asarray(s, np.float64) for s in history["singular_values"].values.values()]
     tensors = [np.asarray(end, np.float64) for end in ends.values]
     x = result.factorization.to("numpy", dtype="float64")
-    distances: dict[str, Mapping[int, Host]] = {
+    distances: dict[str, Mapping[int, HostArray]] = {
         **{name: {k: trace.values[name, k] / size for k in kept} for name in ("theorem", "bound", "pruned")},
         "truncated": {k: np.asarray([_truncation(end, x.tree, k) for end in tensors]) for k in kept},
         # Eckart & Young at each node: no tensor of that rank is nearer.
@@ -208,26 +188,19 @@ def measure(std: float, seed: int, result: CompletionResult, kept: Sequence[int]
     return Measured(std, seed, result, trace.steps, ends.steps, distances, ranks)
 
 
-def _truncation(end: Host, tree: Any, rank: int) -> float:
-    cut = HierarchicalTucker.from_dense(end, tree, max_rank=rank).to_dense()
-    return float(np.linalg.norm(end - np.asarray(cut)) / np.linalg.norm(end))
+def _truncation(end: HostArray, tree: Any, rank: int) -> float:
+    return kit.relative_error(np.asarray(HierarchicalTucker.from_dense(end, tree, max_rank=rank).to_dense()), end)
 
 
 def outcome(runs: Sequence[Measured], rank: int) -> Outcome:
     """Of runs on targets of the given rank; what is claimed is about the largest number of components kept."""
     few = max(runs[0].ranks)
-    by_std: dict[float, list[Measured]] = {}
-    for run in sorted(runs, key=lambda run: -run.std):
-        by_std.setdefault(run.std, []).append(run)
-    summary = {
-        f"std{run.std:g}-{run.seed}": {
-            "steps": run.result.steps,
-            "loss": run.result.loss,
-            "relative_error": _error(run),
-            **{name: {str(k): run.end(name, k) for k in run.ranks} for name in _DISTANCES},
-        }
-        for run in runs
-    }
+    by_std = {std: [run for run in runs if run.std == std] for std in sorted({run.std for run in runs}, reverse=True)}
+    summary = {}
+    for run in runs:
+        ends = {name: {str(k): run.end(name, k) for k in run.ranks} for name in _DISTANCES}
+        reached = {"steps": run.result.steps, "loss": run.result.loss, "relative_error": _error(run)}
+        summary[f"std{run.std:g}-{run.seed}"] = reached | ends
     return Outcome(summary, _tables(by_std, few), _checks(by_std, rank, few), partial(_figure, by_std, few))
 
 
@@ -284,7 +257,7 @@ def _checks(by_std: Mapping[float, Sequence[Measured]], rank: int, few: int) -> 
         Check(
             f"the smaller the initial weights, the nearer the theorem places the end to {few} local components a node",
             ", ".join(f"{value:.2g}" for value in medians) + f" for std {', '.join(f'{std:g}' for std in by_std)}",
-            falls(medians),
+            kit.falls(medians),
         ),
         Check(
             f"smallest std: {few} local components a node carry the tensor, within {_NEAR:.0%} by the theorem and "
@@ -312,12 +285,8 @@ def _figure(by_std: Mapping[float, Sequence[Measured]], few: int) -> Figure:
     colors = [k + 4 if up else "quiet" for k, up in enumerate(risen)]
     drawn = [Line(trace.steps, norms[k], color=colors[k]) for k in reversed(range(len(norms)))]
     lines(left, drawn, f"Local components at {node}, std {std:g}", "iterations", "local component norm", "y")
-    labels = {
-        "theorem": "theorem",
-        "bound": "its sum",
-        "pruned": "pruned: the largest kept",
-        "lower": "at least, by singular values",
-    }
+    labels = {"theorem": "theorem", "bound": "its sum", "pruned": "pruned: the largest kept"}
+    labels["lower"] = "at least, by singular values"
     styles = {name: "--" if name == "lower" else "-" for name in labels}
     during = [Line(run.steps, run.distances[name][few], labels[name], style=styles[name]) for name in labels]
     truncated = run.distances["truncated"][few]

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from tnrank.data import low_rank_matrix, observe
+from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Depth, NonNegative, Positive, Seeds, Several, Steps, TargetFile
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, read_target, register
+from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, Table, Training, register
 from tnrank.experiments.recipes._commuting import Commuting, sensed, sensing_checks, sensing_table
 from tnrank.factorizations import MatrixFactorization
-from tnrank.plots.painters import Line, lines, panels, plain_logarithms
+from tnrank.plots.painters import Figure, Line, lines, panels, plain_logarithms
 from tnrank.ranks import effective_rank, schatten_norm
 from tnrank.theory import minimum_nuclear_norm, zero_fill
 from tnrank.training import CompletionResult, GradientDescent, GroupRMSProp, recorders
 
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
-HostArray = np.ndarray[Any, Any]
 _Fit = dict[str, Any]
 
 _NUCLEAR, _ZERO = "least nuclear norm", "zero-fill"
@@ -85,16 +81,14 @@ class MatrixCompletion(Recipe):
 
     name: ClassVar[str] = "matrix-completion"
     title: ClassVar[str] = "matrix factorizations of depth 1 to 4 beside the least nuclear norm"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {
-                **{"seeds": 3, "size": 100, "rank": 5, "observed": (1000, 1500, 2000, 2500, 3000, 4000, 6000)},
-                **{"few": 1000, "steps": 30_000, "sensing_size": 50, "sensing_rank": 5, "measurements": 20},
-                "sensing_steps": 40_000,
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            **{"seeds": 3, "size": 100, "rank": 5, "observed": (1000, 1500, 2000, 2500, 3000, 4000, 6000)},
+            **{"few": 1000, "steps": 30_000, "sensing_size": 50, "sensing_rank": 5, "measurements": 20},
+            "sensing_steps": 40_000,
+        },
+    }
     draws: ClassVar[bool] = True
 
     target: TargetFile = None
@@ -135,7 +129,10 @@ class MatrixCompletion(Recipe):
                 raise ValueError(f"{whose} has {entries} entries: observed and few lie in 1 .. {entries}, got {count}")
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
-        given = None if self.target is None else self._given(self.target)
+        given = None
+        if self.target is not None:
+            given = kit.unit(kit.read_target(self.target, orders=[2]))
+            self._check_counts(f"the target {self.target}", given.size)
         fits, few, commuting = list[_Fit](), list[_Fit](), list[dict[str, Any]]()
         for seed in range(self.seed, self.seed + self.seeds):
             target = low_rank_matrix((self.size, self.size), self.rank, seed=seed) if given is None else given
@@ -157,13 +154,6 @@ class MatrixCompletion(Recipe):
         tables = [_completion_table(fits), _few_table(few), sensing_table(commuting)]
         return Outcome(summary, tables, checks, partial(_figure, fits, few, commuting))
 
-    def _given(self, file: str) -> HostArray:
-        """The user's own target, of mean square 1 as the random ones."""
-        found = read_target(file, orders=[2])
-        self._check_counts(f"the target {file}", found.size)
-        unit: HostArray = found / np.sqrt(np.mean(found**2))
-        return unit
-
     def _trained(self, name: str, problem: _Problem, depth: int, scale: float) -> Generator[Training, Any, _Fit]:
         shape, every = problem.target.shape, max(1, self.steps // _RECORDS)
         # Entries of a product of L layers with entries of deviation s have deviation s^L hidden^((L-1)/2).
@@ -179,18 +169,15 @@ class MatrixCompletion(Recipe):
             record=[recorders.Loss(every), recorders.Error(problem.target, every=every)],
             save=False,
         )
-        x = result.factorization
-        end = np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
-        return problem.fit(f"depth {depth}", end, scale, result)
+        return problem.fit(f"depth {depth}", kit.end_tensor(result.factorization), scale, result)
 
     def _sensing(self, seed: int) -> Generator[Training, Any, list[dict[str, Any]]]:
-        """Symmetric factorizations of depth 2 on commuting measurements, one a scale."""
         problem = Commuting.planted(self.sensing_size, self.measurements, self.sensing_rank, seed)
         measured, values, loss = problem.observations()
-        every = max(1, self.sensing_steps // _RECORDS)
+        every, scales = max(1, self.sensing_steps // _RECORDS), self.sensing_scales
         results = yield Training(
-            [f"sensing_scale_{scale:g}_seed_{seed}" for scale in self.sensing_scales],
-            [problem.start(scale, seed).to(self.backend, dtype=self.dtype) for scale in self.sensing_scales],
+            [f"sensing_scale_{scale:g}_seed_{seed}" for scale in scales],
+            [problem.start(scale, seed).to(self.backend, dtype=self.dtype) for scale in scales],
             *(measured, values),
             loss=loss,
             optimizer=GradientDescent(self.sensing_rate),
@@ -199,7 +186,7 @@ class MatrixCompletion(Recipe):
             record=[recorders.Loss(every), recorders.Error(problem.solution, every=every)],
             save=False,
         )
-        return [sensed(problem, scale, seed, one) for scale, one in zip(self.sensing_scales, results, strict=True)]
+        return [sensed(problem, scale, seed, one) for scale, one in zip(scales, results, strict=True)]
 
 
 class _Problem:
@@ -218,11 +205,10 @@ class _Problem:
 
     def fit(self, model: str, matrix: HostArray, scale: float = 0.0, result: CompletionResult | None = None) -> _Fit:
         """What is measured of a matrix; of a trained one also its scale, loss and steps."""
-        error, from_zeros = (np.linalg.norm(matrix - one) / np.linalg.norm(one) for one in (self.target, self.filled))
         rank, norm = float(effective_rank(matrix)), float(schatten_norm(matrix, 1))
-        found = {"model": model, "observed": self.count, "seed": self.seed, "error": float(error)}
+        found: _Fit = {"model": model, "observed": self.count, "seed": self.seed}
+        found["error"], found["from_zeros"] = (kit.relative_error(matrix, one) for one in (self.target, self.filled))
         found |= {"effective_rank": rank, "nuclear_norm": norm, "ratio": norm / self.least_norm}
-        found["from_zeros"] = float(from_zeros)
         if result is not None:
             found |= {"scale": scale, "loss": result.loss, "steps": result.steps, "status": result.status}
         return found
@@ -232,15 +218,10 @@ def _row(fit: _Fit) -> dict[str, Any]:
     return {name: value for name, value in fit.items() if name not in ("ratio", "from_zeros")}
 
 
-def _median(fits: Sequence[_Fit], quantity: str, **of: Any) -> float:
-    """Of the fits that are ``of``."""
-    return float(np.median([f[quantity] for f in fits if all(f.get(k) == v for k, v in of.items())]))
-
-
 def _medians(fits: Sequence[_Fit], quantity: str) -> dict[str, list[float]]:
     """Model -> median over the targets for each number of observed entries."""
     models = dict.fromkeys(fit["model"] for fit in fits)
-    return {m: [_median(fits, quantity, model=m, observed=n) for n in _counts(fits)] for m in models}
+    return {m: [kit.median(fits, quantity, model=m, observed=n) for n in _counts(fits)] for m in models}
 
 
 def _counts(fits: Sequence[_Fit]) -> list[int]:
@@ -275,10 +256,9 @@ def _few_checks(few: Sequence[_Fit]) -> list[Check]:
     ranks = {fit["seed"]: fit["effective_rank"] for fit in few if fit["model"] == _NUCLEAR}
     checks = []
     for model in ("depth 2", "depth 3"):
-        trained = [fit for fit in few if fit["model"] == model]
-        scale = min(fit["scale"] for fit in trained)
+        scale = min(fit["scale"] for fit in few if fit["model"] == model)
         told, holds = [], True
-        for fit in (fit for fit in trained if fit["scale"] == scale):
+        for fit in (one for one in few if (one["model"], one.get("scale")) == (model, scale)):
             rank, least, ratio, loss = fit["effective_rank"], ranks[fit["seed"]], fit["ratio"], fit["loss"]
             if loss <= _FITTED and rank < least and ratio >= _LARGER:
                 told.append(f"{rank:.2f} < {least:.2f} and {ratio:.3f}")
@@ -298,18 +278,17 @@ def _completion_table(fits: Sequence[_Fit]) -> Table:
     for quantity, (title, form, *_) in _QUANTITIES.items():
         for k, (model, medians) in enumerate(_medians(fits, quantity).items()):
             rows.append(("" if k else title, model, *(format(value, form) for value in medians)))
-    unfit = sum(fit.get("loss", 0.0) > _FITTED for fit in fits)
     note = "Medians over the targets; errors relative."
-    if unfit:
+    if unfit := sum(fit.get("loss", 0.0) > _FITTED for fit in fits):
         note += f" {unfit} runs did not reach a mean squared error of {_FITTED:g} on the observed entries."
     columns = ("quantity", "model", *(f"{n:,}" for n in _counts(fits)))
     return Table("Completion, by the number of observed entries", columns, rows, note)
 
 
 def _few_table(few: Sequence[_Fit]) -> Table:
-    rows = [(_NUCLEAR, "", f"{_median(few, 'effective_rank', model=_NUCLEAR):.2f}", "1", "")]
+    rows = [(_NUCLEAR, "", f"{kit.median(few, 'effective_rank', model=_NUCLEAR):.2f}", "1", "")]
     for model, scale in dict.fromkeys((fit["model"], fit["scale"]) for fit in few if "scale" in fit):
-        rank, norm = (_median(few, quantity, model=model, scale=scale) for quantity in ("effective_rank", "ratio"))
+        rank, norm = (kit.median(few, quantity, model=model, scale=scale) for quantity in ("effective_rank", "ratio"))
         loss = max(fit["loss"] for fit in few if (fit["model"], fit.get("scale")) == (model, scale))
         rows.append((model, f"{scale:g}", f"{rank:.2f}", f"{norm:.3f}", f"{loss:.0e}"))
     columns = ("model", "scale", "effective rank", "nuclear norm / least", "largest loss")
@@ -333,14 +312,14 @@ def _figure(fits: Sequence[_Fit], few: Sequence[_Fit], commuting: Sequence[dict[
             panel.set_ylim(bottom=0.5 * max(min(min(line.y) for line in drawn[1:]), 1e-12))
         else:
             plain_logarithms(panel.yaxis)
-    trained = [fit for fit in few if "scale" in fit]
-    points = [(f"{fit['observed']:,} entries, {fit['model']}", fit["scale"], fit["ratio"] - 1) for fit in trained]
-    points += [("commuting measurements, symmetric", one["scale"], one["excess"]) for one in commuting]
+    trained = [{**fit, "excess": fit["ratio"] - 1} for fit in few if "scale" in fit]
     drawn = []
-    for name, color in zip(dict.fromkeys(name for name, _, _ in points), (1, 2, 4), strict=True):
-        scales = sorted({scale for own, scale, _ in points if own == name})
-        excess = [np.median([above for *of, above in points if of == [name, scale]]) for scale in scales]
-        drawn.append(Line(scales, np.maximum(excess, _EXACT), name, color, marker=True))
+    for name, color in (("depth 2", 1), ("depth 3", 2), ("commuting measurements, symmetric", 4)):
+        runs = [fit for fit in trained if fit["model"] == name] or commuting
+        label = f"{few[0]['observed']:,} entries, {name}" if runs is not commuting else name
+        scales = sorted({run["scale"] for run in runs})
+        excess = [kit.median(runs, "excess", scale=scale) for scale in scales]
+        drawn.append(Line(scales, np.maximum(excess, _EXACT), label, color, marker=True))
     label = "nuclear norm / least - 1"
     lines(axes[1, 1], drawn, "As the initial scale shrinks", "initial scale", label, "xy", "lower left")
     axes[1, 1].invert_xaxis()

@@ -6,41 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank._check import generator as make_generator
 from tnrank.circuits import Circuit
+from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Every, Order, Part, Positive, Range, Seeds, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, register
+from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, Table, register
 from tnrank.experiments.recipes import _rank_of_architecture_models as networks
-from tnrank.experiments.recipes._orthonormal_target import orthonormal_target
-from tnrank.experiments.recipes._rank_of_architecture_models import (
-    Architecture,
-    Host,
-    Modes,
-    Moment,
-    Problem,
-    effective_ranks,
-)
-from tnrank.plots.painters import COLORS, Line, legend, lines, panels
+from tnrank.experiments.recipes._rank_of_architecture_models import Architecture, Modes, Moment, Problem
+from tnrank.plots.painters import COLORS, Figure, Line, legend, lines, panels
 from tnrank.training import Adam, GroupRMSProp
 
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
-
-Trees = tuple[tuple[Modes, ...], tuple[Modes, ...]]
-"""Matricizations on the tree, and off it."""
+Ranks = Mapping[Modes, HostArray]
+Trees = tuple[tuple[Modes, ...], tuple[Modes, ...]]  # matricizations on the tree, and off it
 
 _SIDES = ("target", "mirrored")
-_CLOSE = 0.1
-_COMPLETED = 0.1
-_LOW_BEFORE = 0.8
-_COST = 3.0
-_PREFERS = 1.1
+_CLOSE, _COMPLETED, _LOW_BEFORE, _COST, _PREFERS = 0.1, 0.1, 0.8, 3.0, 1.1
 _TREES = ("circuit", "relu-max", "relu-average")
 _NO_TREE = ("mlp", "attention")
 
@@ -74,9 +59,10 @@ class RankOfArchitecture(Recipe):
 
     name: ClassVar[str] = "rank-of-architecture"
     title: ClassVar[str] = "which notion of rank is low for which network"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"quick": {}, "paper": {"size": 8, "seeds": 4, "steps": 3000, "record_every": 50, "level": 1e-3}}
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"size": 8, "seeds": 4, "steps": 3000, "record_every": 50, "level": 1e-3},
+    }
     draws: ClassVar[bool] = True
 
     order: Order = 4
@@ -115,7 +101,7 @@ class RankOfArchitecture(Recipe):
     def problems(self, seed: int) -> tuple[Problem, Problem]:
         """The target of a seed, and the mirrored one."""
         generator = make_generator(seed)
-        tensor = orthonormal_target((self.size,) * self.order, self.rank, generator)
+        tensor = kit.orthonormal_target((self.size,) * self.order, self.rank, generator)
         count = max(1, int(self.observed_share * tensor.size))
         observed = generator.permutation(tensor.size)[:count]
         return Problem(tensor, observed), Problem(np.transpose(tensor, np.argsort(self._exchanged)), observed)
@@ -127,13 +113,14 @@ class RankOfArchitecture(Recipe):
                 f"the {backend.name} backend does not differentiate networks: run this recipe with --backend jax or "
                 "--backend torch"
             )
-        seeds = [1000 * self.seed + k for k in range(self.seeds)]
+        seeds = range(1000 * self.seed, 1000 * self.seed + self.seeds)
         # Runs of the targets first, then those of the mirrored ones.
         problems = [problem for side in zip(*map(self.problems, seeds), strict=True) for problem in side]
         models = networks.architectures(self.order, self.size, self.width, self.hidden)
         found = {model.name: self._train(journal, model, problems, seeds) for model in models}
         tensors = np.stack([problem.target for problem in problems])
-        return _outcome(found, self.trees, {modes: effective_ranks(tensors, modes) for modes in chain(*self.trees)})
+        ranks = {modes: networks.effective_ranks(tensors, modes) for modes in chain(*self.trees)}
+        return _outcome(found, self.trees, ranks)
 
     def _train(
         self, journal: Journal, model: Architecture, problems: Sequence[Problem], seeds: Sequence[int]
@@ -159,11 +146,11 @@ class RankOfArchitecture(Recipe):
             journal.say(f"{model.name}: step {step:,} of {self.steps:,}  loss {np.median(losses):.3e}")
         if model.circuit is not None and model.circuit.pooling == "product":
             journal.save(model.name, model.circuit.to_factorization([w[0] for w in trainer.weights]))
-        random = {modes: effective_ranks(ordinary, modes) for modes in partitions}
+        random = {modes: networks.effective_ranks(ordinary, modes) for modes in partitions}
         return Findings(model, moments, random, self.trees)
 
 
-def _by_side(values: Mapping[Modes, Host], partitions: Sequence[Modes]) -> Host:
+def _by_side(values: Ranks, partitions: Sequence[Modes]) -> HostArray:
     """``(2, seeds, ..)``, targets and mirrored ones: the mean over partitions of ``(2 seeds, ..)``."""
     mean = np.mean([values[modes] for modes in partitions], axis=0)
     return np.asarray(mean.reshape(2, -1, *mean.shape[1:]))
@@ -184,9 +171,7 @@ class Findings:
         pairs: names of moments -> ranks on and off the tree then, mean over seeds.
     """
 
-    def __init__(
-        self, model: Architecture, moments: Sequence[Moment], random: Mapping[Modes, Host], trees: Trees
-    ) -> None:
+    def __init__(self, model: Architecture, moments: Sequence[Moment], random: Ranks, trees: Trees) -> None:
         steps, losses, errors, found = zip(*moments, strict=True)
         self.model, self.steps = model, np.asarray(steps)
         ranks = {modes: np.stack([one[modes] for one in found], axis=1) for modes in chain(*trees)}
@@ -206,9 +191,9 @@ class Findings:
         }
 
 
-def _outcome(found: Mapping[str, Findings], trees: Trees, targets: Mapping[Modes, Host]) -> Outcome:
+def _outcome(found: Mapping[str, Findings], trees: Trees, targets: Ranks) -> Outcome:
     on, off = (_by_side(targets, tree) for tree in trees)
-    on_names, off_names = (["{" + ",".join(map(str, modes)) + "}" for modes in tree] for tree in trees)
+    on_names, off_names = (list(map(kit.braces, tree)) for tree in trees)
     ranks = [(name, *(f"{a:.2f} | {b:.2f}" for a, b in f.pairs.values())) for name, f in found.items()]
     ranks.append(("(target)", "", "", "", *(f"{a.mean():.2f} | {b.mean():.2f}" for a, b in zip(on, off, strict=True))))
     fits = []
@@ -225,15 +210,10 @@ def _outcome(found: Mapping[str, Findings], trees: Trees, targets: Mapping[Modes
     fit_note = (
         "Unobserved error: relative to the target there. Off / on: ratio of the ranks over training, on both targets."
     )
-    tables = [
-        Table(title, ("model", "random", "small", "lowest", "end", "end, mirrored"), ranks, note),
-        Table("Fit, and preference for the tree", columns, fits, fit_note),
-    ]
-    summary: dict[str, Any] = {
-        "on_tree": on_names,
-        "off_tree": off_names,
-        "targets": {which: {"on": on[k], "off": off[k]} for k, which in enumerate(_SIDES)},
-    }
+    rank_table = Table(title, ("model", "random", "small", "lowest", "end", "end, mirrored"), ranks, note)
+    tables = [rank_table, Table("Fit, and preference for the tree", columns, fits, fit_note)]
+    summary: dict[str, Any] = {"on_tree": on_names, "off_tree": off_names}
+    summary["targets"] = {which: {"on": on[k], "off": off[k]} for k, which in enumerate(_SIDES)}
     for name, f in found.items():
         ends = {f"end_{which}": {"on": f.on[k, :, -1], "off": f.off[k, :, -1]} for k, which in enumerate(_SIDES)}
         summary[name] = {
@@ -248,12 +228,12 @@ def _outcome(found: Mapping[str, Findings], trees: Trees, targets: Mapping[Modes
     return Outcome(summary, tables, checks(found, on), figure)
 
 
-def _range(values: Host) -> str:
+def _range(values: HostArray) -> str:
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low} to {high}"
 
 
-def checks(found: Mapping[str, Findings], target_on: Host) -> list[Check]:
+def checks(found: Mapping[str, Findings], target_on: HostArray) -> list[Check]:
     """The claims; every one is about each seed on its own."""
 
     def listed(names: Sequence[str], values: str) -> str:
@@ -269,7 +249,7 @@ def checks(found: Mapping[str, Findings], target_on: Host) -> list[Check]:
     before = on[:, 1:].min(axis=1) / on[:, -1]
     margins = {name: (f.errors[0, :, -1] / errors).min() for name, f in found.items() if name != "circuit"}
     by_construction = "average pooling: the rank of the root's children is at most 2, by construction"
-    rival = min(margins, key=lambda name: margins[name])
+    rival, margin = min(margins.items(), key=lambda one: one[1])
     return [
         Check(
             "circuit: the rank on its tree starts high, falls below that of the target, and rises to it",
@@ -283,8 +263,8 @@ def checks(found: Mapping[str, Findings], target_on: Host) -> list[Check]:
         ),
         Check(
             "no other model meets them: errors are at least 3 times the circuit's",
-            f"nearest: {rival}, {margins[rival]:.1f} times",
-            bool(margins[rival] >= _COST),
+            f"nearest: {rival}, {margin:.1f} times",
+            bool(margin >= _COST),
         ),
         Check(
             "circuit: a target of low rank on another tree costs it at least 3 times the error",
@@ -310,7 +290,7 @@ def checks(found: Mapping[str, Findings], target_on: Host) -> list[Check]:
     ]
 
 
-def _figure(found: Sequence[Findings], target_on: Host, target_off: Host) -> Figure:
+def _figure(found: Sequence[Findings], target_on: HostArray, target_off: HostArray) -> Figure:
     """One column a network: effective ranks over training on either target, and the losses below."""
     figure, rows = panels(3, len(found), 2.6, 2.2, sharex="col", sharey="row")
     highest = max(1.15 * max(float(np.max([f.on, f.off])) for f in found), 2.0)
@@ -341,7 +321,7 @@ def _figure(found: Sequence[Findings], target_on: Host, target_off: Host) -> Fig
     return figure
 
 
-def _runs(steps: Host, values: Host, color: int, label: str, style: str) -> list[Line]:
+def _runs(steps: HostArray, values: HostArray, color: int, label: str, style: str) -> list[Line]:
     """Runs as thin and light lines, and their geometric mean."""
     thin = [Line(steps, run, color=COLORS[color] + "59", style=style, width=0.6) for run in values]
     mean = np.exp(np.log(np.maximum(values, 1e-30)).mean(axis=0))

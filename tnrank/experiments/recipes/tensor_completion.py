@@ -8,51 +8,33 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from tnrank.data import low_rank_tensor, observe
 from tnrank.experiments.fields import Count, Every, NonNegative, Positive, Range, Seeds, Several, Steps
-from tnrank.experiments.kit import Journal, Outcome, Recipe, Table, Training, register
+from tnrank.experiments.kit import Journal, Outcome, Recipe, Table, Training, end_tensor, register
 from tnrank.experiments.recipes import _tensor_completion_claims as report
 from tnrank.factorizations import CPFactorization
-from tnrank.plots.painters import INK, Line, legend, lines, panels
+from tnrank.plots.painters import INK, Figure, Line, legend, lines, panels
 from tnrank.training import CompletionResult, GroupRMSProp, Stop, recorders
-
-if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
 
 _LEFT_ORIGIN = 0.01  # the share of the first loss below which a run is past the plateau at the origin
 _WRITTEN_EVERY = 100
 
-# (order, std or zeros) -> count -> (error, CP rank), read off the published figure
-_PUBLISHED: dict[tuple[int, Any], dict[int, tuple[float | None, int | None]]] = {
-    (3, report.ZEROS): {
-        **{50: (1.0, 12), 100: (None, 16), 150: (None, 17), 200: (None, 17), 250: (None, 17), 300: (None, 17)},
-        **{350: (None, 17), 400: (None, 16), 450: (None, 16), 511: (0.07, 2)},
-    },
-    (3, 1e-2): {
-        **{50: (1.2, 4), 100: (0.05, 1), 150: (8e-3, 1), 200: (None, 1), 250: (3e-3, 1)},
-        **dict.fromkeys((300, 350, 400, 450, 511), (6e-4, 1)),
-    },
-    (3, 1e-3): {
-        **{50: (0.12, 1), 100: (4e-3, 1), 150: (4e-4, 1), 200: (5e-6, 1), 511: (5e-7, 1)},
-        **dict.fromkeys((250, 300, 350, 400, 450), (2e-6, 1)),
-    },
-    (4, report.ZEROS): {
-        **{100: (1.0, 7), 500: (None, 37), 1000: (None, 47), 1500: (None, 51), 2000: (None, 52), 2500: (None, 52)},
-        **{3000: (None, 48), 3500: (None, 41), 4095: (0.01, 1)},
-    },
-    (4, 1e-2): {
-        **{100: (1.5, 2), 500: (0.2, 2), 1000: (1e-4, 1)},
-        **dict.fromkeys((1500, 2000, 2500, 3000, 3500, 4095), (2e-5, 1)),
-    },
-    (4, 1e-3): {
-        **{100: (10.0, 1), 500: (2.5e-4, 1), 1000: (8e-7, 1)},
-        **dict.fromkeys((1500, 2000, 2500, 3000, 3500, 4095), (5e-7, 1)),
-    },
+_PUBLISHED_COUNTS = {
+    3: (50, 100, 150, 200, 250, 300, 350, 400, 450, 511),
+    4: (100, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4095),
+}
+# (order, std or zeros) -> errors and CP ranks at these counts, read off the published figure
+_PUBLISHED: dict[tuple[int, Any], dict[str, Sequence[float | None]]] = {
+    (3, report.ZEROS): {"error": (1.0, *[None] * 8, 0.07), "cp_rank": (12, 16, 17, 17, 17, 17, 17, 16, 16, 2)},
+    (3, 1e-2): {"error": (1.2, 0.05, 8e-3, None, 3e-3, *[6e-4] * 5), "cp_rank": (4, *[1] * 9)},
+    (3, 1e-3): {"error": (0.12, 4e-3, 4e-4, 5e-6, *[2e-6] * 5, 5e-7), "cp_rank": [1] * 10},
+    (4, report.ZEROS): {"error": (1.0, *[None] * 7, 0.01), "cp_rank": (7, 37, 47, 51, 52, 52, 48, 41, 1)},
+    (4, 1e-2): {"error": (1.5, 0.2, 1e-4, *[2e-5] * 6), "cp_rank": (2, 2, *[1] * 7)},
+    (4, 1e-3): {"error": (10.0, 2.5e-4, 8e-7, *[5e-7] * 6), "cp_rank": [1] * 9},
 }
 
 # order, number of observed entries, standard deviation, seed
@@ -92,16 +74,14 @@ class TensorCompletion(Recipe):
 
     name: ClassVar[str] = "tensor-completion"
     title: ClassVar[str] = "gradient descent on CP factorizations completes tensors of low rank from few entries"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {"counts": (50, 100, 200, 300, 400), "steps": 1500, "continued_steps": 2500, "baseline_seeds": 1},
-            "paper": {
-                "orders": (3, 4),
-                "counts": (50, 100, 150, 200, 250, 300, 350, 400, 450, 511),
-                "order4_counts": (100, 500, 1000, 2000, 3000, 4095),
-            },
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"counts": (50, 100, 200, 300, 400), "steps": 1500, "continued_steps": 2500, "baseline_seeds": 1},
+        "paper": {
+            "orders": (3, 4),
+            "counts": (50, 100, 150, 200, 250, 300, 350, 400, 450, 511),
+            "order4_counts": (100, 500, 1000, 2000, 3000, 4095),
+        },
+    }
     draws: ClassVar[bool] = True
 
     orders: Annotated[tuple[Literal[3, 4], ...], Several(once=True)] = (3,)
@@ -140,7 +120,7 @@ class TensorCompletion(Recipe):
             results = yield from self._train(journal, keys, self.steps if keys[0][0] == 3 else self.order4_steps)
             journal.say(f"{_name(*keys[0])}: CP ranks")
             fitted += [self._fitted(key, result) for key, result in zip(keys, results, strict=True)]
-        found = [*fitted, *(one for order in self.orders for one in self._baselines(journal, order))]
+        found = fitted + [one for order in self.orders for one in self._baselines(journal, order)]
         continued = yield from self._continue(journal)
         summary = {f"order_{order}": _summary(self, found, order) for order in self.orders}
         if continued is not None:
@@ -176,11 +156,9 @@ class TensorCompletion(Recipe):
             starts.append(CPFactorization.random(target.shape, std=std, **options))
             record.append([recorders.Loss(1), recorders.Error(target, every=1)])
         settled = _Settled(len(keys), self.stop_loss, self.patience)
+        indices, values = zip(*seen, strict=True)
         results: list[CompletionResult] = yield Training(
-            names,
-            starts,
-            [indices for indices, _ in seen],
-            [values for _, values in seen],
+            *(names, starts, list(indices), list(values)),
             optimizer=GroupRMSProp(self.learning_rate),
             steps=steps,
             stop=Stop() if continued else Stop(self.stop_loss, 0, every=1),
@@ -200,9 +178,9 @@ class TensorCompletion(Recipe):
 
     def _fitted(self, key: _Key, result: CompletionResult) -> dict[str, Any]:
         """A trained factorization: the lowest loss, the error there, and the CP rank of the end tensor."""
-        x, k = result.factorization, _lowest(result)
+        k = _lowest(result)
         loss, error = (float(result.history[name].values[k]) for name in ("loss", "error"))
-        rank = report.fewest_components(x.backend.to_numpy(x.to_dense()), self.rank_tolerance)
+        rank = report.fewest_components(end_tensor(result.factorization), self.rank_tolerance)
         found = dict(zip(("order", "count", "std", "seed"), key, strict=True))
         found |= {"reached": loss < self.stop_loss, "steps": result.steps, "lowest_step": k}
         return found | {"loss": loss, "error": error, "cp_rank": rank}
@@ -239,24 +217,19 @@ class _Settled:
         self.stop_loss, self.patience = stop_loss, patience
 
     def see(self, name: str, step: int, value: Any, run: int) -> None:
-        """Take a measurement in."""
-        if name != "loss":
-            return
-        loss = float(value)
-        if step == 0:
-            self.first[run] = loss
-        self.now[run] = step
-        if loss < self.lowest[run]:
-            self.lowest[run], self.at[run] = loss, step
+        if name == "loss":
+            self.now[run] = step
+            if step == 0:
+                self.first[run] = value
+            if value < self.lowest[run]:
+                self.lowest[run], self.at[run] = value, step
 
     def ends(self, step: int, loss: float) -> bool:
-        """Whether all runs are over."""
         stuck = (self.lowest < _LEFT_ORIGIN * self.first) & (self.now - self.at > self.patience)
         return bool(np.all((self.lowest < self.stop_loss) | stuck))
 
 
 def _lowest(result: CompletionResult) -> int:
-    """The step of the lowest loss."""
     return int(np.argmin(result.history["loss"].values))
 
 
@@ -271,7 +244,7 @@ def _label(std: Any) -> str:
 def _summary(recipe: TensorCompletion, found: report.Found, order: int) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for std, count in product((report.ZEROS, *recipe.stds), report.counts_of(found, order)):
-        cell: dict[str, Any] = {"order": order, "std": std, "count": count}
+        cell = {"order": order, "std": std, "count": count}
         own: dict[str, Any] = {"repetitions": len(report.measured(found, "seed", **cell))}
         own |= {quantity: report.quartiles(found, quantity, **cell) for quantity in ("error", "cp_rank")}
         if std != report.ZEROS:
@@ -290,14 +263,14 @@ def _table(recipe: TensorCompletion, found: report.Found, order: int, quantity: 
         for std in (report.ZEROS, *recipe.stds):
             numbers = report.quartiles(found, quantity, order=order, std=std, count=count)
             low, middle, high = ("-" if np.isnan(n) and form == "g" else format(n, form) for n in numbers)
-            published = _PUBLISHED.get((order, std), {}).get(count, (None, None))[quantity != "error"]
+            known = _PUBLISHED.get((order, std), {}).get(quantity, ())
+            published = dict(zip(_PUBLISHED_COUNTS[order], known, strict=False)).get(count)
             row += [f"{middle} [{low}, {high}]", "" if published is None else f"{published:g}"]
         rows.append(row)
-    note = "Median and quartiles. The published targets were others."
-    if quantity == "error":
-        note += " Errors are those at the lowest training loss."
-    else:
-        note += " The CP rank is the fewest components that a search finds: a longer one may find fewer."
+    note = "Errors are those at the lowest training loss."
+    if quantity == "cp_rank":
+        note = "The CP rank is the fewest components that a search finds: a longer one may find fewer."
+    note = f"Median and quartiles. The published targets were others. {note}"
     return Table(f"{title} at order {order}", columns, rows, note)
 
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from math import prod
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from tnrank.data import low_rank_tensor, observe
+from tnrank.experiments import kit
 from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments.fields import Count, Every, Part, Patience, Positive, Range, Seed, Several, Steps, TargetFile
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, falls, read_target, register, told
+from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register
 from tnrank.factorizations import CPFactorization
-from tnrank.plots.painters import Line, lines, panels, staircase
+from tnrank.plots.painters import Figure, Line, lines, panels, staircase
 from tnrank.training import CompletionResult, GroupRMSProp, L1Loss, SmoothL1Loss, SquaredLoss, Stop, recorders
 
 if TYPE_CHECKING:
-    from tnrank.plots.painters import Figure
     from tnrank.training import Loss
 
 _TITLES = {"l2": "l2 loss", "l1": "l1 loss", "huber": "Huber loss"}
-_RISEN = 0.01
-_SETTLED = 0.8
-_RECOVERED = 0.1
+_RISEN, _SETTLED, _RECOVERED = 0.01, 0.8, 0.1
 
 # std -> (onsets, final norms, final error) with the l2 loss, read off the published figure
 _PUBLISHED: dict[float, tuple[str, str, str]] = {
@@ -66,15 +61,13 @@ class TensorDynamics(Recipe):
 
     name: ClassVar[str] = "tensor-dynamics"
     title: ClassVar[str] = "components of a CP factorization appear one at a time, the more so the smaller the start"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {
-                **{"seed": 2, "dimension": 7, "target_rank": 3, "observed": 800, "steps": 6000},
-                **{"losses": ("l2",), "stop_loss": 1e-7, "stop_patience": 20},
-            },
-            "paper": {},
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            **{"seed": 2, "dimension": 7, "target_rank": 3, "observed": 800, "steps": 6000},
+            **{"losses": ("l2",), "stop_loss": 1e-7, "stop_patience": 20},
+        },
+        "paper": {},
+    }
     draws: ClassVar[bool] = True
 
     target: TargetFile = None
@@ -110,7 +103,7 @@ class TensorDynamics(Recipe):
     def _target(self) -> np.ndarray[Any, Any]:
         if self.target is None:
             return low_rank_tensor((self.dimension,) * 4, self.target_rank, norm=1.0, seed=self.seed)
-        found = read_target(self.target)
+        found = kit.read_target(self.target)
         if self.observed > found.size:
             raise ValueError(f"observed lies in 1 .. {found.size}, the entries of {self.target}, got {self.observed}")
         return np.asarray(found / np.linalg.norm(found))
@@ -120,10 +113,9 @@ class TensorDynamics(Recipe):
         losses: dict[str, Loss] = {"l2": SquaredLoss(), "l1": L1Loss(), "huber": SmoothL1Loss(self.huber_beta)}
         # The published rule is on the mean squared error: the loss of residuals all as large as its root.
         level = {"l2": self.stop_loss, "l1": self.stop_loss**0.5, "huber": self.stop_loss / (2 * self.huber_beta)}
-        rank = prod(shape) // max(shape)
         return Training(
             f"{loss}-std{std:g}",
-            CPFactorization.random(shape, rank, std=std, seed=self.seed, backend=self.backend, dtype=self.dtype),
+            CPFactorization.random(shape, std=std, seed=self.seed, backend=self.backend, dtype=self.dtype),
             *observe(target, self.observed, seed=self.seed),
             loss=losses[loss],
             optimizer=GroupRMSProp(self.learning_rate),
@@ -142,16 +134,15 @@ class _Measured:
         self.steps, self.norms, self.errors = trace.steps, trace.values, result.history["error"].values
         self.onsets = onsets(self.steps, self.norms, share)
         self.risen = int((self.norms[-1] > _RISEN * self.norms[-1].max()).sum())
+        # The error at the lowest recorded training loss.
         self.best_error = float(self.errors[np.argmin(result.history["loss"].values)])
-        """The error at the lowest recorded training loss."""
         at = np.searchsorted(self.steps, self.onsets)
-        self.settled = [float(self.norms[at[k + 1], k] / self.norms[-1, k]) for k in range(len(at) - 1)]
-        """The share of its final norm that each component has when the next one sets in."""
+        # The share of its final norm that each component has when the next one sets in.
+        self.settled = [float(self.norms[next_, k] / self.norms[-1, k]) for k, next_ in enumerate(at[1:])]
 
     def summary(self) -> dict[str, Any]:
         return {
-            "status": self.result.status,
-            "steps": self.result.steps,
+            **{name: getattr(self.result, name) for name in ("status", "steps")},
             "seconds": round(self.result.seconds, 2),
             "loss": self.result.loss,
             "relative_error": float(self.errors[-1]),
@@ -164,13 +155,12 @@ class _Measured:
 
 
 def _table(found: Sequence[_Measured], recipe: TensorDynamics) -> Table:
-    published = recipe.preset == "paper" and recipe.target is None
     rows: list[tuple[str, ...]] = []
     for m in found:
         paper = _PUBLISHED.get(m.std, ("", "", "")) if m.loss == "l2" else ("", "", "")
-        norms = told(m.norms[-1][: max(m.risen, 1)], ".2f")
+        norms = kit.told(m.norms[-1][: max(m.risen, 1)], ".2f")
         rows += [
-            (m.name, "onsets", told(m.onsets, none="no step"), paper[0]),
+            (m.name, "onsets", kit.told(m.onsets, none="no step"), paper[0]),
             ("", "final norms", norms, paper[1]),
             ("", "final error", f"{m.errors[-1]:.2g}", paper[2]),
             ("", "error at lowest loss", f"{m.best_error:.2g}", ""),
@@ -180,7 +170,7 @@ def _table(found: Sequence[_Measured], recipe: TensorDynamics) -> Table:
         f"An onset is the first recorded step above {100 * recipe.onset_share:g} % of the final largest norm. "
         "The published target was another: numbers and magnitudes compare, single steps do not."
     )
-    width = 4 if published else 3
+    width = 4 if recipe.preset == "paper" and recipe.target is None else 3
     columns = ("run", "quantity", "measured", "published")[:width]
     return Table("Component norms and errors", columns, [row[:width] for row in rows], note)
 
@@ -203,7 +193,7 @@ def _checks(found: Sequence[_Measured], losses: Sequence[str], rank: int | None)
             errors = [m.best_error for m in done]
             claim = f"{loss}: the error at the lowest loss falls with the initial scale, to a tenth or less"
             measured = "  ".join(f"{m.best_error:.1e} (std {m.std:g})" for m in done)
-            checks.append(Check(claim, measured, falls(errors) and errors[-1] <= _RECOVERED * errors[0]))
+            checks.append(Check(claim, measured, kit.falls(errors) and errors[-1] <= _RECOVERED * errors[0]))
     return checks
 
 
@@ -213,11 +203,11 @@ def _one_at_a_time(m: _Measured, rank: int | None, plateaus: bool) -> list[Check
     checks = [] if rank is None else [Check(claim, f"{m.risen}", m.risen == rank)]
     least = min(m.settled, default=0.0)
     claim = f"{m.name}: they appear one at a time, apart by 5 % of the last onset"
-    measured = f"at {told(m.onsets, none='no step')}"
+    measured = f"at {kit.told(m.onsets, none='no step')}"
     if plateaus:
         claim += f", each when the one before has {100 * _SETTLED:g} % of its final norm or more"
         measured += f", with {100 * least:.0f} % or more"
-    apart = len(m.onsets) == count == len(separated(m.onsets)) and all(a < b for a, b in pairwise(m.onsets))
+    apart = len(m.onsets) == count == len(separated(m.onsets)) and kit.rises(m.onsets)
     return [*checks, Check(claim, measured, apart and (not plateaus or least >= _SETTLED))]
 
 

@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from tnrank._backend import host_svdvals
 from tnrank._check import generator as make_generator
 from tnrank.data import observe
+from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Every, NonNegative, Patience, Positive, Seeds, Share, Steps
-from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register, told
-from tnrank.experiments.recipes._orthonormal_target import orthonormal_target, unit
-from tnrank.experiments.recipes._tree_bias_runs import (
-    PAIRS,
-    SAME,
-    TREES,
-    Comparison,
-    Pair,
-    effective_ranks,
-    in_order,
-    label,
-)
+from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, Table, Training, register
+from tnrank.experiments.recipes._tree_bias_runs import PAIRS, SAME, TREES, Comparison, Pair, effective_ranks, in_order
 from tnrank.factorizations import HierarchicalFactorization
 from tnrank.linalg import matricize
-from tnrank.plots.painters import Line, heat, legend, lines, new_figure
+from tnrank.plots.painters import Figure, Line, heat, legend, lines, new_figure
 from tnrank.training import CompletionResult, GroupRMSProp, RankOneMeasurements, Stop, recorders
-
-if TYPE_CHECKING:
-    from tnrank.factorizations import Factorization
-    from tnrank.plots.painters import Figure
-
-HostArray = np.ndarray[Any, Any]
 
 _LARGE = 0.01
 _ON, _OFF = (0, 1), (0, 2)
@@ -76,12 +60,10 @@ class TreeBias(Recipe):
 
     name: ClassVar[str] = "tree-bias"
     title: ClassVar[str] = "low rank on the model's tree, not off it"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {
-            "quick": {},
-            "paper": {"htf_width": 512, "htf_std": 1e-2, "htf_steps": 32_000, "seeds": 5, "steps": 10_000},
-        }
-    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"htf_width": 512, "htf_std": 1e-2, "htf_steps": 32_000, "seeds": 5, "steps": 10_000},
+    }
     draws: ClassVar[bool] = True
 
     seed: int = 1
@@ -109,35 +91,11 @@ class TreeBias(Recipe):
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         shape = (self.htf_size,) * 4
-        target = unit(HierarchicalFactorization.random(shape, width=self.htf_rank, seed=self.seed).to_dense())
-        result = yield self._published(target)
-        runs: list[dict[str, Any]] = []
-        for kind in TREES:
-            runs += yield from self._compare(kind)
-        return _outcome(result, target, Comparison(runs), self.htf_rank)
-
-    def target(self, seed: int, pair: Pair) -> HostArray:
-        """A tensor of mean square 1 and equally important components, of rank ``rank`` on the tree with ``pair``."""
-        drawn = orthonormal_target((self.size,) * 4, self.rank, np.random.default_rng([seed, pair[1]]))
-        return np.transpose(drawn, np.argsort(in_order(pair)))
-
-    def observed(self, target: HostArray, seed: int) -> tuple[Any, HostArray]:
-        """What is observed of a target: indices or measurements, and values."""
-        count = max(1, int(self.observed_share * target.size))
-        if self.observations == "entries":
-            indices, values = observe(target, count, seed=seed)
-            return indices, values
-        generator = make_generator(seed)
-        # An outer product then has mean squared norm 1, as a single entry has.
-        scale = target.size ** (-1 / (2 * target.ndim))
-        vectors = [scale * generator.standard_normal((count, d)) for d in target.shape]
-        return RankOneMeasurements(vectors), np.einsum("abcd,ma,mb,mc,md->m", target, *vectors, optimize=True)
-
-    def _published(self, target: HostArray) -> Training:
+        target = kit.unit(HierarchicalFactorization.random(shape, width=self.htf_rank, seed=self.seed).to_dense())
         every = self.htf_every
-        return Training(
+        result = yield Training(
             "htf",
-            self._start(target.shape, None, self.htf_width, self.htf_std, self.seed),
+            self._start(shape, None, self.htf_width, self.htf_std, self.seed),
             *self.observed(target, self.seed),
             record=[
                 recorders.Loss(every),
@@ -148,6 +106,26 @@ class TreeBias(Recipe):
             steps=self.htf_steps,
             **self._options,
         )
+        runs: list[dict[str, Any]] = []
+        for kind in TREES:
+            runs += yield from self._compare(kind)
+        return _outcome(result, target, Comparison(runs), self.htf_rank)
+
+    def target(self, seed: int, pair: Pair) -> HostArray:
+        """A tensor of mean square 1 and equally important components, of rank ``rank`` on the tree with ``pair``."""
+        drawn = kit.orthonormal_target((self.size,) * 4, self.rank, np.random.default_rng([seed, pair[1]]))
+        return np.transpose(drawn, np.argsort(in_order(pair)))
+
+    def observed(self, target: HostArray, seed: int) -> tuple[Any, HostArray]:
+        """What is observed of a target: indices or measurements, and values."""
+        count = max(1, int(self.observed_share * target.size))
+        if self.observations == "entries":
+            return observe(target, count, seed=seed)
+        generator = make_generator(seed)
+        # An outer product then has mean squared norm 1, as a single entry has.
+        scale = target.size ** (-1 / (2 * target.ndim))
+        vectors = [scale * generator.standard_normal((count, d)) for d in target.shape]
+        return RankOneMeasurements(vectors), np.einsum("abcd,ma,mb,mc,md->m", target, *vectors, optimize=True)
 
     def _compare(self, kind: str) -> Generator[Training, Any, list[dict[str, Any]]]:
         """Every target on every tree of a kind: one compiled run, because the trees differ in the order of modes."""
@@ -171,14 +149,11 @@ class TreeBias(Recipe):
         for (of, on, target), start, result in zip(given, starts, results, strict=True):
             # The model's modes are put back into the target's order.
             back = np.argsort(in_order(on))
-            dense, before = (np.transpose(_dense(x), back) for x in (result.factorization, start))
-            own, wanted = effective_ranks(dense), effective_ranks(target)
-            run = {
-                **{"kind": kind, "target": of, "model": on, "relative_error": _error(dense, target)},
-                **{"steps": result.steps, "loss": result.loss},
-                "effective_rank_at_the_start": effective_ranks(before)[on],
-                "effective_ranks": {pair: {"model": own[pair], "target": wanted[pair]} for pair in PAIRS},
-            }
+            end, before = (np.transpose(kit.end_tensor(x), back) for x in (result.factorization, start))
+            own, at_start, wanted = map(effective_ranks, (end, before, target))
+            run = {"kind": kind, "target": of, "model": on, "relative_error": kit.relative_error(end, target)}
+            run |= {"steps": result.steps, "loss": result.loss, "effective_rank_at_the_start": at_start[on]}
+            run["effective_ranks"] = {pair: {"model": own[pair], "target": wanted[pair]} for pair in PAIRS}
             found.append(run)
         return found
 
@@ -192,32 +167,21 @@ class TreeBias(Recipe):
         return {"optimizer": GroupRMSProp(self.learning_rate), "stop": stop}
 
 
-def _dense(x: Factorization) -> HostArray:
-    return np.asarray(x.backend.to_numpy(x.to_dense()), np.float64)
-
-
-def _error(dense: HostArray, target: HostArray) -> float:
-    return float(np.linalg.norm(dense - target) / np.linalg.norm(target))
-
-
 def _large(values: HostArray) -> int:
     return int((values > _LARGE * values.max(initial=0.0)).sum())
 
 
 def _outcome(result: CompletionResult, target: HostArray, comparison: Comparison, rank: int) -> Outcome:
-    dense = _dense(result.factorization)
-    error = _error(dense, target)
-    values = {pair: host_svdvals(matricize(dense, pair)) for pair in PAIRS}
+    end = kit.end_tensor(result.factorization)
+    error = kit.relative_error(end, target)
+    values = {pair: host_svdvals(matricize(end, pair)) for pair in PAIRS}
     large = {pair: _large(s) for pair, s in values.items()}
     of_target = {pair: _large(host_svdvals(matricize(target, pair))) for pair in PAIRS}
     published = {_ON: f"about {rank}", _OFF: f"up to {rank**2}", (0, 3): ""}
-    rows = [
-        (
-            *(label(pair), "on" if pair == _ON else "off", str(large[pair]), published[pair], str(of_target[pair])),
-            told(values[pair][:6], ".3g"),
-        )
-        for pair in PAIRS
-    ]
+    rows = []
+    for pair in PAIRS:
+        counts = (str(large[pair]), published[pair], str(of_target[pair]))
+        rows.append((kit.braces(pair), "on" if pair == _ON else "off", *counts, kit.told(values[pair][:6], ".3g")))
     columns = ("matricization", "tree", "large", "published", "target's", "first singular values")
     note = f"{result.steps:,} steps, loss {result.loss:.1e}, relative error {error:.1e}; large: above 1 %."
     table = Table("Large singular values of the hierarchical factorization", columns, rows, note)
@@ -226,19 +190,10 @@ def _outcome(result: CompletionResult, target: HostArray, comparison: Comparison
         f"{large[_ON]} on, {large[_OFF]} off",
         2 <= large[_ON] <= rank and large[_OFF] >= 2 * large[_ON],
     )
-    summary = {
-        "htf": {
-            "status": result.status,
-            "steps": result.steps,
-            "loss": result.loss,
-            "relative_error": error,
-            "large_singular_values": large,
-            "large_singular_values_of_the_target": of_target,
-        },
-        "comparison": comparison.runs,
-    }
-    figure = partial(_figure, result, comparison)
-    return Outcome(summary, [table, *comparison.tables()], [check, *comparison.checks()], figure)
+    htf = {name: getattr(result, name) for name in ("status", "steps", "loss")} | {"relative_error": error}
+    htf |= {"large_singular_values": large, "large_singular_values_of_the_target": of_target}
+    summary, tables = {"htf": htf, "comparison": comparison.runs}, [table, *comparison.tables()]
+    return Outcome(summary, tables, [check, *comparison.checks()], partial(_figure, result, comparison))
 
 
 def _figure(result: CompletionResult, comparison: Comparison) -> Figure:
@@ -264,9 +219,9 @@ def _figure(result: CompletionResult, comparison: Comparison) -> Figure:
         panel.locator_params(axis="x", nbins=3)
         panel.text(0.97, 0.97, f"{risen} above 1 %", ha="right", va="top", fontsize=9, transform=panel.transAxes)
     left, right = below.subplots(1, 2, width_ratios=(1.55, 1))
-    models = [f"{kind}\n{label(on)}" for kind, on in comparison.columns]
+    models = [f"{kind}\n{kit.braces(on)}" for kind, on in comparison.columns]
     title, ylabel = "Relative reconstruction error", "target of low rank on"
-    heat(left, comparison.table, list(map(label, PAIRS)), models, title, "model's tree", ylabel)
+    heat(left, comparison.table, list(map(kit.braces, PAIRS)), models, title, "model's tree", ylabel)
     most = 1.08 * max(comparison.model.max(), comparison.target.max())
     ranks = [Line([0, most], [0, most], color="quiet")]
     for k, (color, marker) in enumerate(zip((0, 5, 1, 4), "osos", strict=True)):
