@@ -117,6 +117,8 @@ def _alternatives(node: ast.expr, space: Mapping[str, Any]) -> list[Kind | None]
         inside = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
         node = node.value
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    if name == "Annotated":
+        return _alternatives(inside[0], space)
     if name == "Literal":
         return [_one_of([ast.literal_eval(option) for option in inside])]
     if name in _SEQUENCES:
@@ -133,6 +135,8 @@ def _by_meaning(name: str, meaning: Any, space: Mapping[str, Any]) -> list[Kind 
     if isinstance(meaning, str):
         return _alternatives(ast.parse(meaning, mode="eval").body, space)
     origin = typing.get_origin(meaning)
+    if origin is typing.Annotated:
+        return _by_meaning("", typing.get_args(meaning)[0], space)
     if origin is typing.Literal:
         return [_one_of(list(typing.get_args(meaning)))]
     if origin in (types.UnionType, typing.Union):

@@ -25,7 +25,10 @@ ODD = "[red]r[/x]:smile:\\"
 
 
 def is_one_error(done: Any) -> bool:
-    return done.exit_code == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    first, *more = done.stderr.splitlines() or [""]
+    # After a misspelt field its recipe's fields are listed.
+    listed = "has no field" in first and bool(more) and more[0].startswith("fields of ")
+    return done.exit_code == 1 and first.startswith("error: ") and (listed or not more)
 
 
 def test_names_are_printed_as_they_are(call: Call, tmp_path: Path, holed: Path) -> None:
@@ -173,7 +176,7 @@ def test_numbers_that_make_no_sense_are_refused_at_once(call: Call, holed: Path,
             done = call(*command.split(), f"{option}={value}")
             assert is_one_error(done), (option, value, done.exit_code, done.stderr, done.exception)
             assert time.process_time() - began < 5
-            assert len(done.stderr) < 300
+            assert len(done.stderr.splitlines()[0]) < 300
     assert not Path("runs").exists()
 
 

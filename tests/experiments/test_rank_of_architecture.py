@@ -287,7 +287,7 @@ def test_numpy_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("optimizer", "adm", "unknown optimizer 'adm': one of group-rmsprop, adam"),
+        ("optimizer", "adm", "optimizer is one of group-rmsprop, adam, got 'adm'; did you mean 'adam'"),
         ("order", 6, "power of two"),
         ("rank", 7, r"1 .. size = 6, got 7"),
         ("width", 5, "even"),

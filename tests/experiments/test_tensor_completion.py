@@ -110,7 +110,7 @@ def test_interrupted_runs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"orders": (2,)}, "unknown orders 2: one of 3, 4"),
+        ({"orders": (2,)}, "each of orders is one of 3, 4, got 2"),
         ({"orders": ()}, "orders are some of 3, 4, one or more"),
         ({"orders": (3, 3)}, "each once"),
         ({"seeds": 0}, "seeds is a whole number from 1 on, got 0"),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tnrank.experiments._recipes._tensor_dynamics_report import Measured
 
 import tnrank
 from tnrank.experiments import make_recipe, read_metrics, run
+from tnrank.experiments.recipes.tensor_dynamics import _Measured as Measured
 from tnrank.training import CompletionResult
 from tnrank.training._result import Trace
 
@@ -63,7 +63,7 @@ def measured(norms: list[list[float]], losses: list[float]) -> Measured:
         "error": Trace(steps, np.linspace(1.0, 0.0, len(norms))),
     }
     result = CompletionResult(None, history, "steps", int(steps[-1]), losses[-1], 0.0, "")
-    return Measured.of("l2", 1e-2, result, share=0.1)
+    return Measured("l2", 1e-2, result, share=0.1)
 
 
 def test_what_is_measured_of_a_staircase() -> None:
@@ -86,14 +86,14 @@ def test_components_that_grow_together_are_not_one_at_a_time(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"losses": ("l2", "hubber")}, "unknown loss 'hubber'; did you mean 'huber'"),
-        ({"losses": ()}, "losses are one or more of"),
-        ({"stds": (1e-2, -1.0)}, "stds are one or more positive numbers"),
+        ({"losses": ("l2", "hubber")}, "each of losses is one of l2, l1, huber, got 'hubber'; did you mean 'huber'"),
+        ({"losses": ()}, "losses are some of l2, l1, huber, one or more, each once"),
+        ({"stds": (1e-2, -1.0)}, "each of stds is a positive number, got -1"),
         ({"stds": (1e-2, 1e-2)}, "each once"),
         ({"observed": 2402}, r"observed lies in 1 .. 2401, got 2402"),
-        ({"dimension": 1}, "dimension from 2 on"),
+        ({"dimension": 1}, "dimension is a whole number from 2"),
         ({"stop_loss": 0.0}, "stop_loss is a positive number"),
-        ({"huber_beta": -1.0}, "beta"),
+        ({"huber_beta": -1.0}, "huber_beta is a positive number"),
     ],
 )
 def test_fields_are_checked(fields: dict, message: str) -> None:

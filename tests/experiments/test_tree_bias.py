@@ -153,7 +153,7 @@ def test_every_claim_about_trees_can_fail() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("observations", "entry", "unknown observations 'entry': one of entries, rank-one"),
+        ("observations", "entry", "observations is one of entries, rank-one, got 'entry'; did you mean 'entries'"),
         ("observed_share", 0.0, "observed_share is a number above 0, at most 1, got 0.0"),
         ("observed_share", 1.5, "observed_share is a number above 0, at most 1, got 1.5"),
         ("seeds", 0, "seeds is a whole number from 1 on, got 0"),

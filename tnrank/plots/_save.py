@@ -30,8 +30,9 @@ def image_bytes(figure: Figure, path: str | Path, dpi: int = 200) -> bytes:
         TypeError: if ``figure`` is none, or ``path`` no name.
 
     Example:
+        >>> import numpy as np
         >>> from tnrank.plots import image_bytes, spectra
-        >>> image_bytes(spectra([[1.0, 0.0], [0.0, 0.5]]), "figure.png")[1:4]
+        >>> image_bytes(spectra(np.eye(2)), "figure.png")[1:4]
         b'PNG'
     """
     instance(path, "path", (str, os.PathLike), "the name of a file such as 'figure.png'")
