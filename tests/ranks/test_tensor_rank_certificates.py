@@ -144,6 +144,13 @@ def test_an_exact_witness_is_one_kind_of_numbers() -> None:
     assert "one kind" in Certificate(content).problems()[0]
 
 
+def test_what_was_added_to_a_certificate_is_told() -> None:
+    """All that is claimed is true, and still it is not what was written."""
+    added = Certificate(content_of_case("W") | {"note": "by hand"})
+    assert added.problems() == ("the certificate was changed after it was written: its checksum is another",)
+    assert not added.verify()
+
+
 def test_certificates_of_the_first_version_are_read(tmp_path: Path) -> None:
     content = copy.deepcopy(content_of_case("W"))
     old = {key: value for key, value in content.items() if key != "checksum"} | {"version": 1}
