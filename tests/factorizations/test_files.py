@@ -249,8 +249,8 @@ def test_every_dtype_of_a_framework_comes_back(name, tmp_path):
     from tests.factorizations.test_dtypes import classes, drawn
 
     for dtype in DTYPES_OF_FILES[name]:
-        # JAX compiles a conversion for each dtype and shape: all shapes of two dtypes there, two of the others.
-        every = name != "jax" or dtype in ("int8", "bfloat16")
+        # JAX compiles a conversion for each dtype and shape: all shapes of one dtype there.
+        every = name != "jax" or dtype == "bfloat16"
         for x in classes(drawn(dtype, backend=name)) if every else [next(classes(drawn(dtype, backend=name)))]:
             x.save(tmp_path / "x")
             y = tnrank.load(tmp_path / "x")

@@ -123,7 +123,7 @@ def test_one_tensor_with_many_axes(backend_name):
     np.testing.assert_allclose(backend.to_numpy(tnrank.contract(network, on(backend, arrays))), wanted, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
 def test_order_1000(name):
     pytest.importorskip(name)
     backend = tnrank.get_backend(name)

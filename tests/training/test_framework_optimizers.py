@@ -99,7 +99,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(backend_name: str, tmp_path: Path
             np.testing.assert_array_equal(np.asarray(x.backend.to_numpy(a)), x.backend.to_numpy(b))
 
 
-def test_what_steps_from_the_loss_trains_as_by_hand() -> None:
+@pytest.mark.parametrize(
+    "kind", ["line search", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("polyak", "plateau"))]
+)
+def test_what_steps_from_the_loss_trains_as_by_hand(kind: str) -> None:
     optax = pytest.importorskip("optax")
     import jax
 

@@ -166,7 +166,6 @@ def test_single_precision(backend_name):
         gradient_flow(x.to(backend_name, dtype="float32"), indices, values, times=[1.0])
 
 
-@pytest.mark.few_on_jax("jax")
 def test_a_solver_that_fails_hands_over_what_it_reached(backend_name):
     x, indices, values = problem("cp")
     options = {"times": [0.0, 0.01, 50.0], "record": [recorders.Loss()]}
