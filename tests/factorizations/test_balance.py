@@ -108,7 +108,7 @@ def test_unbalancedness_by_definition(data):
 @pytest.mark.parametrize(
     "tree",
     [
-        tnrank.DimensionTree.linear(100),
+        tnrank.DimensionTree.linear(50),
         tnrank.DimensionTree.balanced(32),
         tnrank.DimensionTree.windows(33, 2),
         (((((((((0,),),),),),),),), 1),

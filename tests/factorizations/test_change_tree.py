@@ -226,9 +226,9 @@ def test_backends_and_dtypes(backend_name: str) -> None:
     for dtype, eps in list(dtypes.items())[: 1 if jax else 3]:
         x = HierarchicalTucker.random((2,) * tree.order, tree, 2, seed=0, backend=backend_name, dtype=dtype)
         dense = dense_of(x)
-        rooted = built(*change_root(tree, x.nodes, (0, 2)))
-        changed = built(goal, change_tree(tree, x.nodes, goal).nodes)
-        for y in (rooted, changed):
+        made = [built(goal, change_tree(tree, x.nodes, goal).nodes)]
+        made += [] if jax else [built(*change_root(tree, x.nodes, (0, 2)))]  # the next test
+        for y in made:
             assert y.backend.name == backend_name
             assert y.dtype == dtype
             assert np.linalg.norm(dense_of(y) - dense) <= eps * np.linalg.norm(dense)

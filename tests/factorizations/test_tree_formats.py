@@ -211,7 +211,7 @@ INDICES = [
 @pytest.mark.few_on_jax("-1)", "index11")
 @pytest.mark.parametrize("index", INDICES, ids=str)
 def test_indexing_is_that_of_numpy(index: Any, backend_name: str) -> None:
-    for x in examples(backend_name):
+    for x in examples(backend_name)[slice(2, 4) if backend_name == "jax" else slice(None)]:
         a = host(x.to_dense())
         assert close(x[index], a[index], abs(a).max())
 
@@ -370,9 +370,13 @@ def test_tensordot_is_that_of_numpy(pairs: Any, trees: Any) -> None:
 
 @pytest.mark.few_on_jax("jax")
 def test_tensordot_on_backends(backend_name: str) -> None:
-    # JAX compiles each shape anew: trees that need not change there.
-    trees = (None, None) if backend_name == "jax" else (((0, 2), (1, 3)), (0, 1, (2, 3)))
-    _check_tensordot(1 if backend_name == "jax" else ((3, 1), (3, 0)), trees, backend_name)
+    if backend_name != "jax":
+        _check_tensordot(((3, 1), (3, 0)), (((0, 2), (1, 3)), (0, 1, (2, 3))), backend_name)
+        return
+    # It compiles each shape anew: few there.
+    x, y = (HierarchicalTucker.random((2, 2, 2), rank=2, seed=seed, backend="jax", dtype="float64") for seed in (0, 1))
+    a, b = host(x.to_dense()), host(y.to_dense())
+    assert close(x.tensordot(y, ((0,), (2,))), np.tensordot(a, b, ((0,), (2,))), abs(a).max() * abs(b).max() * 8)
 
 
 def _check_tensordot(pairs: Any, trees: Any, backend_name: str) -> None:

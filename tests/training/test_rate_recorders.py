@@ -112,9 +112,7 @@ def test_components_keep_their_order_and_can_be_chosen(backend_name):
     indices, values = problem(x.shape)
     options = {"optimizer": tnrank.GradientDescent(0.01), "steps": 3}
     whole, part = (
-        tnrank.complete(x, indices, values, record=[recorders.Rates(r, some, every=1)], **options).history[
-            "rates"
-        ]
+        tnrank.complete(x, indices, values, record=[recorders.Rates(r, some, every=1)], **options).history["rates"]
         for some in (None, [3, 1])
     )
     assert {index for index, _ in whole.values} == {r}

@@ -55,6 +55,7 @@ def test_flat_everywhere_is_no_limit() -> None:
     assert stability_limit(x, [[0, 0, 0]], [1.0]) == float("inf")
 
 
+@pytest.mark.few_on_jax("0.5")
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_a_run_past_it_says_so(momentum: float, backend_name: str) -> None:
     rng = np.random.default_rng(0)
@@ -62,11 +63,11 @@ def test_a_run_past_it_says_so(momentum: float, backend_name: str) -> None:
     gram = measured.vectors[0].T @ measured.vectors[0]
     limit = 2 * (1 + momentum) / np.linalg.eigvalsh(gram).max()
     x = tnrank.MatrixFactorization([np.zeros((8, 1))]).to(backend_name)
-    values = 1e100 * rng.standard_normal(5)  # large, so that fewer steps leave the range of floats
+    values = rng.standard_normal(5)
 
     def run(rate: float) -> Any:
         optimizer = tnrank.GradientDescent(rate, momentum)
-        return tnrank.complete(x, measured, values, loss=_HALF, optimizer=optimizer, steps=2_500)
+        return tnrank.complete(x, measured, values, loss=_HALF, optimizer=optimizer, steps=4_500)
 
     assert run(0.98 * limit).status == "steps"
     past = run(1.05 * limit)
