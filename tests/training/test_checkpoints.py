@@ -93,7 +93,7 @@ def names(folder):
 
 
 @pytest.mark.few_on_jax("rmsprop")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["rmsprop", pytest.param("momentum", marks=pytest.mark.slow), "adam"])
 def test_resumed_is_uninterrupted(backend_name, optimizer, tmp_path):
     x = start(backend_name)
     options = {"optimizer": OPTIMIZERS[optimizer]}
