@@ -35,7 +35,20 @@ def test_contraction_keeps_dtype(backend_name, dtype):
         assert backend.device_of(result) == "cpu"
 
 
-def test_float64_on_jax_without_x64():
+TAKE_LONG = ("contracts_networks", "pulls_back", "integrates")
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        ("describes_itself", "converts_there_and_back", "keeps_dtypes", "has_operators"),
+        pytest.param(
+            [c.__name__ for c in tnrank.testing.backend_checks if c.__name__ not in TAKE_LONG], marks=pytest.mark.slow
+        ),
+    ],
+    ids=["few", "many"],
+)
+def test_float64_on_jax_without_x64(checks):
     pytest.importorskip("jax")
     code = f"""
 import sys
@@ -50,7 +63,7 @@ for attempt in (lambda: backend.asarray([1.0], dtype="float64"), lambda: backend
     except ValueError as error:
         print(error)
 for check in tnrank.testing.backend_checks:
-    if check.__name__ not in ("contracts_networks", "pulls_back", "integrates"):
+    if check.__name__ in {checks!r}:
         check(backend)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

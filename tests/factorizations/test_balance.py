@@ -19,6 +19,7 @@ from tests.factorizations.strategies import (
     matrix_factorizations,
 )
 
+on_jax_below = pytest.mark.few_on_jax()  # each example there is compiled anew; the last tests are on JAX, too
 law = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 dtypes = st.sampled_from(["float64", "complex128"])
 
@@ -66,6 +67,7 @@ def assert_balances(x, backend_name="numpy", floor=1e-13):
     return y
 
 
+@on_jax_below
 @law
 @given(data=st.data(), dtype=dtypes)
 def test_cp(backend_name, data, dtype):
@@ -74,6 +76,7 @@ def test_cp(backend_name, data, dtype):
     np.testing.assert_allclose(y.component_norms(), x.component_norms(), rtol=1e-12)
 
 
+@on_jax_below
 @law
 @given(data=st.data(), dtype=dtypes)
 def test_matrix(backend_name, data, dtype):
@@ -85,6 +88,7 @@ def test_matrix(backend_name, data, dtype):
     np.testing.assert_allclose(y.component_norms(), x.component_norms(), rtol=0, atol=1e-12 * size)
 
 
+@on_jax_below
 @law
 @given(data=st.data(), dtype=dtypes)
 def test_hierarchy(backend_name, data, dtype):
@@ -104,7 +108,7 @@ def test_unbalancedness_by_definition(data):
 @pytest.mark.parametrize(
     "tree",
     [
-        tnrank.DimensionTree.linear(100),
+        tnrank.DimensionTree.linear(50),
         tnrank.DimensionTree.balanced(32),
         tnrank.DimensionTree.windows(33, 2),
         (((((((((0,),),),),),),),), 1),
@@ -170,6 +174,7 @@ def test_zero(make):
     assert y.unbalancedness() == 0.0
 
 
+@pytest.mark.few_on_jax("bfloat16")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_lower_precision(backend_name, dtype):
     if dtype == "bfloat16" and backend_name == "numpy":
@@ -199,6 +204,7 @@ def test_weights_whose_squares_leave_the_range(size):
     assert y.unbalancedness() < 1e-13
 
 
+@pytest.mark.few_on_jax("complex128")
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_balanced_random(backend_name, dtype):
     options = {"balanced": True, "seed": 4, "backend": backend_name, "dtype": dtype}

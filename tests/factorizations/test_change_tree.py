@@ -167,9 +167,9 @@ def test_no_node_is_wider_than_it_must_be() -> None:
 
 
 def test_norms_that_no_number_holds() -> None:
-    x = HierarchicalTucker.random((10,) * 1000, DimensionTree.linear(1000), rank=2, std=3.0, seed=0)
+    x = HierarchicalTucker.random((10,) * 300, DimensionTree.linear(300), rank=2, std=3.0, seed=0)
     assert float(x.log_norm()) > 710
-    for at in ((998, 999), (500, *range(501, 1000)), 0):
+    for at in ((298, 299), (150, *range(151, 300)), 0):
         y = built(*change_root(x.tree, x.nodes, at))
         assert all(np.isfinite(host(a)).all() for a in y.nodes.values())
         assert np.isclose(float(y.log_norm()), float(x.log_norm()), rtol=1e-12)
@@ -221,14 +221,14 @@ def test_backends_and_dtypes(backend_name: str) -> None:
     jax = backend_name == "jax"
     tree, goal = DimensionTree((((2,), 0), (3, 1, 4))), DimensionTree(((0, 1), ((2, 3), 4)))
     if jax:
-        tree, goal = DimensionTree((((2,), 0), (3, 1))), DimensionTree(((0, 1), (2, 3)))
+        tree, goal = DimensionTree((((2,), 0), 1)), DimensionTree((0, (1, 2)))
     dtypes = {"float64": 1e-13, "float32": 1e-5, "complex128": 1e-13}
     for dtype, eps in list(dtypes.items())[: 1 if jax else 3]:
         x = HierarchicalTucker.random((2,) * tree.order, tree, 2, seed=0, backend=backend_name, dtype=dtype)
         dense = dense_of(x)
-        rooted = built(*change_root(tree, x.nodes, (0, 2)))
-        changed = built(goal, change_tree(tree, x.nodes, goal).nodes)
-        for y in (rooted, changed):
+        made = [built(goal, change_tree(tree, x.nodes, goal).nodes)]
+        made += [] if jax else [built(*change_root(tree, x.nodes, (0, 2)))]  # the next test
+        for y in made:
             assert y.backend.name == backend_name
             assert y.dtype == dtype
             assert np.linalg.norm(dense_of(y) - dense) <= eps * np.linalg.norm(dense)

@@ -191,7 +191,7 @@ def test_a_tolerance_is_kept_with_no_fewer_components_than_possible(
     assert x.rank == 1 or error_of(CPFactorization.from_dense(tensor, rank=1, starts=3), tensor) > rtol
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(1, 4), st.integers(0, 99))
 def test_no_fit_gets_below_the_matricizations(shape: list[int], rank: int, seed: int) -> None:
     tensor = np.random.default_rng(seed).standard_normal(shape)
@@ -244,7 +244,7 @@ def test_border_rank_behavior_is_named(tensor: Host) -> None:
         x = CPFactorization.from_dense(tensor, rank=2, starts=3)
     assert error_of(x, tensor) < 1e-4
     with pytest.raises(ValueError, match=r"up to rank 2: .* with 2 components, by components that grow and cancel"):
-        CPFactorization.from_dense(tensor, rtol=1e-6, max_rank=2, starts=3)
+        CPFactorization.from_dense(tensor, rtol=1e-6, max_rank=2, starts=1)
     # Two moderate components come within a loose tolerance of it.
     x = CPFactorization.from_dense(w(3), rtol=0.1)
     assert x.rank == 2

@@ -107,21 +107,21 @@ def test_hilbert_tensor_to_a_tolerance() -> None:
 @pytest.mark.parametrize(
     ("kind", "tree"),
     [
-        pytest.param("circuit", DimensionTree.balanced(64), id="circuit"),
+        pytest.param("circuit", DimensionTree.balanced(32), id="circuit"),
         pytest.param("circuit", DimensionTree.quad(8, 8), id="circuit on a quad tree", marks=pytest.mark.slow),
-        pytest.param("complex", DimensionTree.balanced(64, arity=3), id="complex, ternary"),
+        pytest.param("complex", DimensionTree.balanced(32, arity=3), id="complex, ternary"),
         pytest.param("complex", DimensionTree.linear(64), id="complex, linear", marks=pytest.mark.slow),
         pytest.param("transfer tensors", DimensionTree.windows(64), id="transfer tensors", marks=pytest.mark.slow),
     ],
 )
-def test_order_64_from_entries_alone(kind: str, tree: DimensionTree) -> None:
+def test_high_orders_from_entries_alone(kind: str, tree: DimensionTree) -> None:
     x: Any
     if kind == "circuit":
-        x = tnrank.HierarchicalFactorization.random((5,) * 64, tree, width=4, std=0.5, seed=1)
+        x = tnrank.HierarchicalFactorization.random((5,) * tree.order, tree, width=4, std=0.5, seed=1)
     else:
         dtype = "complex128" if kind == "complex" else "float64"
         ranks = {node: 3 + node.modes[0] % 2 for node in tree.nodes}
-        x = HierarchicalTucker.random((5,) * 64, tree, ranks, std=0.5, seed=2, dtype=dtype)
+        x = HierarchicalTucker.random((5,) * tree.order, tree, ranks, std=0.5, seed=2, dtype=dtype)
     found = cross_approximation(x.entries, x.shape, tree)
     assert found.converged
     assert relative_error(found, x.entries) <= 1e-10
@@ -130,7 +130,7 @@ def test_order_64_from_entries_alone(kind: str, tree: DimensionTree) -> None:
     assert found.tensor.dtype == x.dtype
 
 
-@pytest.mark.parametrize("order", [200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("order", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_orders_that_no_dense_tensor_has(order: int) -> None:
     n = 5
     found = cross_approximation(lambda i: np.sin(total(i)), (n,) * order)
@@ -153,7 +153,7 @@ def test_values_from_one_end_of_the_floating_point_range_to_the_other(order: int
         assert set(found.ranks.values()) == {2}
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.data())
 def test_any_tree_against_the_dense_tensor(data: Any) -> None:
     shape = tuple(data.draw(st.lists(st.integers(1, 5), min_size=2, max_size=6)))
@@ -168,7 +168,7 @@ def test_any_tree_against_the_dense_tensor(data: Any) -> None:
     assert found.evaluations == len(np.unique(function.points, axis=0)) == len(function.points) <= dense.size
 
 
-@pytest.mark.parametrize("orders", [(8, 16, 32), pytest.param((16, 32, 64, 128), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("orders", [(6, 12, 24), pytest.param((16, 32, 64, 128), marks=pytest.mark.slow)])
 def test_evaluations_are_few_and_grow_with_the_order_alone(orders: tuple[int, ...]) -> None:
     n, k, counts = 8, 4, []
     for order in orders:
@@ -290,7 +290,9 @@ def test_atol_loosens_the_stop_and_the_ranks(atol: float) -> None:
     points = fresh((8,) * 6)
     difference = found.tensor.entries(points) - 1 / (1 + total(points))
     assert np.sqrt((difference**2).mean()) <= 2 * atol
-    # rtol alone asks for what the noise does not allow.
+
+
+def test_rtol_alone_asks_for_what_noise_does_not_allow() -> None:
     assert cross_approximation(noisy, (8,) * 6, budget=50_000).status == "budget"
 
 

@@ -249,8 +249,8 @@ def test_every_dtype_of_a_framework_comes_back(name, tmp_path):
     from tests.factorizations.test_dtypes import classes, drawn
 
     for dtype in DTYPES_OF_FILES[name]:
-        # JAX compiles a conversion for each dtype and shape: all shapes of two dtypes there, two of the others.
-        every = name != "jax" or dtype in ("int8", "bfloat16")
+        # JAX compiles a conversion for each dtype and shape: all shapes of one dtype there.
+        every = name != "jax" or dtype == "bfloat16"
         for x in classes(drawn(dtype, backend=name)) if every else [next(classes(drawn(dtype, backend=name)))]:
             x.save(tmp_path / "x")
             y = tnrank.load(tmp_path / "x")
@@ -274,16 +274,14 @@ def test_what_a_file_cannot_hold_is_refused_before_writing(dtype, tmp_path):
 
 
 def test_a_dtype_that_a_backend_would_narrow_is_refused(tmp_path):
-    pytest.importorskip("jax")
-    import subprocess
-    import sys
-
+    jax = pytest.importorskip("jax")
     tnrank.MatrixFactorization([np.ones((2, 2), np.int64)]).save(tmp_path / "x")
-    code = "import sys, tnrank; tnrank.load(sys.argv[1], backend='jax')"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "x")], capture_output=True, text=True, timeout=120
-    )
-    assert "ValueError: the arrays were saved as int64, which the jax backend keeps as int32" in done.stderr
+    without = jax if hasattr(jax, "enable_x64") else pytest.importorskip("jax.experimental")  # before JAX 0.8
+    with (
+        without.enable_x64(False),
+        pytest.raises(ValueError, match="the arrays were saved as int64, which the jax backend keeps as int32"),
+    ):
+        tnrank.load(tmp_path / "x", backend="jax")
 
 
 def test_equal_saves_are_equal_bytes_in_every_process(tmp_path):

@@ -78,12 +78,12 @@ def test_derivatives_stay_finite_without_full_rank(kind: str, backend_name: str)
 
 def test_the_whole_measurement_is_compiled_on_jax() -> None:
     jax = pytest.importorskip("jax")
-    x = HierarchicalTucker.random((4,) * 6, rank=3, seed=0)
-    cancelling = HierarchicalTucker.random((4,) * 6, rank=1, seed=1) * 1e-2
+    x = HierarchicalTucker.random((4,) * 4, rank=3, seed=0)
+    cancelling = HierarchicalTucker.random((4,) * 4, rank=1, seed=1) * 1e-2
     pair = x, (x - (x + cancelling))
     for method in ("qr", "gram"):
         measured = jax.jit(lambda y, m=method: y.singular_values(m, relative=True))
-        for y in pair:
+        for y in pair if method == "qr" else pair[1:]:  # each shape is compiled
             found, expected = measured(y.to("jax")), y.singular_values(method, relative=True)
             for node, values in expected.items():
                 assert np.allclose(host(found[node]), values, rtol=0, atol=2e-7)

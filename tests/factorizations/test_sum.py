@@ -48,6 +48,7 @@ def test_behaves_like_its_dense_tensor(drawn: list[tuple[int, float]]) -> None:
     assert float(x.inner(other)) == pytest.approx((dense * host(other.to_dense())).sum(), abs=1e-10)
 
 
+@pytest.mark.few_on_jax("complex128")
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_backends(backend_name: str, dtype: str) -> None:
     weights = [1, -2.5, 0.5j if dtype == "complex128" else 0.5]

@@ -155,15 +155,15 @@ def test_arithmetic(backend_name: str, dtype: str) -> None:
 
 
 def test_norms_beyond_floating_point_numbers() -> None:
-    ones = TensorTrain.random((10,) * 1000, rank=1, std=0.0, mean=1.0)
-    assert np.isclose(float(ones.log_norm()), 500 * np.log(10), rtol=1e-13)
+    ones = TensorTrain.random((1000,) * 250, rank=1, std=0.0, mean=1.0)
+    assert np.isclose(float(ones.log_norm()), 375 * np.log(10), rtol=1e-13)
     assert np.isclose(float(ones.mean()), 1, rtol=1e-12)
     with pytest.raises(OverflowError, match="normalize=True"):
         ones.orthogonalize()
     assert np.isclose(float(ones.orthogonalize(normalize=True).norm()), 1, rtol=1e-12)
     squared = ones * ones
-    assert np.isclose(float((squared * 1e-200).log_norm()), 500 * np.log(10) - 200 * np.log(10), rtol=1e-12)
-    assert float(squared.truncate(rtol=1e-3).tensor[(3,) * 1000]) == pytest.approx(1, rel=1e-10)
+    assert np.isclose(float((squared * 1e-200).log_norm()), 375 * np.log(10) - 200 * np.log(10), rtol=1e-12)
+    assert float(squared.truncate(rtol=1e-3).tensor[(3,) * 250]) == pytest.approx(1, rel=1e-10)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
@@ -211,7 +211,7 @@ INDICES = [
 @pytest.mark.few_on_jax("-1)", "index11")
 @pytest.mark.parametrize("index", INDICES, ids=str)
 def test_indexing_is_that_of_numpy(index: Any, backend_name: str) -> None:
-    for x in examples(backend_name):
+    for x in examples(backend_name)[slice(2, 4) if backend_name == "jax" else slice(None)]:
         a = host(x.to_dense())
         assert close(x[index], a[index], abs(a).max())
 
@@ -296,7 +296,8 @@ def test_files_pickles_and_gradients(tmp_path: Any, backend_name: str) -> None:
 
 @pytest.mark.few_on_jax("jax")
 def test_spectra_agree_with_the_dense_matricizations(backend_name: str) -> None:
-    for x in examples(backend_name):
+    # JAX compiles each shape anew: the train alone there.
+    for x in examples(backend_name)[slice(2, 3) if backend_name == "jax" else slice(None)]:
         a = host(x.to_dense())
         for node, values in x.singular_values().items():
             rest = [m for m in range(4) if m not in node.modes]
@@ -369,7 +370,13 @@ def test_tensordot_is_that_of_numpy(pairs: Any, trees: Any) -> None:
 
 @pytest.mark.few_on_jax("jax")
 def test_tensordot_on_backends(backend_name: str) -> None:
-    _check_tensordot(((3, 1), (3, 0)), (((0, 2), (1, 3)), (0, 1, (2, 3))), backend_name)
+    if backend_name != "jax":
+        _check_tensordot(((3, 1), (3, 0)), (((0, 2), (1, 3)), (0, 1, (2, 3))), backend_name)
+        return
+    # It compiles each shape anew: few there.
+    x, y = (HierarchicalTucker.random((2, 2, 2), rank=2, seed=seed, backend="jax", dtype="float64") for seed in (0, 1))
+    a, b = host(x.to_dense()), host(y.to_dense())
+    assert close(x.tensordot(y, ((0,), (2,))), np.tensordot(a, b, ((0,), (2,))), abs(a).max() * abs(b).max() * 8)
 
 
 def _check_tensordot(pairs: Any, trees: Any, backend_name: str) -> None:

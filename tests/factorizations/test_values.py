@@ -130,6 +130,7 @@ def test_to_keeps_values(backend_name, target, make):
     assert x.backend.name == backend_name
 
 
+@pytest.mark.few_on_jax("hierarchical")
 @kinds
 def test_every_dtype(backend_name, make):
     x = make(seed=3, std=0.3, dtype="float64")

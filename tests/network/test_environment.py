@@ -79,6 +79,7 @@ NETWORKS = {
 SIZES = {"i": 2, "j": 3, "k": 4, "l": 2, "m": 3, "r": 5, "b": 3}
 
 
+@pytest.mark.few_on_jax("CP", "trace")
 @pytest.mark.parametrize("which", NETWORKS)
 @pytest.mark.parametrize("name", ["jax", "torch"])
 def test_against_automatic_differentiation(name, which):

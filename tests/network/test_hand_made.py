@@ -309,6 +309,7 @@ def test_wrong_types_at_every_door(thing):
             call()
 
 
+@pytest.mark.few_on_jax("True")
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize("warm", [False, True])
 def test_masked_sparse_and_matrix_arrays_are_refused(backend_name, warm):

@@ -93,7 +93,7 @@ def names(folder):
 
 
 @pytest.mark.few_on_jax("rmsprop")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["rmsprop", pytest.param("momentum", marks=pytest.mark.slow), "adam"])
 def test_resumed_is_uninterrupted(backend_name, optimizer, tmp_path):
     x = start(backend_name)
     options = {"optimizer": OPTIMIZERS[optimizer]}
@@ -113,7 +113,7 @@ def test_resumed_is_uninterrupted(backend_name, optimizer, tmp_path):
     "optimizer", ["rmsprop", *(pytest.param(name, marks=pytest.mark.slow) for name in ("momentum", "adam"))]
 )
 def test_batches_of_runs(backend_name, optimizer, tmp_path):
-    given = [start(backend_name, seed) for seed in range(3)]
+    given = [start(backend_name, seed) for seed in range(2)]
     options = {"optimizer": OPTIMIZERS[optimizer], "stop": 0.05}
     whole = run(given, **options)
     checkpoint = broken_off(given, tmp_path, at=30, **options)
@@ -203,7 +203,7 @@ def test_chunks_do_not_change_the_numbers(backend_name, tmp_path):
 @pytest.mark.few_on_jax("jax")
 def test_a_run_that_stops_by_itself(backend_name, tmp_path):
     x = start(backend_name)
-    stop = Stop(float(run(x).history["loss"].values[90]), patience=2, every=3)
+    stop = Stop(float(run(start("numpy")).history["loss"].values[90]), patience=2, every=3)
     whole = run(x, stop=stop)
     assert whole.status == "converged"
     assert whole.steps < 150
@@ -340,8 +340,8 @@ def test_every_so_many_seconds(tmp_path, monkeypatch):
         module, "write_checkpoint", lambda folder, step, *rest: (saved.append(step), genuine(folder, step, *rest))
     )
     monkeypatch.setattr(module.Keeper, "_now", lambda self: next(clock))
-    run(start("numpy"), 5000, record=[], checkpoint=Checkpoint(tmp_path, every=10))
-    assert saved[-1] == 5000
+    run(start("numpy"), 1200, record=[], checkpoint=Checkpoint(tmp_path, every=10))
+    assert saved[-1] == 1200
     assert saved == sorted(set(saved))
     assert len(saved) > 2
 

@@ -78,10 +78,10 @@ def test_without_a_compiler_it_goes_on_as_before(early, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     with pytest.warns(RuntimeWarning, match="torch.compile failed, steps are not compiled: RuntimeError: no C"):
-        found = run()
+        found = run(120)
     with monkeypatch.context() as patched:
         patched.setattr("tnrank.training._loop._EAGER", 10**9)
-        same(found, run())
+        same(found, run(120))
 
 
 def test_large_runs_are_not_compiled(early, monkeypatch):

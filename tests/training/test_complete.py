@@ -386,10 +386,11 @@ def test_batched_in_the_other_ways(backend_name, way, monkeypatch):
 def test_finished_runs_are_frozen(backend_name):
     """One converges early, one diverges, one goes on to the end; none disturbs the others."""
     optimizer = tnrank.GradientDescent(0.02)
-    easy = run(start(backend_name, seed=1), 1500).factorization
+    trained = run(start(seed=1), 1500).factorization
+    easy = trained.to(backend_name)
     wild = start(backend_name, seed=2).map(lambda a: 30 * a)
     slow = start(backend_name, seed=3)
-    level = 0.5 * (loss_of(easy) + loss_of(run(easy, 60).factorization))
+    level = 0.5 * (loss_of(trained) + loss_of(run(trained, 60).factorization))
     record = [recorders.Loss(every=20)]
     together = run([easy, wild, slow], 300, optimizer, stop=level, record=record)
     assert [one.status for one in together] == ["converged", "nan", "steps"]

@@ -13,6 +13,7 @@ INDICES = np.argwhere(np.random.default_rng(5).random(TARGET.shape) < 0.7)
 VALUES = TARGET[tuple(INDICES.T)]
 
 
+@pytest.mark.few_on_jax("optimizer0")
 @pytest.mark.parametrize("optimizer", [tnrank.GroupRMSProp(), tnrank.Adam(0.02), tnrank.GradientDescent(0.1, 0.9)])
 def test_it_ends_with_the_rate_and_time_of_its_own_last_update(backend_name, optimizer):
     starts = [

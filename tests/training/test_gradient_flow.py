@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -32,6 +33,12 @@ def problem(kind):
 
 def host(x):
     return {name: np.asarray(x.backend.to_numpy(a)) for name, a in x.arrays.items()}
+
+
+@cache
+def reference(kind):
+    x, indices, values = problem(kind)
+    return end(gradient_flow(x, indices, values, times=[4.0], loss=HALF).factorization)
 
 
 def conserved(x):
@@ -72,8 +79,7 @@ def test_conserves_and_agrees_between_backends(backend_name, kind):
     np.testing.assert_array_equal(losses.times, np.linspace(0, 4, 101))
     assert (np.diff(losses.values) < 0).all()
     assert losses.values[-1] == result.loss < 0.5 * losses.values[0]
-    reference = gradient_flow(x, indices, values, times=[4.0], loss=HALF)
-    np.testing.assert_allclose(end(result.factorization), end(reference.factorization), atol=1e-8)
+    np.testing.assert_allclose(end(result.factorization), reference(kind), atol=1e-8)
 
 
 @pytest.mark.few_on_jax("jax")
@@ -166,7 +172,6 @@ def test_single_precision(backend_name):
         gradient_flow(x.to(backend_name, dtype="float32"), indices, values, times=[1.0])
 
 
-@pytest.mark.few_on_jax("jax")
 def test_a_solver_that_fails_hands_over_what_it_reached(backend_name):
     x, indices, values = problem("cp")
     options = {"times": [0.0, 0.01, 50.0], "record": [recorders.Loss()]}
@@ -186,7 +191,7 @@ def test_a_kink_is_no_gradient_flow(backend_name):
     x = tnrank.MatrixFactorization([np.array([[1.0]])]).to(backend_name)
     assert gradient_flow(x, [[0, 0]], [0.0], loss=tnrank.L1Loss(), times=[0.75]).loss == pytest.approx(0.25)
     with pytest.raises(FlowFailed, match="HuberLoss, not L1Loss") as caught:
-        gradient_flow(x, [[0, 0]], [0.0], loss=tnrank.L1Loss(), times=[0.75, 2.0], max_steps=300)
+        gradient_flow(x, [[0, 0]], [0.0], loss=tnrank.L1Loss(), times=[0.75, 2.0], max_steps=100)
     assert caught.value.result.time == 0.75
 
 

@@ -106,19 +106,19 @@ def test_what_is_measured_nears_what_is_predicted_as_steps_shrink(name):
 
 @pytest.mark.few_on_jax("jax")
 def test_components_keep_their_order_and_can_be_chosen(backend_name):
-    x = STARTS["hierarchical"]().to(backend_name)
+    # JAX compiles the rates of CP factorizations faster.
+    kind, r = ("cp", "r") if backend_name == "jax" else ("hierarchical", "r{0,3}")
+    x = STARTS[kind]().to(backend_name)
     indices, values = problem(x.shape)
     options = {"optimizer": tnrank.GradientDescent(0.01), "steps": 3}
     whole, part = (
-        tnrank.complete(x, indices, values, record=[recorders.Rates("r{0,3}", some, every=1)], **options).history[
-            "rates"
-        ]
+        tnrank.complete(x, indices, values, record=[recorders.Rates(r, some, every=1)], **options).history["rates"]
         for some in (None, [3, 1])
     )
-    assert {index for index, _ in whole.values} == {"r{0,3}"}
+    assert {index for index, _ in whole.values} == {r}
     for field in FIELDS:
-        wanted = whole.values["r{0,3}", field][:, [3, 1]]
-        np.testing.assert_allclose(part.values["r{0,3}", field], wanted, rtol=1e-12, atol=1e-15)
+        wanted = whole.values[r, field][:, [3, 1]]
+        np.testing.assert_allclose(part.values[r, field], wanted, rtol=1e-12, atol=1e-15)
     assert rates_of(part).measured.shape == (3, 2)
 
 

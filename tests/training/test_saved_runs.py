@@ -18,7 +18,7 @@ from tnrank.training import Checkpoint, SavedRuns
 @pytest.mark.parametrize("every", [20, 1000])
 def test_some_runs_go_on_without_the_others(backend_name, optimizer, every, tmp_path):
     """From the way and from the end; those at the end are what they were, the others up to rounding."""
-    given = [start(backend_name, seed) for seed in range(4)]
+    given = [start(backend_name, seed) for seed in range(3)]
     options = {"optimizer": OPTIMIZERS[optimizer], "stop": 0.05}
     whole = run(given, **options)
     folder = tmp_path / "all"
@@ -26,7 +26,8 @@ def test_some_runs_go_on_without_the_others(backend_name, optimizer, every, tmp_
         broken_off(given, folder, at=30, **options)
     else:
         run(given, checkpoint=Checkpoint(folder, every=every, unit="steps"), **options)
-    for chosen in ([3, 1], [2]):
+    # JAX compiles a program for each number of runs, and steps of PyTorch take longer: one selection there.
+    for chosen in ([2, 0], [1])[: 2 if backend_name == "numpy" else 1]:
         checkpoint = Checkpoint(tmp_path / f"{chosen}", every=20, unit="steps")
         steps = []
         found = run(

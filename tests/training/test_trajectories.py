@@ -102,6 +102,7 @@ def assert_follows(got: np.ndarray, wanted: np.ndarray, rtol: float, what: str) 
     assert (error <= rtol * scale).all(), f"{what} at row {worst}: off by {error[worst] / scale[worst]:.1e}"
 
 
+@pytest.mark.few_on_jax("htf_o4", "mf_d3")
 @pytest.mark.parametrize("name", RUNS)
 def test_first_steps(backend_name, name):
     run = recorded(name)

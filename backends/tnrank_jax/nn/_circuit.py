@@ -131,9 +131,9 @@ class ConvolutionalArithmeticCircuit(eqx.Module):
         Example:
             >>> import jax.numpy as jnp, tnrank
             >>> from tnrank_jax import nn
-            >>> x = tnrank.HierarchicalFactorization.random((3,) * 8, width=4, seed=0, backend="jax")
+            >>> x = tnrank.HierarchicalFactorization.random((3,) * 4, width=4, seed=0, backend="jax")
             >>> module = nn.ConvolutionalArithmeticCircuit.from_factorization(x)
-            >>> index = jnp.array([[0, 1, 2, 0, 1, 2, 0, 1]])
+            >>> index = jnp.array([[0, 1, 2, 0]])
             >>> bool(jnp.allclose(module(index), x.entries(index)))
             True
         """
