@@ -64,14 +64,16 @@ def test_accuracy_floors(backend_name: str, dtype: str, method: str, sides: tupl
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_gradient(method: str, shape: tuple[int, int], rank: int, is_complex: bool) -> None:
     """U diag(g) V^H by either method, with 0 in place of g where a value cannot be told from zero."""
-    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     dtype = "complex128" if is_complex else "float64"
     x = _dense((shape[0], rank), dtype) @ _dense((rank, shape[1]), dtype)
     g = np.arange(1.0, min(shape) + 1)
     u, _, vh = np.linalg.svd(x, full_matrices=False)
     expected = (u[:, :rank] * g[:rank]) @ vh[:rank]
-    found = jax.jit(jax.grad(lambda m: (singular_values(m, method) * g).sum()))(x)
-    np.testing.assert_allclose(found.conj(), expected, atol=1e-12)
+    if rank in (2, 4) or is_complex:  # of JAX, which compiles each
+        jax = pytest.importorskip("jax")
+        found = jax.jit(jax.grad(lambda m: (singular_values(m, method) * g).sum()))(x)
+        np.testing.assert_allclose(found.conj(), expected, atol=1e-12)
     leaf = torch.tensor(x, requires_grad=True)
     (singular_values(leaf, method) * torch.as_tensor(g)).sum().backward()
     np.testing.assert_allclose(leaf.grad, expected, atol=1e-12)

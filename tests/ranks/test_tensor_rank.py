@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import itertools
-from functools import cache
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest

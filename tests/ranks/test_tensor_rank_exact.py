@@ -29,6 +29,11 @@ def integers(t: Host) -> Host:
     return found[0]
 
 
+@cache
+def rank_of_w() -> TensorRank:
+    return tensor_rank(W3)
+
+
 def from_file(certificate: Certificate) -> Certificate:
     return Certificate(json.loads(json.dumps(certificate.content)))
 
@@ -141,7 +146,7 @@ def test_a_numerical_upper_bound_is_named_in_the_first_line() -> None:
 
 
 def test_exact_is_worked_out_and_not_read() -> None:
-    good = tensor_rank(W3).certificate
+    good = rank_of_w().certificate
     assert good.exact
     assert str(good).splitlines()[0] == "certificate: tensor rank 3 over the reals, proven"
     floats = copy.deepcopy(tensor_rank(np.random.default_rng(0).random((2, 2, 2))).certificate.content)
@@ -167,7 +172,7 @@ def test_exact_is_worked_out_and_not_read() -> None:
 
 @pytest.mark.parametrize("t", [W3, np.zeros((2, 2, 2)), np.ones((2, 3)), np.eye(3), W3 * 0.1], ids=range(5))
 def test_certificates_and_results_agree(t: Host) -> None:
-    found = tensor_rank(t)
+    found = rank_of_w() if t is W3 else tensor_rank(t)
     assert found.certificate.exact == found.exact
     assert bool(found.upper_proof) == (found.certificate.checked()[-1].status == "proven")
     table = [line for line in str(found).splitlines() if "proven" in line or "numerical" in line][1:]
