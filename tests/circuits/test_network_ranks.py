@@ -38,7 +38,9 @@ def fresh_error(found: NetworkRanks, function: Any, templates: Host) -> float:
 @pytest.mark.parametrize(
     ("templates", "std"),
     [
-        pytest.param(*case, marks=() if case in ((4, 0.1), (8, 1.0)) else pytest.mark.nightly)
+        pytest.param(
+            *case, marks=() if case == (4, 0.1) else pytest.mark.slow if case == (8, 1.0) else pytest.mark.nightly
+        )
         for case in product((4, 8), (0.1, 0.5, 1.0))
     ],
 )

@@ -21,7 +21,7 @@ W3 = np.array([[[0, 1], [1, 0]], [[1, 0], [0, 0]]])
 
 @cache
 def scan_of_w() -> RankScan:
-    return rank_scan(W3, 3)
+    return rank_scan(W3, 3, starts=3)
 
 
 def cp_with_noise(share: float) -> Host:
