@@ -118,7 +118,7 @@ def test_integer_ranks_raise_or_are_minus_one(wrong: float) -> None:
         with pytest.raises(ValueError, match="index"):
             of(given(wrong), **options)
         batch = torch.as_tensor(given(wrong))
-        by_torch = torch.func.vmap(lambda a, of=of, options=options: of(a, **options))(batch)  # type: ignore[operator]
+        by_torch = torch.func.vmap(lambda a, of=of, options=options: of(a, **options))(batch)
         np.testing.assert_array_equal(np.asarray(found), [3, -1])
         np.testing.assert_array_equal(np.asarray(by_torch), [3, -1])
 
