@@ -82,7 +82,7 @@ def test_output_is_the_tensor_contracted(data: Any) -> None:
     check(sign * np.exp(logs), wanted, size)
 
 
-@pytest.mark.few_on_jax("ragged and shared", "plane, ragged", "channels a location", "CP, classes, shared", "jax-MF")
+@pytest.mark.few_on_jax("plane, ragged", "channels a location", "CP, classes, shared")
 @named
 def test_output_on_every_backend(circuit: Circuit, backend_name: str) -> None:
     backend = tnrank.get_backend(backend_name)
@@ -165,7 +165,7 @@ TREES = {
 }
 
 
-@pytest.mark.few_on_jax("3-windows(7, 3)", "1-quad(4, 2)", "1-one mode", "3-a chain")
+@pytest.mark.few_on_jax("3-windows(7, 3)", "1-one mode")
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 @pytest.mark.parametrize("classes", [1, 3])
 def test_hierarchies_survive_bit_for_bit(tree: DimensionTree, classes: int, backend_name: str) -> None:
@@ -264,7 +264,8 @@ def check_derivatives(circuit: Circuit, weights: Any, features: Any, backend_nam
 @pytest.mark.parametrize(
     ("name", "backend_name"),
     [(name, "torch") for name in NAMED]
-    + [(name, "jax") for name in ("line, shared", "plane, ragged", "channels a location", "CP, weights", "MF")],
+    + [(name, "jax") for name in ("plane, ragged", "channels a location", "CP, weights")]
+    + [pytest.param(name, "jax", marks=pytest.mark.slow) for name in ("line, shared", "MF")],
 )
 def test_derivatives_are_those_of_the_dense_contraction(name: str, backend_name: str) -> None:
     if {backend_name, "torch"} - set(tnrank.available_backends()):
@@ -286,6 +287,7 @@ def test_derivatives_of_any_circuit(data: Any) -> None:
     check_derivatives(circuit, weights, features, "torch")
 
 
+@pytest.mark.few_on_jax("jax-1")
 @pytest.mark.parametrize("zeros", [1, 2])
 @pytest.mark.parametrize("backend_name", ["jax", "torch"])
 def test_derivatives_where_a_product_is_zero(zeros: int, backend_name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tnrank
@@ -104,6 +104,7 @@ def test_no_rank_of_any_network_exceeds_the_bound(case: Any) -> None:
     assert exact_rank(network, whole_numbers(network, sizes, seed), modes) <= min_cut(network, modes, sizes).bound
 
 
+@settings(max_examples=12)
 @pytest.mark.parametrize("some", [(1, 2, 4), (1, 3)])
 @given(data=st.data())
 def test_generic_networks_reach_it_for_powers_of_one_number(some: tuple[int, ...], data: st.DataObject) -> None:
@@ -111,6 +112,7 @@ def test_generic_networks_reach_it_for_powers_of_one_number(some: tuple[int, ...
     assert exact_rank(network, whole_numbers(network, sizes, seed), modes) == min_cut(network, modes, sizes).bound
 
 
+@settings(max_examples=12)
 @pytest.mark.parametrize("some", [(1, 2, 4, 8), (1, 3, 9)])
 @given(data=st.data())
 def test_generic_formats_reach_it_for_powers_of_one_number(some: tuple[int, ...], data: st.DataObject) -> None:

@@ -47,12 +47,12 @@ def test_values_are_those_of_the_formula(layer: Representation, dtype: str, back
     assert {name: tuple(a.shape) for name, a in arrays.items()} == layer.shapes
     # Anything but the initial values, whose biases are all alike.
     arrays = {
-        name: a + backend.asarray(0.1 * np.random.default_rng(len(name)).standard_normal(a.shape), dtype)
+        name: backend.asarray(host(a) + 0.1 * np.random.default_rng(len(name)).standard_normal(a.shape), dtype)
         for name, a in arrays.items()
     }
     x = inputs_for(layer)
     x = x if x.dtype.kind == "i" else x.astype(dtype)
-    found = layer(arrays, backend.asarray(x))
+    found = backend.jit(layer)(arrays, backend.asarray(x))
     assert tuple(found.shape) == (2, 5, layer.features)
     assert tnrank.backend_of(found) is backend
     assert backend.dtype_of(found) == dtype
@@ -122,10 +122,10 @@ def test_represented_images_go_through_a_circuit(backend_name: str) -> None:
     circuit = Circuit.deep((2, 4), representation=layer, channels=3)
     arrays = layer.initial(backend=backend_name, dtype="float64")
     images = backend.asarray(np.random.default_rng(0).uniform(size=(2, 4, 8)))
-    features = circuit.represent(arrays, patches(images, 2))
+    features = backend.jit(lambda a, x: circuit.represent(a, patches(x, 2)))(arrays, images)
     assert tuple(features.shape) == (2, 8, 3)
     weights = circuit.initial_weights(backend=backend_name, dtype="float64")
-    assert np.isfinite(host(circuit.forward(weights, features))).all()
+    assert np.isfinite(host(backend.jit(circuit.forward)(weights, features))).all()
     with pytest.raises(ValueError, match=r"got inputs of shape \(2, 4, 8\), needed \(batch, 8, \.\.\).*patches"):
         circuit.represent(arrays, images)
 

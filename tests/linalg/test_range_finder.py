@@ -23,13 +23,13 @@ def matrix(m: int, n: int, s: np.ndarray, dtype: str = "float64", seed: int = 0)
     return ((frame(m) * s) @ frame(n).conj().T).astype(dtype)
 
 
-@pytest.mark.few_on_jax("sides0-float64", "sides1-complex128")
+@pytest.mark.few_on_jax("sides1-complex128")
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("sides", [(60, 300), (300, 60), (120, 120)])
 def test_error_is_below_the_tolerance_and_exact(backend_name: str, sides: tuple[int, int], dtype: str) -> None:
     backend = get_backend(backend_name)
     a = matrix(*sides, 0.8 ** np.arange(60), dtype)
-    for rtol in (0.3, 1e-2, 1e-5):
+    for rtol in (1e-2,) if backend_name == "jax" else (0.3, 1e-2, 1e-5):  # JAX compiles each number of columns
         found = range_finder(backend.asarray(a), rtol=rtol)
         q = backend.to_numpy(found.basis)
         true = np.linalg.norm(a - q @ (q.conj().T @ a))

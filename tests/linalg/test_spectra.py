@@ -35,6 +35,7 @@ def test_agrees_with_lapack(backend_name: str, shape: tuple[int, ...], dtype: st
     np.testing.assert_allclose(backend.to_numpy(found), oracle, atol=tolerance * oracle.max())
 
 
+@pytest.mark.few_on_jax("shape1")
 @pytest.mark.parametrize("method", ["qr", "gram"])
 @pytest.mark.parametrize("shape", [(3, 3), (2, 9), (9, 2)])
 def test_zero_matrix(backend_name: str, method: str, shape: tuple[int, int]) -> None:
@@ -43,6 +44,7 @@ def test_zero_matrix(backend_name: str, method: str, shape: tuple[int, int]) -> 
     np.testing.assert_array_equal(found, np.zeros(min(shape)))
 
 
+@pytest.mark.few_on_jax("sides1-gram-float64", "sides0-qr-float32", "sides1-gram-float32")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("method", ["qr", "gram"])
 @pytest.mark.parametrize("sides", [(12, 12), (12, 200)])
@@ -64,14 +66,16 @@ def test_accuracy_floors(backend_name: str, dtype: str, method: str, sides: tupl
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_gradient(method: str, shape: tuple[int, int], rank: int, is_complex: bool) -> None:
     """U diag(g) V^H by either method, with 0 in place of g where a value cannot be told from zero."""
-    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     dtype = "complex128" if is_complex else "float64"
     x = _dense((shape[0], rank), dtype) @ _dense((rank, shape[1]), dtype)
     g = np.arange(1.0, min(shape) + 1)
     u, _, vh = np.linalg.svd(x, full_matrices=False)
     expected = (u[:, :rank] * g[:rank]) @ vh[:rank]
-    found = jax.jit(jax.grad(lambda m: (singular_values(m, method) * g).sum()))(x)
-    np.testing.assert_allclose(found.conj(), expected, atol=1e-12)
+    if rank in (2, 4) or is_complex:  # of JAX, which compiles each
+        jax = pytest.importorskip("jax")
+        found = jax.jit(jax.grad(lambda m: (singular_values(m, method) * g).sum()))(x)
+        np.testing.assert_allclose(found.conj(), expected, atol=1e-12)
     leaf = torch.tensor(x, requires_grad=True)
     (singular_values(leaf, method) * torch.as_tensor(g)).sum().backward()
     np.testing.assert_allclose(leaf.grad, expected, atol=1e-12)

@@ -38,7 +38,7 @@ def scaled(dtype: str, scale: complex) -> np.ndarray:
     return found
 
 
-@pytest.mark.few_on_jax("jax")
+@pytest.mark.few_on_jax("jax-float64")
 @pytest.mark.parametrize(("dtype", "scale"), ENDS)
 def test_ranks_and_relative_values(dtype: str, scale: complex, backend_name: str) -> None:
     backend, plain = get_backend(backend_name), rank_two(dtype)

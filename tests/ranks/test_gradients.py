@@ -30,6 +30,10 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Matrix], float]]] = {
 }
 
 
+FEW_ON_JAX = ("effective_rank", "schatten_0.5", "ky_fan_norm", "distance_to_rank", "smallest, by gram")
+"""Of the functions whose derivatives JAX transforms and compiles, those of the quick suite."""
+
+
 def _entropy(s: Matrix) -> float:
     p = s / s.sum()
     return float(-(p * np.log(p)).sum())
@@ -168,27 +172,39 @@ def test_finite_on_spectra(gradient: Any, s: list[float]) -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch.func.jvp
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_under_transformations(name: str) -> None:
-    jax = pytest.importorskip("jax")
+def test_under_transformations_of_torch(name: str) -> None:
     torch = pytest.importorskip("torch")
     function = FUNCTIONS[name][0]
     x, step = _random((3, 4, 9)), _random((3, 4, 9), seed=1)
     t, d = torch.as_tensor(x), torch.as_tensor(step)
     expected = np.stack([torch.func.grad(function)(m) for m in t])
     close = {"rtol": 1e-10, "atol": 1e-12}
+    np.testing.assert_allclose(torch.func.vmap(torch.func.grad(function))(t), expected, **close)
+    np.testing.assert_allclose(torch.func.grad(lambda y: function(y).sum())(t), expected, **close)
+    slopes = (expected * step).sum((1, 2))
+    np.testing.assert_allclose(torch.func.jvp(function, (t,), (d,))[1], slopes, **close)
+    np.testing.assert_allclose(torch.func.vmap(function)(t), [float(function(m)) for m in x], **close)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW_ON_JAX else pytest.mark.slow) for name in FUNCTIONS]
+)
+def test_under_transformations_of_jax(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    torch = pytest.importorskip("torch")
+    function = FUNCTIONS[name][0]
+    x, step = _random((3, 4, 9)), _random((3, 4, 9), seed=1)
+    expected = np.stack([torch.func.grad(function)(m) for m in torch.as_tensor(x)])
+    close = {"rtol": 1e-10, "atol": 1e-12}
 
     @jax.jit  # one program, since each is compiled
     def by_jax(x: Any, step: Any) -> Any:
         return jax.vmap(jax.grad(function))(x), jax.jvp(function, (x,), (step,))[1], function(x)
 
-    gradients, slopes_by_jax, values = by_jax(x, step)
+    gradients, slopes, values = by_jax(x, step)
     np.testing.assert_allclose(gradients, expected, **close)
-    np.testing.assert_allclose(torch.func.vmap(torch.func.grad(function))(t), expected, **close)
-    np.testing.assert_allclose(torch.func.grad(lambda y: function(y).sum())(t), expected, **close)
-    slopes = (expected * step).sum((1, 2))
-    np.testing.assert_allclose(slopes_by_jax, slopes, **close)
-    np.testing.assert_allclose(torch.func.jvp(function, (t,), (d,))[1], slopes, **close)
-    np.testing.assert_allclose(torch.func.vmap(function)(t), values, **close)
+    np.testing.assert_allclose(slopes, (expected * step).sum((1, 2)), **close)
+    np.testing.assert_allclose(values, [float(function(m)) for m in x], **close)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch.func.jvp

@@ -104,8 +104,8 @@ def host(x: Any) -> np.ndarray[Any, Any]:
 
 # format of order d, its dense definition or None, d for the dense comparison, d for the format alone, the rank
 KNOWN: dict[str, tuple[Any, Any, int, int, int]] = {
-    "random CP, R = 3": (random_cp, None, 5, 200, 3),
-    "sum of x_i": (total, lambda d: grid(d, 4), 5, 60, 2),
+    "random CP, R = 3": (random_cp, None, 5, 80, 3),
+    "sum of x_i": (total, lambda d: grid(d, 4), 5, 40, 2),
     "sin": (sine, lambda d: np.sin(grid(d, 5)), 4, 100, 2),
     "sin^2": (squared_sine, lambda d: np.sin(grid(d, 5)) ** 2, 4, 40, 3),
     "cancellation": (
@@ -116,7 +116,7 @@ KNOWN: dict[str, tuple[Any, Any, int, int, int]] = {
         2,
     ),
     "maximum, n = 6": (maximum, lambda d: np.indices((6,) * d).max(axis=0) + 1.0, 4, 10, 6),
-    "GHZ": (ghz, None, 6, 500, 2),
+    "GHZ": (ghz, None, 6, 150, 2),
     "W": (w_state, None, 6, 50, 2),
 }
 
@@ -262,6 +262,7 @@ def _padded(s: Any, like: Any) -> np.ndarray[Any, Any]:
     return made[: len(like)]
 
 
+@settings(max_examples=10)
 @given(tensors())
 def test_ranks_of_neighbors_and_squares(x: HierarchicalTucker) -> None:
     squared = float((host(x) ** 2).sum())
@@ -289,6 +290,7 @@ def test_tt_ranks_are_those_of_the_linear_tree(x: HierarchicalTucker) -> None:
     assert train is None or tuple(train.tt_ranks) == expected
 
 
+@settings(max_examples=15)
 @given(st.data())
 def test_ranks_of_sums_and_products(data: st.DataObject) -> None:
     x = data.draw(tensors(binary=False))

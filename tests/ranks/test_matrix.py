@@ -96,7 +96,8 @@ def test_against_numpys_norms() -> None:
 
 def test_zero_and_low_rank_matrices(backend_name: str) -> None:
     backend = get_backend(backend_name)
-    for shape in ((3, 3), (1, 4), (4, 1), (2, 3, 9)):
+    shapes = ((3, 3), (1, 4), (4, 1), (2, 3, 9))
+    for shape in shapes[:1] if backend_name == "jax" else shapes:  # JAX compiles each anew
         x = backend.asarray(np.zeros(shape))
         for name, (function, _) in NUMBERS.items():
             expected = np.inf if name == "condition_number" else 0
@@ -242,7 +243,7 @@ def test_under_transformations() -> None:
     np.testing.assert_allclose(torch.func.vmap(effective_rank)(torch.as_tensor(x)), expected)
     np.testing.assert_array_equal(jax.jit(matrix_rank)(x), [4, 4, 4])
     gradients = (
-        jax.grad(effective_rank)(x[0]),
+        jax.jit(jax.grad(effective_rank))(x[0]),
         torch.func.grad(effective_rank)(torch.as_tensor(x[0])).numpy(),
     )
     step = np.random.default_rng(1).standard_normal((4, 5))

@@ -71,35 +71,56 @@ def compiled(given: Any, batched: bool) -> Any:
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize(("functions", "given"), [(OF_MATRICES, matrices), (OF_SPECTRA, spectra)])
-def test_traced_results_are_nan(functions: Any, given: Any, wrong: float) -> None:
+@pytest.mark.parametrize(
+    ("functions", "given", "ways"),
+    [
+        (OF_MATRICES, matrices, ("jax.vmap", "torch.vmap")),
+        pytest.param(OF_MATRICES, matrices, ("jit",), marks=pytest.mark.slow),
+        (OF_SPECTRA, spectra, ("jit", "jax.vmap", "torch.vmap")),
+    ],
+)
+def test_traced_results_are_nan(functions: Any, given: Any, ways: tuple[str, ...], wrong: float) -> None:
     """Beside a good matrix, whose results are those of an eager call."""
     torch = pytest.importorskip("torch")
     fn, x = everything(functions), given(wrong)
     expected = [float(f(x[0])) for f in functions.values()]
     found = {
-        "jit": [np.array([float(f), float(g)]) for f, g in zip(*map(compiled(given, False), x), strict=True)],
-        "jax.vmap": [np.asarray(f) for f in compiled(given, True)(x)],
-        "torch.vmap": [f.numpy() for f in torch.func.vmap(fn)(torch.as_tensor(x))],
+        "jit": lambda: [np.array([float(f), float(g)]) for f, g in zip(*map(compiled(given, False), x), strict=True)],
+        "jax.vmap": lambda: [np.asarray(f) for f in compiled(given, True)(x)],
+        "torch.vmap": lambda: [f.numpy() for f in torch.func.vmap(fn)(torch.as_tensor(x))],
     }
-    for way, results in found.items():
-        for name, (good, bad), value in zip(functions, results, expected, strict=True):
+    for way in ways:
+        for name, (good, bad), value in zip(functions, found[way](), expected, strict=True):
             assert np.isclose(good, value, atol=1e-6), (way, name)
             assert np.isnan(bad), (way, name)
 
 
+OPTIONS: tuple[dict[str, float], ...] = ({}, {"rtol": 0.1}, {"atol": 0.1})
+RANKS = [
+    (of, given, o) for o in OPTIONS for of, given in ((ranks.matrix_rank, matrices), (ranks.numerical_rank_of, spectra))
+]
+
+
+@cache
+def compiled_ranks() -> Any:
+    """All ranks of stacks of matrices and of spectra as one program."""
+    jax = pytest.importorskip("jax")
+    return jax.jit(
+        lambda *x: [jax.vmap(lambda a, of=of, o=o: of(a, **o))(a) for (of, _, o), a in zip(RANKS, x, strict=True)]
+    )
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_integer_ranks_raise_or_are_minus_one(wrong: float) -> None:
-    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
-    for options in ({}, {"rtol": 0.1}, {"atol": 0.1}):
-        for of, x in ((ranks.matrix_rank, matrices(wrong)), (ranks.numerical_rank_of, spectra(wrong))):
-            with pytest.raises(ValueError, match="index"):
-                of(x, **options)
-            traced = [jax.vmap(lambda a, of=of, options=options: of(a, **options))(x)]  # type: ignore[operator]
-            batch = torch.as_tensor(x)
-            traced.append(torch.func.vmap(lambda a, of=of, options=options: of(a, **options))(batch))  # type: ignore[operator]
-            for found in traced:
-                np.testing.assert_array_equal(np.asarray(found), [3, -1])
+    torch = pytest.importorskip("torch")
+    by_jax = compiled_ranks()(*(given(wrong) for _, given, _ in RANKS))
+    for (of, given, options), found in zip(RANKS, by_jax, strict=True):
+        with pytest.raises(ValueError, match="index"):
+            of(given(wrong), **options)
+        batch = torch.as_tensor(given(wrong))
+        by_torch = torch.func.vmap(lambda a, of=of, options=options: of(a, **options))(batch)
+        np.testing.assert_array_equal(np.asarray(found), [3, -1])
+        np.testing.assert_array_equal(np.asarray(by_torch), [3, -1])
 
 
 def formats(seed: int = 0) -> list[Any]:
@@ -145,9 +166,12 @@ def test_norms_of_formats(wrong: float, backend_name: str) -> None:
 
 def test_traced_norms_of_formats() -> None:
     jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
-    for x in formats()[:6]:
+    given = formats()[:6]
+    by_jax = given[::2]  # compiling is most of the time
+    traced = jax.jit(lambda several: [z.norm() for z in several])([spoiled(x, np.nan, 0).to("jax") for x in by_jax])
+    assert np.isnan(traced).all()
+    for x in given:
         y = spoiled(x, np.nan, 0)
-        assert np.isnan(jax.jit(lambda z: z.norm())(y.to("jax"))), x
         batched = [torch.as_tensor(np.stack([a, b])) for a, b in zip(x._values, y._values, strict=True)]
         found = torch.func.vmap(lambda *arrays, x=x: x.to("torch").replace(arrays).norm())(*batched)
         assert np.isclose(float(found[0]), float(x.norm()))

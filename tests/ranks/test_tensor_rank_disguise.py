@@ -107,7 +107,7 @@ def sum_of(content: dict[str, Any]) -> Host:
     ("tensor", "rank"),
     [
         # Strassen 1969 and Winograd 1971.
-        pytest.param(whole_numbers(matrix_product(), 0), 7, id="<2,2,2>"),
+        pytest.param(whole_numbers(matrix_product(), 0), 7, id="<2,2,2>", marks=pytest.mark.slow),
         pytest.param(whole_numbers(matrix_product(), 3).transpose(2, 0, 1), 7, id="<2,2,2> permuted"),
         # Alder & Strassen 1981: 2 dim - maximal ideals, which these reach.
         pytest.param(whole_numbers(modulo(-1, 0), 1), 3, id="complex numbers"),
@@ -158,7 +158,7 @@ def test_algebras_after_real_changes_of_basis(algebra: Host, real: int, over_com
             assert found[1] < 1e5 * eps
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "jax", "torch"])
 def test_the_matrix_product_in_real_coordinates_settles_to_rounding(backend: str) -> None:
     t = real_numbers(matrix_product(), 0, orthogonal=True)
     found = tensor_rank(get_backend(backend).asarray(t, dtype="float32"))
@@ -199,7 +199,7 @@ def test_a_witness_refutes_a_numerical_bound_above_it() -> None:
         assert found.certificate.verify()
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.lists(st.integers(1, 3), min_size=2, max_size=4), st.integers(0, 999))
 def test_short_coordinates_are_the_same_tensor(shape: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)

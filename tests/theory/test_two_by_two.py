@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import polar
 
 import tnrank
-from tnrank.theory import TwoByTwo
+from tnrank.theory import TwoByTwo, _two_by_two_flow
 from tnrank.theory._two_by_two_flow import rates
 
 FACTS = {
@@ -194,10 +194,11 @@ def test_time_runs_out():
     assert len(problem.balanced_flow(3, problem.start(1e-6, 0), [0.9], max_time=1.0).loss) == 0
 
 
-def test_a_flow_into_the_wrong_basin_is_told():
+def test_a_flow_into_the_wrong_basin_is_told(monkeypatch):
     """W22 keeps the sign that it has when W12 and W21 have theirs; with the wrong one the loss ends at e^2 / 2."""
     problem = TwoByTwo(-2.0, 0.5, 0.01)
     start = [[3.4558419206478604e-06, 8.216181435011584e-06], [3.3043707618338715e-06, -1.3031572316043611e-05]]
+    monkeypatch.setattr(_two_by_two_flow, "_MOST_CALLS", 20_000)  # of 100,000, which take seconds
     with pytest.raises(RuntimeError, match=r"goes nowhere.*max_time="):
         problem.balanced_flow(3, start, [1e-2, 1e-5])
     flow = problem.balanced_flow(3, start, [1e-2, 1e-5], max_time=1e6)

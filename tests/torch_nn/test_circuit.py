@@ -19,7 +19,7 @@ FLOAT = {"backend": "torch", "dtype": "float64"}
 
 
 def hierarchical(tree, classes=1, width=3):
-    shape = tuple(2 + n % 2 for n in range(tree.order))
+    shape = tuple(2 + n % 2 if tree.order < 16 else 2 for n in range(tree.order))  # the oracle is dense
     widths = {node: width + node.modes[0] % 2 for node in tree.interior}
     return tnrank.HierarchicalFactorization.random(shape, tree, widths, classes=classes, seed=1, **FLOAT)
 
