@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import tnrank.plots
-
 from tests.experiments.tiny import Tiny
 from tnrank.experiments._recipe import _KNOWN
 from tnrank.experiments._sweeps._batch import Trainer

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tnrank.experiments.recipes.dynamics import Dynamics
 
 import tnrank
 from tnrank.experiments import Interrupted, Journal, Training, make_recipe, read_metrics, run
+from tnrank.experiments.recipes.dynamics import Dynamics
 
 STEPS = 300
 
