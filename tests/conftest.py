@@ -92,10 +92,13 @@ QUICK = {
         *("test_representations", "test_separation"),
     ),
     "cli": ("test_circuit", "test_complete"),
+    "completion": ("test_fill_missing", "test_parts"),
     "data_files": (
         *("test_damaged_files", "test_files", "test_images", "test_synthetic", "test_writing", "test_wrong_calls"),
     ),
-    "experiments": ("test_onsets", "test_recipe"),
+    "experiments": (
+        *("test_fields", "test_onsets", "test_own_recipes", "test_recipe", "test_run_folder", "test_sweep_bad_input"),
+    ),
     "factorizations": (
         *("test_bad_input", "test_hsvd_accuracy", "test_masks", "test_network_factorization", "test_printing"),
         *("test_quimb_oracle", "test_sizes", "test_streaming", "test_sum", "test_values"),
@@ -111,6 +114,7 @@ QUICK = {
         *("test_core_consistency", "test_data_tensor", "test_ends_of_the_range", "test_entropy", "test_numbers"),
         *("test_scales", "test_tensor", "test_tensor_rank_ones", "test_tensor_rank_witness"),
     ),
+    "runs": ("test_fitting",),
     "theory": (
         *("test_conserved", "test_exponent", "test_growth", "test_least_squares", "test_near_low_rank"),
         *("test_singular_values", "test_two_by_two", "test_wrong_calls"),
@@ -122,13 +126,22 @@ QUICK = {
     ),
 }
 
+# Tests of these modules that take more than a second or two each.
+NOT_QUICK = (
+    *("test_a_flow_into_the_wrong_basin_is_told", "test_a_killed_run_leaves_readable_metrics_and_no_final_folder"),
+    *("test_a_linear_tree_whose_nodes_do_not_fit", "test_cores_too_large_for_the_search_settle_by_eigenvectors"),
+    *("test_float64_on_jax_without_x64", "test_images_of_order_784", "test_long_modes", "test_order_1000"),
+    *("test_pictures", "test_recipes_of_a_file", "test_sums_at_order_above_three"),
+    "test_what_is_of_low_rank_is_recovered_at_any_scale",
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Choose what is slow on JAX and what is quick."""
     for item in items:
         if _is_slow_on_jax(item):
             item.add_marker(pytest.mark.slow)
-        if not any(item.get_closest_marker(name) for name in ("slow", "nightly")) and _is_quick(item.path):
+        if not any(item.get_closest_marker(name) for name in ("slow", "nightly")) and _is_quick(item):
             item.add_marker(pytest.mark.quick)
 
 
@@ -142,10 +155,11 @@ def _is_slow_on_jax(item: pytest.Item) -> bool:
     return not any(words in given.id for words in kept)
 
 
-def _is_quick(path: Path) -> bool:
+def _is_quick(item: pytest.Item) -> bool:
+    path = item.path
     if Path(__file__).parent not in path.parents:
         return "experiments" not in path.parts
-    return path.stem in QUICK.get(path.parent.name, ())
+    return path.stem in QUICK.get(path.parent.name, ()) and item.name.partition("[")[0] not in NOT_QUICK
 
 
 def pytest_collection_finish() -> None:

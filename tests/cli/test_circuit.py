@@ -100,13 +100,13 @@ def test_classes_of_a_cp_file(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_pictures(call: Call, tmp_path: Path, suffix: str, start: bytes) -> None:
     pytest.importorskip("matplotlib")
-    done = call("circuit", "--grid", "4x4", "--save", f"x.{suffix}")
+    done = call("circuit", "--grid", "2x2", "--save", f"x.{suffix}")
     assert done.exit_code == 0, done.stderr
     assert done.stderr == f"circuit, tensor network and dimension tree drawn in x.{suffix}\n"
     assert (tmp_path / f"x.{suffix}").read_bytes().startswith(start)
     if suffix == "png":
-        assert "--overwrite" in call("circuit", "--grid", "4x4", "--save", f"x.{suffix}").stderr
-        assert call("circuit", "--grid", "4x4", "--save", f"x.{suffix}", "--overwrite").exit_code == 0
+        assert "--overwrite" in call("circuit", "--grid", "2x2", "--save", f"x.{suffix}").stderr
+        assert call("circuit", "--grid", "2x2", "--save", f"x.{suffix}", "--overwrite").exit_code == 0
 
 
 def test_poolings_without_a_network(call: Call) -> None:

@@ -56,7 +56,8 @@ def test_reproduce_writes_a_run_folder(call: Call, tmp_path: Path) -> None:
 
 
 def test_float64_by_the_recipe(call: Call, tmp_path: Path) -> None:
-    done = call("reproduce", "dynamics", "--backend", "numpy", "--steps", 3, "--dtype", "float64", "--out", "here")
+    given = ("--steps", 3, "--dtype", "float64", "--out", "here", "--no-figure")
+    done = call("reproduce", "dynamics", "--backend", "numpy", *given)
     assert done.exit_code == 0, done.stderr
     (folder,) = (tmp_path / "here").iterdir()
     assert tnrank.load(folder / "mf.safetensors").dtype == "float64"

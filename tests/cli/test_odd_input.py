@@ -51,7 +51,7 @@ def test_names_are_printed_as_they_are(call: Call, tmp_path: Path, holed: Path) 
         done = call(*args)
         assert is_one_error(done)
         assert "red]r[/x]:smile:" in done.stderr
-    done = call("reproduce", "dynamics", "--backend", "numpy", "--steps", 3, "--out", f"{ODD}-runs")
+    done = call("reproduce", "dynamics", "--backend", "numpy", "--steps", 3, "--out", f"{ODD}-runs", "--no-figure")
     assert done.exit_code == 0, done.stderr
     assert f"written to {ODD}-runs/dynamics-quick-numpy-" in done.stdout
 

@@ -60,6 +60,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return short(tmp_path_factory.mktemp("reference"), "numpy")
 
 
+@pytest.mark.few_on_jax
 def test_every_backend_runs_the_same(tmp_path: Path, backend_name: str, reference: dict[str, Any]) -> None:
     found = short(tmp_path, backend_name)
     for model in ("tucker", "tt"):

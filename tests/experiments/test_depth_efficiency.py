@@ -43,7 +43,7 @@ def test_the_quick_preset_holds(tmp_path: Path) -> None:
     assert summary["ranks"]["shallow"]["32"] == summary["ranks"]["left_right"]["32"] == 2
     rows = read_metrics(done.folder)
     assert {row["model"] for row in rows} == set(MODELS)
-    assert (done.folder / "figure.png").stat().st_size > 10_000
+    assert (done.folder / "figure.png").stat().st_size > 1_000
     assert done.folder.name.startswith("depth-efficiency-quick-numpy")
 
 

@@ -29,6 +29,7 @@ def test_the_folder_has_everything(short: Path) -> None:
         "mf.safetensors",
         "summary.json",
     ]
+    assert (short / "figure.png").stat().st_size > 10_000
     config = json.loads((short / "config.json").read_text())
     assert config["fields"]["seed"] == 3
     assert config["command"] == ["tnrank", "test"]

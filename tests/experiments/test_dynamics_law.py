@@ -21,7 +21,9 @@ SMALL = {"mf_depths": (3,), "cp_orders": (3,), "weighted_orders": (), "htf_ariti
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = make_recipe("dynamics-law", backend="numpy", seed=3, **SMALL).limited(20)
-    return run(recipe, out=tmp_path_factory.mktemp("runs")).folder
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tnrank.experiments.recipes.dynamics_law._FLOW_TIMES", 30)
+        return run(recipe, out=tmp_path_factory.mktemp("runs")).folder
 
 
 def test_a_short_run_does_not_pass(short: Path) -> None:

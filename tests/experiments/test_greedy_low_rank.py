@@ -122,7 +122,7 @@ def test_distances_of_polylines() -> None:
     a, b = (np.cumsum(generator.standard_normal((n, 3)), axis=0) for n in (7, 9))
 
     def dense(x):
-        return np.concatenate([np.linspace(p, q, 400) for p, q in pairwise(x)])
+        return np.concatenate([np.linspace(p, q, 120) for p, q in pairwise(x)])
 
     apart = np.linalg.norm(dense(a)[:, None] - dense(b)[None], axis=2)
     corners = np.linalg.norm(a[:, None] - dense(b)[None], axis=2).min(axis=1)

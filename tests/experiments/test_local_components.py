@@ -46,7 +46,7 @@ def test_a_short_run_does_not_pass(short: Path) -> None:
 def test_backends_agree(short: Path, tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)
     recipe = make_recipe("local-components", backend=backend, seed=3, **SMALL).limited(20)
-    rows = read_metrics(run(recipe, out=tmp_path).folder)
+    rows = read_metrics(run(recipe, out=tmp_path, figure=False).folder)
     wanted = {(r["model"], r["node"]): r["value"] for r in read_metrics(short) if is_start(r)}
     assert {(r["model"], r["node"]): r["value"] for r in rows if is_start(r)} == pytest.approx(wanted, rel=1e-6)
 

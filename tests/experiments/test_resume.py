@@ -23,7 +23,7 @@ STEPS = 300
 
 
 def recipe(**overrides: Any) -> Any:
-    return make_recipe("dynamics", backend="numpy", **overrides).limited(STEPS)
+    return make_recipe("dynamics", backend="numpy", **{"htf_width": 8, **overrides}).limited(STEPS)
 
 
 def weights(folder: Path) -> list[np.ndarray]:
@@ -33,7 +33,7 @@ def weights(folder: Path) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(recipe(), out=tmp_path_factory.mktemp("whole")).folder
+    return run(recipe(), out=tmp_path_factory.mktemp("whole"), figure=False).folder
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "train", train)
         with pytest.raises(Interrupted, match=r"to go on: tnrank reproduce dynamics --resume .*\.partial") as caught:
-            run(recipe(), out=tmp_path / "runs")
+            run(recipe(), out=tmp_path / "runs", figure=False)
     assert caught.value.kept is not None
     assert not (caught.value.kept / "htf.safetensors").exists()
     return caught.value.kept
 
 
 def test_a_resumed_recipe_is_an_uninterrupted_one(stopped: Path, whole: Path) -> None:
-    done = run(recipe(), resume=stopped)
+    done = run(recipe(), resume=stopped, figure=False)
     assert done.folder == stopped.parent / stopped.name[1:].removesuffix(".partial")
     assert not stopped.exists()
     assert [p.name for p in stopped.parent.iterdir()] == [done.folder.name]
@@ -91,7 +91,7 @@ def test_finished_models_are_not_trained_again(stopped: Path, monkeypatch: pytes
         return genuine(self, state, marks)
 
     monkeypatch.setattr(Run, "_chunk", chunk)
-    run(recipe(), resume=stopped)
+    run(recipe(), resume=stopped, figure=False)
     started = sorted({k // 1000: k % 1000 for k in reversed(chunks)}.items())
     # Both mf and cp have three arrays: what is trained with three goes on past 50 steps, so it is cp alone.
     assert [arrays for arrays, _ in started] == [3, 7]
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, whole: Path) -> None:
     partial.mkdir()
     (partial / "config.json").write_bytes((whole / "config.json").read_bytes())
     (partial / "metrics.csv").write_text("model,step,quantity,node,index,value\nmf,0,loss,,0,torn")
-    done = run(recipe(), resume=tmp_path / "dynamics-quick-numpy-x")
+    done = run(recipe(), resume=tmp_path / "dynamics-quick-numpy-x", figure=False)
     assert (done.folder / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
@@ -135,9 +135,9 @@ def test_a_second_interruption_keeps_the_folder(stopped: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(Dynamics, "execute", execute)
         with pytest.raises(Interrupted):
-            run(recipe(), resume=stopped)
+            run(recipe(), resume=stopped, figure=False)
     assert list((stopped / "checkpoints").glob("mf-1/*.json"))
-    assert run(recipe(), resume=stopped).folder.is_dir()
+    assert run(recipe(), resume=stopped, figure=False).folder.is_dir()
 
 
 @pytest.mark.slow

@@ -39,7 +39,9 @@ def clusters(kind: str, stack: Any) -> Any:
     return stack.enter_context(distributed.Client(cluster, set_as_default=False)).get_executor()
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes", "dask threads", "dask processes"])
+@pytest.mark.parametrize(
+    "kind", ["threads", "processes", "dask threads", pytest.param("dask processes", marks=pytest.mark.slow)]
+)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of a cluster that is closed
 def test_executors_give_what_this_process_gives(tmp_path: Path, kind: str) -> None:
     from contextlib import ExitStack

@@ -52,6 +52,7 @@ def test_every_run_is_in_the_table(short: Path) -> None:
         assert min(r["value"] for r in own if r["quantity"] == "loss") == pytest.approx(float(row["loss"]), rel=1e-6)
 
 
+@pytest.mark.few_on_jax
 def test_a_seed_means_the_same_on_every_backend(short: Path, tmp_path: Path, backend_name: str) -> None:
     recipe = make_recipe("tensor-completion", backend=backend_name, **{**SMALL, "stds": (1e-1,)}).limited(30)
     found, expected = (

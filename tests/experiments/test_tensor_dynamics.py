@@ -48,7 +48,7 @@ def test_metrics_agree_with_the_saved_factorizations(short: Path) -> None:
 def test_a_seed_means_the_same_on_every_backend(short: Path, tmp_path: Path, backend_name: str) -> None:
     fields = {**SMALL, "losses": ("huber",), "stds": (5e-2,)}
     rows = read_metrics(
-        run(make_recipe("tensor-dynamics", backend=backend_name, **fields).limited(20), tmp_path).folder
+        run(make_recipe("tensor-dynamics", backend=backend_name, **fields).limited(20), tmp_path, figure=False).folder
     )
     all_rows = [r for r in read_metrics(short) if (r["model"], r["quantity"]) == ("huber-std0.05", "loss")]
     first = next(r["value"] for r in rows if r["quantity"] == "loss" and r["step"] == 0)
@@ -78,7 +78,7 @@ def test_what_is_measured_of_a_staircase() -> None:
 def test_components_that_grow_together_are_not_one_at_a_time(tmp_path: Path) -> None:
     """A large start passes as no staircase."""
     recipe = make_recipe("tensor-dynamics", backend="numpy", **{**SMALL, "stds": (0.5,)}).limited(300)
-    checks = {check.claim: check.holds for check in run(recipe, out=tmp_path).outcome.checks}
+    checks = {check.claim: check.holds for check in run(recipe, out=tmp_path, figure=False).outcome.checks}
     (one_at_a_time,) = [holds for claim, holds in checks.items() if "one at a time" in claim]
     assert not one_at_a_time
 

@@ -17,8 +17,12 @@ PAGES = [
 
 LONG = (
     "analogy",
+    "choosing_a_tree",
+    "dynamics",
+    "from_function",
     "linear-regression",
     "matrix-completion",
+    "network_ranks",
     "norms-to-infinity",
     "rank_of_architecture",
     "sweeps",

@@ -51,7 +51,7 @@ def colors(axes: Any) -> Counter[tuple[float, str]]:
     return Counter((round(float(line.get_ydata()[0]), 6), line.get_color()) for line in marks(axes, "node"))
 
 
-LARGE = ("28 x 28, ragged", "order 1000, 100 classes", "14 levels", "MF, depth 30")
+LARGE = ("8 x 8, shared", "28 x 28, ragged", "order 1000, 100 classes", "14 levels", "MF, depth 30")
 """Pictures that take seconds each."""
 
 
@@ -82,7 +82,7 @@ def test_words_are_legible(name: str) -> None:
     assert height < 12
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.sampled_from([(2,), (5,), (9,), (16,), (2, 3), (4, 4), (1, 6)]),
     st.integers(2, 4),

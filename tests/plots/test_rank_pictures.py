@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tnrank
@@ -89,7 +89,7 @@ PICTURES: dict[str, Callable[[], Any]] = {
 WEIGHTED = CPFactorization([np.ones((3, 2)), np.ones((4, 2)), np.ones((5, 2))], weights=np.ones(2))
 
 
-LARGE = ("tree, order 300", "tree, linear 200", "both, order 64")
+LARGE = ("spectra, order 64", "tree, order 64", "tree, order 300", "tree, linear 200", "both, order 64")
 """Pictures that take seconds each."""
 
 
@@ -184,9 +184,13 @@ def test_wrong_arguments() -> None:
         spectra({"left": []})
 
 
-def test_zero_and_tiny_tensors() -> None:
-    for x in (np.zeros((2, 3, 2)), np.ones((1, 1)), np.ones((1, 2, 1))):
-        image_bytes(ranks(x), "both.png", dpi=50)
+@pytest.mark.parametrize("shape", [(1, 1), pytest.param((1, 2, 1), marks=pytest.mark.slow)])
+def test_tiny_tensors(shape: tuple[int, ...]) -> None:
+    image_bytes(ranks(np.ones(shape)), "both.png", dpi=50)
+
+
+def test_zero_tensors_and_tiny_networks() -> None:
+    image_bytes(ranks(np.zeros((2, 3, 2))), "both.png", dpi=50)
     image_bytes(network(Network({"A": ""})), "scalar.png", dpi=50)
     image_bytes(network(Network({"A": "i"})), "vector.png", dpi=50)
 
@@ -197,6 +201,7 @@ def test_resolution() -> None:
     assert small < large
 
 
+@settings(max_examples=10)
 @given(st.data())
 def test_every_network_has_a_layout(data: st.DataObject) -> None:
     """Every tensor is one disc, and no two lie on one another."""
