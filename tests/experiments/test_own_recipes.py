@@ -36,16 +36,17 @@ class Mine(Recipe):
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """What tests register and import is forgotten after them."""
-    known, origins, path, modules = dict(_KNOWN), dict(ORIGINS), list(sys.path), set(sys.modules)
+def as_before(tmp_path: Path) -> Iterator[None]:
+    """What tests register and import from their own files is forgotten after them."""
+    known, origins, path = dict(_KNOWN), dict(ORIGINS), list(sys.path)
     yield
     for registry, before in ((_KNOWN, known), (ORIGINS, origins)):
         registry.clear()
         registry.update(before)  # type: ignore[arg-type]
     sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if getattr(sys.modules[name], "__file__", None) and "tnrank" not in name:
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "/")
+        if file == EXAMPLE or tmp_path in file.parents:
             del sys.modules[name]
 
 
