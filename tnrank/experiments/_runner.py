@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -203,20 +204,23 @@ def check_same(recipe: Recipe, found: Mapping[str, Any], folder: str | Path) -> 
         raise ValueError(f"the run in {folder} has other settings: {'; '.join(wrong)}")
 
 
-def _config(recipe: Recipe, backend: Any, command: Sequence[str] | None) -> dict[str, Any]:
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of what counts, read once: their files are long, and a sweep has many cells."""
     import tnrank
 
-    versions = {"tnrank": tnrank.__version__, "python": platform.python_version(), "numpy": np.__version__}
-    versions[backend.name] = backend.version()
+    found = {"tnrank": tnrank.__version__, "python": platform.python_version(), "numpy": np.__version__}
     for package in ("scipy", "matplotlib", "opt_einsum"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _config(recipe: Recipe, backend: Any, command: Sequence[str] | None) -> dict[str, Any]:
     return {
         "recipe": recipe.name,
         "fields": asdict(recipe),
-        "versions": versions,
+        "versions": {**_versions(), backend.name: backend.version()},
         "devices": list(backend.devices()),
         "platform": platform.platform(),
         "command": list(command) if command is not None else sys.argv,

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,11 @@ class RunFolder:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         for node, array in items:
-            flat = np.atleast_1d(np.asarray(array, np.float64)).ravel()
-            for k in np.flatnonzero(np.isfinite(flat)):
-                writer.writerow((model, step, quantity, label(node), k, f"{flat[k]:.9g}"))
-                self.rows += 1
+            name = label(node)
+            for k, number in enumerate(np.asarray(array, np.float64).ravel().tolist()):
+                if isfinite(number):
+                    writer.writerow((model, step, quantity, name, k, f"{number:.9g}"))
+                    self.rows += 1
         # Whole lines at a time: a killed run leaves no torn one.
         self._stream.write(buffer.getvalue())
 
