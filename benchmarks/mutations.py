@@ -30,7 +30,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 EXCLUDED = ("tnrank/experiments", "tnrank/plots", "tnrank/cli", "tnrank/testing")
-NOT_COPIED = (".*", "__pycache__", "build", "dist", "site", "runs")
+NOT_COPIED = (".*", "__pycache__")
+NOT_COPIED_AT_THE_TOP = {"build", "dist", "site", "runs"}
 PAIRS = [("Lt", "LtE"), ("LtE", "Lt"), ("Gt", "GtE"), ("GtE", "Gt"), ("Eq", "NotEq"), ("NotEq", "Eq"), ("Is", "IsNot")]
 PAIRS += [("IsNot", "Is"), ("In", "NotIn"), ("NotIn", "In"), ("Add", "Sub"), ("Sub", "Add"), ("Mult", "Div")]
 PAIRS += [("Div", "Mult"), ("FloorDiv", "Mult"), ("Mod", "Mult"), ("Pow", "Mult"), ("And", "Or"), ("Or", "And")]
@@ -174,13 +175,24 @@ def find_again(tree: Path, old: Mutant) -> Mutant:
     return near[0] if near else kept | {"status": "gone"}
 
 
+def left_out(origin: Path) -> Any:
+    """What copying a tree passes over: caches everywhere, and what is built at the top."""
+    caches = shutil.ignore_patterns(*NOT_COPIED)
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        top = NOT_COPIED_AT_THE_TOP & set(names) if Path(folder) == origin else set()
+        return {*caches(folder, names), *top}
+
+    return ignored
+
+
 class Copy:
     """A copy of a checkout, and an interpreter that finds this copy and no other tnrank."""
 
     def __init__(self, origin: Path, scratch: Path, marks: str, given: list[str]) -> None:
         self.scratch, self.tree, self.marks, self.given = scratch, scratch / "tree", marks, given
         shutil.rmtree(self.tree, ignore_errors=True)
-        shutil.copytree(origin, self.tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
+        shutil.copytree(origin, self.tree, ignore=left_out(origin))
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", scratch / "venv"], check=True)
         (site,) = (scratch / "venv" / "lib").glob("python3*/site-packages")
         (site / "mutation_probe.py").write_text(PROBE)
