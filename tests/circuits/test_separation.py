@@ -164,6 +164,13 @@ def test_a_rank_below_the_bound_is_said() -> None:
     assert " no " in str(report)
 
 
+@pytest.mark.slow
+def test_a_format_on_jax() -> None:
+    pytest.importorskip("jax")
+    x = made("cp").to("jax", dtype="float64")
+    assert [row.rank for row in separation_report(x)] == [4, 4]
+
+
 def test_on_every_backend(backend_name: str) -> None:
     x = tnrank.CPFactorization.random((2,) * 4, rank=3, seed=0).to(backend_name, dtype="float64")
     if backend_name != "jax":  # which compiles each step; the ranks of formats have their own test on JAX

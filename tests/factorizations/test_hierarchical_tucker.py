@@ -272,13 +272,14 @@ def test_entries_of_orders_that_no_dense_tensor_has(order: int) -> None:
     assert (ones.entries(np.arange(3 * order).reshape(3, order) % 10) == 1).all()
 
 
-def test_orders_that_no_dense_tensor_has() -> None:
-    # Two orthogonal terms of one norm, 400^120: beyond float64 at once, and rank 2 at every node.
-    columns = np.stack([np.ones(400), (-1.0) ** np.arange(400)], axis=1)
-    total = tnrank.CPFactorization([columns] * 240)
+@pytest.mark.parametrize(("order", "dim"), [(240, 400), pytest.param(1000, 6, marks=pytest.mark.slow)])
+def test_orders_that_no_dense_tensor_has(order: int, dim: int) -> None:
+    # Two orthogonal terms of one norm, dim^(order / 2): beyond float64 at once, and rank 2 at every node.
+    columns = np.stack([np.ones(dim), (-1.0) ** np.arange(dim)], axis=1)
+    total = tnrank.CPFactorization([columns] * order)
     assert set(tnrank.hierarchical_rank(total).values()) == {2}
     cut = HierarchicalTucker.from_factorization(total).truncate().tensor
-    assert np.isclose(float(cut.log_norm()), 120 * np.log(400) + np.log(2) / 2, rtol=1e-13)
+    assert np.isclose(float(cut.log_norm()), order / 2 * np.log(dim) + np.log(2) / 2, rtol=1e-13)
     x = HierarchicalTucker.random((6,) * 32, rank=5, seed=0, std=0.3)
     assert set(tnrank.hierarchical_rank(x).values()) == {5}
     assert set((x + x).truncate().tensor.ranks.values()) == {5}

@@ -29,7 +29,12 @@ def matrix(m: int, n: int, s: np.ndarray, dtype: str = "float64", seed: int = 0)
 def test_error_is_below_the_tolerance_and_exact(backend_name: str, sides: tuple[int, int], dtype: str) -> None:
     backend = get_backend(backend_name)
     a = matrix(*sides, 0.8 ** np.arange(60), dtype)
-    for rtol in (1e-2,) if backend_name == "jax" else (0.3, 1e-2, 1e-5):  # JAX compiles each number of columns
+    quick_on_jax = (backend_name, sides, dtype) == (
+        "jax",
+        (300, 60),
+        "complex128",
+    )  # it compiles each number of columns
+    for rtol in (1e-2,) if quick_on_jax else (0.3, 1e-2, 1e-5):
         found = range_finder(backend.asarray(a), rtol=rtol)
         q = backend.to_numpy(found.basis)
         true = np.linalg.norm(a - q @ (q.conj().T @ a))

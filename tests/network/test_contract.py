@@ -123,24 +123,27 @@ def test_one_tensor_with_many_axes(backend_name):
     np.testing.assert_allclose(backend.to_numpy(tnrank.contract(network, on(backend, arrays))), wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("order", [500, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
-def test_order_500(name):
+def test_high_orders(name, order):
     pytest.importorskip(name)
     backend = tnrank.get_backend(name)
-    cp = tnrank.Network({f"A{k}": (("i", k), "r") for k in range(500)} | {f"x{k}": (("i", k),) for k in range(500)}, ())
+    matrices, vectors = ({f"A{k}": (("i", k), "r") for k in range(order)}, {f"x{k}": (("i", k),) for k in range(order)})
+    cp = tnrank.Network(matrices | vectors, ())
     sizes = {x: 2 if x == "r" else 3 for x in cp.indices}
     arrays = {name: x / np.linalg.norm(x) for name, x in numpy_arrays(cp, sizes).items()}
-    factors = [arrays[f"x{k}"] @ arrays[f"A{k}"] for k in range(500)]
+    factors = [arrays[f"x{k}"] @ arrays[f"A{k}"] for k in range(order)]
     scale = 2.0 / np.abs(factors).max(1, keepdims=True)
-    arrays |= {f"A{k}": arrays[f"A{k}"] * scale[k] for k in range(500)}
+    arrays |= {f"A{k}": arrays[f"A{k}"] * scale[k] for k in range(order)}
     wanted = np.prod(np.array(factors) * scale, axis=0).sum()
     result = backend.to_numpy(tnrank.contract(cp, on(backend, arrays)))
     np.testing.assert_allclose(result, wanted, rtol=1e-9)
     assert cp.hyperindices == ("r",)
 
 
-def test_order_512_hierarchical_tucker():
-    tensors, sizes, output = hierarchical_tucker(512, dim=2, rank=2, batch=3)
+@pytest.mark.parametrize("order", [512, pytest.param(1024, marks=pytest.mark.slow)])
+def test_high_orders_of_hierarchical_tucker(order):
+    tensors, sizes, output = hierarchical_tucker(order, dim=2, rank=2, batch=3)
     network = tnrank.Network(tensors, output)
     arrays = {name: np.full([sizes[x] for x in labels], 0.5) for name, labels in tensors.items()}
     # Each leaf gives 2 * 0.25, each node 4 * 0.5 times the square of that: the value stays at 1/2 on the way

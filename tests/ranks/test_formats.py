@@ -144,6 +144,8 @@ def test_backends_and_complex_numbers(name: str, backend_name: str, monkeypatch:
     compare(x, None, "qr", 1e-13)
     if backend_name == "jax":  # which compiles each step
         compare(x, None, "gram", 2e-8, jit=True)
+        if name != "cp":  # of the slow ones
+            compare(x, DimensionTree.linear(len(x.shape)), "qr", 1e-13, jit=True)
     else:
         compare(x, None, "gram", 2e-8)
         compare(x, DimensionTree.linear(len(x.shape)), "qr", 1e-13)
@@ -284,24 +286,26 @@ def test_low_ranks_across_many_edges_are_found_by_a_change_of_tree() -> None:
     assert separation_rank(x, rows) == 2
 
 
-def test_orders_that_no_dense_tensor_has() -> None:
-    ones = CPFactorization([np.full((100, 1), 10.0)] * 200)
+@pytest.mark.parametrize(("order", "scale"), [(240, 10.0), pytest.param(1000, 1.0, marks=pytest.mark.slow)])
+def test_orders_that_no_dense_tensor_has(order: int, scale: float) -> None:
+    ones = CPFactorization([np.full((100, 1), scale)] * order)
     report = rank_report(ones)
-    assert report.log_norm == pytest.approx(400 * math.log(10), rel=1e-13)
+    assert report.log_norm == pytest.approx(order * math.log(10 * scale), rel=1e-13)
     assert set(report.hierarchical_rank.values()) == {1}
     assert {entry.entropy for entry in report.nodes} == {0.0}
-    # Two terms of equal norm 600^120, orthogonal in every mode: the spectrum is (1, 1) / sqrt(2) at every node.
-    columns = 10 * np.stack([np.ones(6), (-1.0) ** np.arange(6)], axis=1)
-    x = CPFactorization([columns] * 240)
-    for tree in (None, DimensionTree.linear(240)):
+    # Two terms of equal norm, beyond float64, orthogonal in every mode: the spectrum is (1, 1) / sqrt(2) at every node.
+    columns = scale * np.stack([np.ones(6), (-1.0) ** np.arange(6)], axis=1)
+    x = CPFactorization([columns] * order)
+    for tree in (None, DimensionTree.linear(order)):
         values = hierarchical_singular_values(x, tree, relative=True)
         assert all(np.allclose(s, 0.5**0.5, rtol=1e-11) for s in values.values())
         assert all(float(e) == pytest.approx(math.log(2)) for e in entanglement_entropy(x, tree).values())
-    assert separation_rank(x, range(0, 240, 2)) == 2
+    assert separation_rank(x, range(0, order, 2)) == 2
     assert set(tt_ranks(x)) == {2}
     assert np.isinf(hierarchical_singular_values(x)[0][0])
     # One term lives in the first half, the other in the second: neither half's share is a number.
-    split = CPFactorization([columns * [1e3, 1e-5]] * 120 + [columns * [1e-5, 1e3]] * 120)
+    high, low = 1e3 ** (240 / order), 1e-5 ** (240 / order)
+    split = CPFactorization([columns * [high, low]] * (order // 2) + [columns * [low, high]] * (order // 2))
     assert all(
         np.allclose(s, 0.5**0.5, rtol=1e-10) for s in hierarchical_singular_values(split, relative=True).values()
     )

@@ -14,7 +14,7 @@ def check_place(out: Any, resume: Any) -> None:
     """Refuse what is no path.
 
     Raises:
-        TypeError: see above.
+        TypeError: if one of them is none.
         ValueError: for a null character in it.
     """
     check_path(out, "out", "a path, such as 'runs'")
@@ -26,7 +26,7 @@ def check_progress(progress: Any, command: Any) -> None:
     """Refuse what cannot be called, and what was not typed.
 
     Raises:
-        TypeError: see above.
+        TypeError: if ``progress`` is no function, or ``command`` no words.
     """
     if progress is not None and not callable(progress):
         raise TypeError(f"progress is a function of a line of text, or None, got {shown(progress)}")

@@ -6,7 +6,6 @@ import difflib
 import shlex
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -36,7 +35,7 @@ class Recipe:
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"quick": {}, "paper": {}})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {}}
     draws: ClassVar[bool] = False
     """Whether the outcome has a figure, for which matplotlib is needed."""
 

@@ -260,7 +260,7 @@ class Field:
     """A field of a recipe.
 
     Attributes:
-        name: see above.
+        name: of the attribute.
         kind: what it may hold.
         default: ``None`` where it has to be given.
         help: its line in the docstring.

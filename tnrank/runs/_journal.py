@@ -62,15 +62,14 @@ class Journal:
 
     def begin(self, asked: Training | Fitting) -> Job | FittingJob:
         """A training that is about to be carried out, here or beside others."""
-        place = None
-        if asked.checkpoint is not None:
-            # A resumed recipe trains the same models in the same order, and each finds its own checkpoints.
-            self._begun[asked.title] += 1
-            name = f"{asked.title.replace('/', '-').replace(' ', '-')}-{self._begun[asked.title]}"
-            place = self.folder.checkpoints / name
+        if asked.checkpoint is None:
+            return FittingJob(self, asked, None) if isinstance(asked, Fitting) else Job(self, asked, None)
+        # A resumed recipe trains the same models in the same order, and each finds its own checkpoints.
+        self._begun[asked.title] += 1
+        name = f"{asked.title.replace('/', '-').replace(' ', '-')}-{self._begun[asked.title]}"
         if isinstance(asked, Fitting):
-            return FittingJob(self, asked, place and place.with_name(place.name + TRAINER))
-        return Job(self, asked, None if place is None else Checkpoint(place, every=asked.checkpoint or 0))
+            return FittingJob(self, asked, self.folder.checkpoints / f"{name}{TRAINER}")
+        return Job(self, asked, Checkpoint(self.folder.checkpoints / name, every=asked.checkpoint))
 
 
 class Job:

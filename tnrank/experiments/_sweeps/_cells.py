@@ -48,7 +48,7 @@ class Group:
 
     Attributes:
         folder: of the sweep.
-        cells: see above.
+        cells: that advance and train together.
         owner: what stands in the file of that name while the sweep goes on.
         process: in which the sweep was started.
         command: what was typed.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from math import prod
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -25,9 +24,10 @@ from tnrank.ranks import effective_rank
 from tnrank.training import GroupRMSProp, recorders
 
 # model -> the matricizations whose ranks are its own: multilinear ranks, and those of the train
-_PARTITIONS: Mapping[str, tuple[tuple[int, ...], ...]] = MappingProxyType(
-    {"tucker": ((0,), (1,), (2,)), "tt": ((0,), (0, 1), (0, 1, 2))}
-)
+_PARTITIONS: Mapping[str, tuple[tuple[int, ...], ...]] = {
+    "tucker": ((0,), (1,), (2,)),
+    "tt": ((0,), (0, 1), (0, 1, 2)),
+}
 _TITLES = {"tucker": "Tucker", "tt": "Tensor train"}
 _CLOSE = 0.15
 _FIT = 1e-2  # of a mean square of 1
