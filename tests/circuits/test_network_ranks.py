@@ -38,9 +38,7 @@ def fresh_error(found: NetworkRanks, function: Any, templates: Host) -> float:
 @pytest.mark.parametrize(
     ("templates", "std"),
     [
-        pytest.param(
-            *case, marks=() if case == (4, 0.1) else pytest.mark.slow if case == (8, 1.0) else pytest.mark.nightly
-        )
+        pytest.param(*case, marks=pytest.mark.slow if case in ((4, 0.1), (8, 1.0)) else pytest.mark.nightly)
         for case in product((4, 8), (0.1, 0.5, 1.0))
     ],
 )
@@ -157,6 +155,7 @@ def test_torch_module_in_single_precision() -> None:
         network_ranks(model.bfloat16(), templates.bfloat16(), order=64, output=0)
 
 
+@pytest.mark.slow
 def test_circuits_in_single_precision_keep_their_ranks() -> None:
     # Values spread over ten orders of magnitude, and each has 24 bits.
     x = tnrank.HierarchicalFactorization.random((4,) * 32, width=4, std=0.5, seed=0)

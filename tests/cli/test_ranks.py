@@ -87,7 +87,7 @@ def test_what_large_files_cannot_have(call: Call, tmp_path: Path) -> None:
     assert "index (3, 4, 5, 6)" in call("ranks", "wrong.npy", "--memory", "300 kB").stderr
 
 
-@pytest.mark.parametrize("tree", ["((0,3),(1,2))", "auto"])
+@pytest.mark.parametrize("tree", ["((0,3),(1,2))", pytest.param("auto", marks=pytest.mark.slow)])
 def test_large_files_within_memory_are_compressed_first(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: str
 ) -> None:

@@ -52,6 +52,7 @@ def test_the_same_command_goes_on(call: Call, tmp_path: Path) -> None:
     assert "its dtype is 'float32', here 'float64'" in refused.stderr
 
 
+@pytest.mark.slow
 def test_in_processes_of_this_machine(shell: Call, tmp_path: Path) -> None:
     done = shell("sweep", "dynamics", "--seeds", 2, "--workers", 2, "--table", "parquet", *_SMALL)
     assert done.returncode == 0, done.stderr
@@ -324,7 +325,8 @@ def test_workers_end_with_the_process_that_is_killed(call: Call, tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("workers", [pytest.param((), marks=pytest.mark.slow), ("--workers", "2")])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_ctrl_c_saves_and_exits_with_130(shell: Call, tmp_path: Path, workers: tuple[str, ...]) -> None:
     process = start(tmp_path, "--seeds", "3", *workers)
     partial = "runs/sweep-*/.0*.partial/metrics.csv"

@@ -48,6 +48,7 @@ def short(tmp_path: Path, steps: int, figure: bool) -> Run:
     return done
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_grows_renders_the_page_and_says_so(tmp_path: Path) -> None:
     done = short(tmp_path, 20, figure=True)
     assert not done.outcome.holds

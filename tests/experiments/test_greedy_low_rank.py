@@ -77,6 +77,7 @@ def test_gradient_of_the_end_tensor() -> None:
     np.testing.assert_allclose(found.gradient(point), np.where(seen, point - dense, 0.0), atol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_flow_is_recorded_where_it_moves() -> None:
     # s' = 2 s (1 - s) from 1e-12: nothing for a long time, then all at once.
     x = MatrixFactorization([np.full((1, 1), 1e-6)] * 2)

@@ -127,6 +127,7 @@ def test_runs_and_sweeps_say_who_is_at_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.slow
 def test_the_command_waits(tmp_path: Path) -> None:
     """It is refused in one line, waits with --wait, and Ctrl-C ends that; when the holder is gone it goes on."""
     pytest.importorskip("typer")

@@ -46,6 +46,7 @@ def test_a_short_run_does_not_pass(tmp_path, backend: str) -> None:
     assert {path.name for path in done.folder.iterdir()} >= {"order-3-rank-one.safetensors", "figure.png"}
 
 
+@pytest.mark.slow
 def test_a_time_that_is_too_long_does_not_pass(tmp_path) -> None:
     # The theorem is for a prescribed time: from weights this large the other block is fitted before it is over.
     fields = {**TINY, "scales": "0.5,0.3", "span": 40.0}

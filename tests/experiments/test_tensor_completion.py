@@ -67,6 +67,7 @@ def test_a_seed_means_the_same_on_every_backend(short: Path, tmp_path: Path, bac
     assert found == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_runs_stop_at_the_first_step_below_the_loss(tmp_path: Path) -> None:
     recipe = make_recipe("tensor-completion", backend="numpy", stop_loss=1e-5, steps=400, continued_steps=20, **SMALL)
     rows = table(run(recipe, out=tmp_path, figure=False).folder)

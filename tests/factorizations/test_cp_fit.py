@@ -93,7 +93,14 @@ def test_random_components_are_recovered(shape: tuple[int, ...], rank: int, dtyp
 
 
 @pytest.mark.parametrize(
-    ("shape", "rank"), [((4, 4, 4), 5), ((6, 5, 4), 8), ((10, 10, 10), 13), ((3, 3, 3, 3), 7), ((2,) * 6, 6)]
+    ("shape", "rank"),
+    [
+        ((4, 4, 4), 5),
+        pytest.param((6, 5, 4), 8, marks=pytest.mark.slow),
+        ((10, 10, 10), 13),
+        ((3, 3, 3, 3), 7),
+        ((2,) * 6, 6),
+    ],
 )
 def test_more_components_than_a_mode_is_long(shape: tuple[int, ...], rank: int) -> None:
     tensor = summed(drawn(shape, rank, seed=3))
@@ -262,6 +269,7 @@ def test_an_attained_best_fit_with_large_components_is_not_diverging() -> None:
     assert error_of(x, tensor) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_fit_and_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     tensor = noisy(summed(drawn((4, 5, 6), 3)), 0.5)
     lines: list[str] = []

@@ -109,7 +109,7 @@ def test_hilbert_tensor_to_a_tolerance() -> None:
     [
         pytest.param("circuit", DimensionTree.balanced(32), id="circuit"),
         pytest.param("circuit", DimensionTree.quad(8, 8), id="circuit on a quad tree", marks=pytest.mark.slow),
-        pytest.param("complex", DimensionTree.balanced(32, arity=3), id="complex, ternary"),
+        pytest.param("complex", DimensionTree.balanced(32, arity=3), id="complex, ternary", marks=pytest.mark.slow),
         pytest.param("complex", DimensionTree.linear(64), id="complex, linear", marks=pytest.mark.slow),
         pytest.param("transfer tensors", DimensionTree.windows(64), id="transfer tensors", marks=pytest.mark.slow),
     ],
@@ -292,6 +292,7 @@ def test_atol_loosens_the_stop_and_the_ranks(atol: float) -> None:
     assert np.sqrt((difference**2).mean()) <= 2 * atol
 
 
+@pytest.mark.slow
 def test_rtol_alone_asks_for_what_noise_does_not_allow() -> None:
     assert cross_approximation(noisy, (8,) * 6, budget=50_000).status == "budget"
 

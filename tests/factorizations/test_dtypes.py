@@ -141,6 +141,7 @@ def test_multiples_promote_as_arrays_do():
             np.testing.assert_array_equal(dense(-x), -dense(x))
 
 
+@pytest.mark.few_on_jax
 @pytest.mark.parametrize("name", ["jax", "torch"])
 def test_frameworks_promote_as_their_arrays_do(name):
     pytest.importorskip(name)

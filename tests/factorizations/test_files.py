@@ -37,6 +37,7 @@ def test_round_trip_of_every_structure(x, tmp_path):
     np.testing.assert_array_equal(x.to_dense(), y.to_dense())
 
 
+@pytest.mark.slow
 def test_a_tree_deeper_than_recursion_goes(tmp_path):
     tree = tnrank.DimensionTree.linear(1200)
     x = tnrank.HierarchicalFactorization.random((2,) * 1200, tree=tree, width=1)

@@ -181,6 +181,7 @@ def test_trees_beyond_memory(build):
         build(10**20)
 
 
+@pytest.mark.slow
 def test_a_linear_tree_whose_nodes_do_not_fit():
     with pytest.raises(ValueError, match="use a flatter tree"):
         _ = tnrank.DimensionTree.linear(20_000).nodes

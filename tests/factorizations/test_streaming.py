@@ -77,6 +77,7 @@ def test_several_passes_were_tested() -> None:
     assert [text[:7] for text in dict.fromkeys(said)] == ["pass 1:", "pass 2:", "pass 3:", "decompo"]
 
 
+@pytest.mark.slow
 def test_sketches_grow_until_they_suffice() -> None:
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.standard_normal((d, 110)))[0] for d in (700, 600))

@@ -295,7 +295,7 @@ def test_files_pickles_and_gradients(tmp_path: Any, backend_name: str) -> None:
         assert x.replace(list(x.arrays.values())).shape == SHAPE
 
 
-@pytest.mark.few_on_jax("jax")
+@pytest.mark.few_on_jax
 def test_spectra_agree_with_the_dense_matricizations(backend_name: str) -> None:
     # JAX compiles each shape anew: the train alone there.
     for x in examples(backend_name)[slice(2, 3) if backend_name == "jax" else slice(None)]:

@@ -86,6 +86,7 @@ def test_the_search_stops_when_its_work_is_done():
         connected_path(problem.inputs, problem.output, problem.sizes, 10**9, work=10_000)
 
 
+@pytest.mark.slow
 def test_all_orders_of_few_tensors_and_none_of_many():
     few, sizes = bonds(networkx.random_regular_graph(3, 8, seed=1))
     inputs, output = [frozenset(x) for x in few.tensors.values()], frozenset()

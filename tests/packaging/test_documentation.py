@@ -18,8 +18,10 @@ PAGES = [
 LONG = (
     "analogy",
     "choosing_a_tree",
+    "completion",
     "dynamics",
     "from_function",
+    "hierarchical_rank",
     "linear-regression",
     "matrix-completion",
     "network_ranks",

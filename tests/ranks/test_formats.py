@@ -445,6 +445,7 @@ def test_empty_modes_and_low_orders() -> None:
             function(vector)
 
 
+@pytest.mark.slow
 def test_bipartitions_that_cut_too_much_give_their_sizes() -> None:
     x = HierarchicalTucker.random((6,) * 32, rank=5, std=0.3)
     assert separation_rank(x, range(7)) == 25  # the node of 8 modes less one: two edges

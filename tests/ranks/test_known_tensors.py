@@ -120,9 +120,12 @@ KNOWN: dict[str, tuple[Any, Any, int, int, int]] = {
     "W": (w_state, None, 6, 50, 2),
 }
 
+LONG = ("sum of x_i", "W")
+"""Two whose dense tensors are decomposed at many bipartitions."""
+
 
 @pytest.mark.parametrize("method", ["qr", "gram"])
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in KNOWN])
 def test_one_rank_at_every_bipartition(name: str, method: str) -> None:
     make, dense, small, large, rank = KNOWN[name]
     x = make(small)

@@ -73,7 +73,7 @@ def test_a_hidden_tree_behind_another_one_in_the_format() -> None:
     assert set(found.ranks.values()) == {2}
 
 
-@pytest.mark.parametrize("kind", ["tree", "cp"])
+@pytest.mark.parametrize("kind", [pytest.param("tree", marks=pytest.mark.slow), "cp"])
 def test_orders_that_no_dense_tensor_has(kind: str) -> None:
     if kind == "tree":
         tree = DimensionTree.balanced(24).permute(np.random.default_rng(0).permutation(24))

@@ -57,7 +57,7 @@ def rank_of_w():
         pytest.param(COMPLEX_PRODUCT, 3, 2, "pencil", id="complex product"),
         pytest.param(w(4), 4, 2, "substitution", id="W_4"),
         pytest.param(w(6), 6, 2, "substitution", id="W_6", marks=pytest.mark.slow),
-        pytest.param(sum(np.ogrid[:3, :3, :3, :3]), 4, 2, "substitution", id="sum of x_i"),
+        pytest.param(sum(np.ogrid[:3, :3, :3, :3]), 4, 2, "substitution", id="sum of x_i", marks=pytest.mark.slow),
     ],
 )
 def test_known_ranks_are_proven_by_the_bound_that_can(tensor, rank, border, by, tmp_path):

@@ -160,8 +160,8 @@ def test_codes_order_and_identify_rows(data: Any) -> None:
     [
         (LARGE, "float32"),
         (LARGE, "float64"),
-        (MANY, "float32"),
-        pytest.param(MANY, "float64", marks=pytest.mark.slow),  # the Hessian takes longer than what it is for
+        # the Hessian takes longer than what it is for
+        *(pytest.param(MANY, dtype, marks=pytest.mark.slow) for dtype in ("float32", "float64")),
     ],
 )
 def test_stability_limit(shape: tuple[int, ...], dtype: str) -> None:

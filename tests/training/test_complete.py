@@ -382,7 +382,7 @@ def test_batched_in_the_other_ways(backend_name, way, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.few_on_jax("jax")
+@pytest.mark.few_on_jax
 def test_finished_runs_are_frozen(backend_name):
     """One converges early, one diverges, one goes on to the end; none disturbs the others."""
     optimizer = tnrank.GradientDescent(0.02)

@@ -82,7 +82,7 @@ def test_conserves_and_agrees_between_backends(backend_name, kind):
     np.testing.assert_allclose(end(result.factorization), reference(kind), atol=1e-8)
 
 
-@pytest.mark.few_on_jax("jax")
+@pytest.mark.few_on_jax
 def test_a_product_of_two_numbers(backend_name):
     """``d s / d tau = 2 s (a - s)`` for a balanced product s fitted to a."""
     target, start = 1.7, 0.01

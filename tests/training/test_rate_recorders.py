@@ -104,7 +104,7 @@ def test_what_is_measured_nears_what_is_predicted_as_steps_shrink(name):
     assert np.max(errors) < 0.02
 
 
-@pytest.mark.few_on_jax("jax")
+@pytest.mark.few_on_jax
 def test_components_keep_their_order_and_can_be_chosen(backend_name):
     # JAX compiles the rates of CP factorizations faster.
     kind, r = ("cp", "r") if backend_name == "jax" else ("hierarchical", "r{0,3}")

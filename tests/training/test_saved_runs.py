@@ -11,7 +11,7 @@ from tests.training.test_checkpoints import OPTIMIZERS, broken_off, run, same, s
 from tnrank.training import Checkpoint, SavedRuns
 
 
-@pytest.mark.few_on_jax("1000-rmsprop")
+@pytest.mark.few_on_jax
 @pytest.mark.parametrize(
     "optimizer", ["rmsprop", *(pytest.param(o, marks=pytest.mark.slow) for o in ("momentum", "adam"))]
 )
