@@ -1,8 +1,4 @@
-"""An experiment of your own: does a deeper matrix factorization end with a lower effective rank?
-
-tnrank reproduce --module own_recipe.py depth-and-rank
-tnrank sweep --module own_recipe.py depth-and-rank --seeds 8
-"""
+"""An experiment of your own: does a deeper matrix factorization end with a lower effective rank?"""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -41,13 +37,12 @@ class DepthAndRank(Recipe):
     steps: Steps = 4000
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
-        shape = (self.size, self.size)
-        target = low_rank_matrix(shape, self.rank, seed=self.seed)
+        target = low_rank_matrix((self.size, self.size), self.rank, seed=self.seed)
         indices, values = observe(target, round(self.share * target.size), seed=self.seed)
         options: dict[str, Any] = {"seed": self.seed, "backend": self.backend, "dtype": self.dtype}
         ranks = []
         for depth in self.depths:
-            start = tnrank.MatrixFactorization.random(shape, depth, std=0.07, **options)
+            start = tnrank.MatrixFactorization.random(target.shape, depth, std=0.07, **options)
             result = yield Training(f"depth-{depth}", start, indices, values, steps=self.steps, stop=1e-6)
             ranks.append(float(tnrank.effective_rank(result.factorization)))
         rows = [{"depth": depth, "effective rank": rank} for depth, rank in zip(self.depths, ranks, strict=True)]
@@ -61,5 +56,4 @@ class DepthAndRank(Recipe):
 
 
 if __name__ == "__main__":
-    done = run(DepthAndRank(backend="numpy"))
-    print(done.outcome.checks[0], done.folder, sep="\n")
+    print(run(DepthAndRank(backend="numpy")).outcome.checks[0])

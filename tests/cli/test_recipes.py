@@ -89,6 +89,12 @@ def test_files_without_recipes(call: Call, tmp_path: Path, content: str | None, 
     assert said in done.stderr
 
 
+def test_a_file_in_place_of_a_name(call: Call) -> None:
+    done = call("reproduce", "mine.py")
+    assert done.exit_code == 1
+    assert done.stderr == "error: unknown recipe 'mine.py': give --module mine.py and a recipe's name\n"
+
+
 def test_a_tensor_of_ones_own(call: Call, tmp_path: Path) -> None:
     """It is what is completed: its first singular value is the first component's norm."""
     generator = np.random.default_rng(0)

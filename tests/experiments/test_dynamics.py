@@ -84,6 +84,12 @@ def test_a_matrix_of_ones_own(tmp_path: Path) -> None:
     assert len(done.outcome.figure.axes) == 1
 
 
+def test_half_of_a_target_of_ones_own_is_observed(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.ones((3, 5)))
+    recipe = make_recipe("dynamics", target=str(tmp_path / "own.npy"), backend="numpy")
+    assert len(recipe.training("mf", recipe.targets()["mf"]).values) == 7
+
+
 @pytest.mark.parametrize(("shape", "off"), [((5, 4, 3), 0), ((4, 3, 2, 3), 2), ((2,) * 5, 3)])
 def test_a_tensor_of_ones_own(tmp_path: Path, shape: tuple[int, ...], off: int) -> None:
     tensor = tnrank.data.low_rank_tensor(shape, 2, norm=3.0, seed=0)

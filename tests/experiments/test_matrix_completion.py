@@ -104,7 +104,7 @@ def test_a_target_of_ones_own(tmp_path: Path) -> None:
     [
         (np.ones((5, 5, 5)), r"own.npy has shape \(5, 5, 5\): needed a tensor of order 2"),
         (np.array([[1.0, np.nan], [2.0, 3.0]]), r"own.npy has nan at index \(0, 1\)"),
-        (np.ones((5, 5)), r"own.npy has 25 entries: observed and few lie in 1 .. 25, got 40"),
+        (np.ones((5, 5)), r"observed lies in 1 .. 25, the entries of .*own.npy, got 40: leave it out to observe"),
         (np.eye(50, 1) * np.ones((1, 50)), "entries of the target that seed 7 observes are 0"),
     ],
 )
@@ -112,6 +112,15 @@ def test_wrong_targets(tmp_path: Path, array: Any, said: str) -> None:
     fields = {**SMALL, "seed": 7, "target": written(tmp_path, array)}
     with pytest.raises(ValueError, match=said):
         run(make_recipe("matrix-completion", backend="numpy", **fields), out=tmp_path)
+
+
+def test_shares_of_a_target_of_ones_own_are_observed(tmp_path: Path) -> None:
+    own = make_recipe("matrix-completion", target=written(tmp_path, np.ones((8, 4))))
+    assert own._counts((8, 4)) == ([6, 8, 10, 12, 16, 24], 6)  # type: ignore[attr-defined]
+    assert own._counts((1, 4)) == ([1, 2, 3], 1)  # type: ignore[attr-defined]
+    assert make_recipe("matrix-completion")._counts((32, 32)) == ([192, 256, 320, 384, 512, 768], 192)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"few lies in 1 \.\. 32"):
+        make_recipe("matrix-completion", few=33, observed=(16,))._counts((8, 4))  # type: ignore[attr-defined]
 
 
 def test_planted_solutions_against_a_linear_program() -> None:
@@ -252,10 +261,10 @@ def test_wrong_sensing_does_not_pass(given: list[dict[str, Any]], expected: list
     [
         ({"seeds": 0}, "seeds is a whole number from 1 on, got 0"),
         ({"rank": 33}, "a rank from 1 to 32, got rank=33"),
-        ({"observed": (100, 2000)}, r"observed and few lie in 1 .. 1024, got 2000"),
-        ({"few": 1025}, r"observed and few lie in 1 .. 1024, got 1025"),
-        ({"few": 0}, "few is a whole number from 1 on, got 0"),
-        ({"observed": ()}, r"observed are whole numbers from 1 on, one or more, got \(\)"),
+        ({"observed": (100, 2000)}, r"observed lies in 1 .. 1024, the entries of the target, got 2000"),
+        ({"few": 1025}, r"few lies in 1 .. 1024, .*, got 1025: leave it out to observe 192"),
+        ({"few": 0}, "few is a whole number from 1 on, or none, got 0"),
+        ({"observed": ()}, r"observed are whole numbers from 1 on, one or more, or none, got \(\)"),
         ({"depths": (1, 2, 3)}, r"scales has one number for each of depths=\(1, 2, 3\), got"),
         ({"depths": (2, 3), "scales": (1e-3, 1e-3)}, r"depths has 1, 2 and 3 in it, .* got \(2, 3\)"),
         ({"sensing_scales": "1e-2,-1"}, "sensing_scales is a positive number, got -1.0"),

@@ -155,6 +155,14 @@ def test_files_without_recipes(tmp_path: Path, content: str, said: str) -> None:
         load_recipes("nowhere.py")
     with pytest.raises(ValueError, match="nowhere_at_all cannot be imported"):
         load_recipes("nowhere_at_all")
+    text = tmp_path / "note.txt"
+    text.write_text("x = 1")
+    with pytest.raises(ValueError, match=r"note.txt is no Python file by its name: rename it to note.py"):
+        load_recipes(text)
+    with pytest.raises(
+        ValueError, match=r"unknown recipe 'mine.py'; tnrank.experiments.load_recipes\('mine.py'\) makes"
+    ):
+        find_recipe("mine.py")
 
 
 def test_recipes_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

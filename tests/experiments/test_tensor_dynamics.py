@@ -90,7 +90,7 @@ def test_components_that_grow_together_are_not_one_at_a_time(tmp_path: Path) -> 
         ({"losses": ()}, "losses are some of l2, l1, huber, one or more, each once"),
         ({"stds": (1e-2, -1.0)}, "each of stds is a positive number, got -1"),
         ({"stds": (1e-2, 1e-2)}, "each once"),
-        ({"observed": 2402}, r"observed lies in 1 .. 2401, .*, got 2402: leave it out to have 800"),
+        ({"observed": 2402}, r"observed lies in 1 .. 2401, .*, got 2402: leave it out to observe 800"),
         ({"dimension": 1}, "dimension is a whole number from 2"),
         ({"stop_loss": 0.0}, "stop_loss is a positive number"),
         ({"huber_beta": -1.0}, "huber_beta is a positive number"),
@@ -99,6 +99,14 @@ def test_components_that_grow_together_are_not_one_at_a_time(tmp_path: Path) -> 
 def test_fields_are_checked(fields: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_recipe("tensor-dynamics", **fields)
+
+
+def test_a_third_of_a_target_of_ones_own_is_observed(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.ones((3, 4, 5)))
+    recipe = make_recipe("tensor-dynamics", target=str(tmp_path / "own.npy"))
+    assert len(recipe._training(recipe._target(), "l2", 0.1).values) == 20
+    with pytest.raises(ValueError, match=r"1 \.\. 60, the entries of .*own\.npy, got 61: leave it out to observe 20"):
+        run(make_recipe("tensor-dynamics", target=str(tmp_path / "own.npy"), observed=61), out=tmp_path)
 
 
 @pytest.mark.slow

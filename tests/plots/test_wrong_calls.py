@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
 
+import tnrank
 from tnrank import plots
+from tnrank.circuits import Circuit
 from tnrank.plots.painters import panels
+from tnrank.training import recorders
 
 FIGURES = ["image_bytes", "learning_curves"]
 GARBAGE = (
@@ -48,3 +54,25 @@ def test_names_of_figures() -> None:
         plots.image_bytes(figure, "x.jpg")
     with pytest.raises(TypeError, match="dpi is a whole number"):
         plots.image_bytes(figure, "x.png", dpi=1.5)  # type: ignore[arg-type]
+
+
+CUBE = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
+DRAWN: dict[str, Callable[[], Any]] = {
+    "circuit": lambda: plots.circuit(Circuit.deep(4, 2, 3)),
+    "dimension_tree": lambda: plots.dimension_tree(tnrank.rank_report(CUBE.to_dense())),
+    "learning_curves": lambda: plots.learning_curves(
+        tnrank.complete(CUBE, np.argwhere(np.ones((2, 3, 2))), np.ones(12), steps=2, record=[recorders.Loss(1)])
+    ),
+    "network": lambda: plots.network(CUBE),
+    "rank_scan": lambda: plots.rank_scan(tnrank.ranks.rank_scan(CUBE.to_dense(), 1)),
+    "ranks": lambda: plots.ranks(CUBE.to_dense()),
+    "spectra": lambda: plots.spectra(np.eye(2)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_without_matplotlib_they_say_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [one for one in sys.modules if one.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r'figures need matplotlib.*pip install "tnrank\[cli\]"'):
+        DRAWN[name]()

@@ -113,9 +113,6 @@ class Circuit:
             classes: see :class:`Circuit`; so are the others.
             shared: one filter bank a level for all locations.
             ragged: whether a last window may be short.
-            pooling: see :class:`Circuit`.
-            activation: see :class:`Circuit`.
-            representation: see :class:`Circuit`.
 
         Raises:
             ValueError: see :class:`Circuit`.
@@ -164,9 +161,6 @@ class Circuit:
             classes: see :class:`Circuit`; so are the others.
             shared: one filter bank for all locations: the factors are one matrix.
             dense: ``False`` for a plain sum of the components.
-            pooling: see :class:`Circuit`.
-            activation: see :class:`Circuit`.
-            representation: see :class:`Circuit`.
 
         Example:
             >>> from tnrank.circuits import Circuit

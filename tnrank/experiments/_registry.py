@@ -90,7 +90,7 @@ def load_recipes(module: str | Path) -> list[str]:
     """
     instance(module, "module", (str, Path), "a file such as 'mine.py', or the name of a module")
     file = Path(module) if str(module).endswith(".py") else None
-    if file is None and Path(module).is_file():
+    if file is None and Path(module).suffix and Path(module).is_file():
         raise ValueError(f"{module} is no Python file by its name: rename it to {Path(module).with_suffix('.py').name}")
     if file is not None and not file.is_file():
         raise FileNotFoundError(f"there is no file {file} with recipes")

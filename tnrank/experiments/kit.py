@@ -64,8 +64,8 @@ def told(values: Iterable[Any], form: str = ",", none: str = "none") -> str:
 
 
 def told_end(result: CompletionResult) -> str:
-    """Steps and loss of a run in one cell; ``all`` says that its stop rule was not met."""
-    return f"{result.steps:,}{' (all)' if result.status == 'steps' else ''}  {result.loss:.1e}"
+    """Steps and loss of a run in one cell; ``the most`` says that its stop rule was not met."""
+    return f"{result.steps:,}{', the most' if result.status == 'steps' else ''}  {result.loss:.1e}"
 
 
 def read_target(file: str | Path, orders: Sequence[int] = ()) -> HostArray:
@@ -97,8 +97,15 @@ def read_target(file: str | Path, orders: Sequence[int] = ()) -> HostArray:
     return array
 
 
-def count_observed(given: int | None, shape: Sequence[int], share: float, of: str) -> int:
+def count_observed(given: int | None, shape: Sequence[int], share: float, of: str, field: str = "observed") -> int:
     """How many entries of a target are observed: ``given``, or a share of all, rounded down.
+
+    Args:
+        given: the field's value.
+        shape: of the target, ``(d_1, .., d_N)``.
+        share: above 0, at most 1.
+        of: the target's name.
+        field: whose value it is.
 
     Raises:
         ValueError: if there are not as many as given.
@@ -106,7 +113,9 @@ def count_observed(given: int | None, shape: Sequence[int], share: float, of: st
     size = prod(shape)
     if given is not None and given > size:
         own = int(share * size)
-        raise ValueError(f"observed lies in 1 .. {size}, the entries of {of}, got {given}: leave it out to have {own}")
+        raise ValueError(
+            f"{field} lies in 1 .. {size}, the entries of {of}, got {given}: leave it out to observe {own}"
+        )
     return max(1, int(share * size)) if given is None else given
 
 

@@ -298,6 +298,7 @@ def _line(axes: Axes, points: Sequence[tuple[float, float]], **options: Any) -> 
 @lru_cache(maxsize=512)
 def width_of(text: str, size: float) -> float:
     """Inches that a line of text takes."""
+    _style.check_matplotlib()
     from matplotlib.textpath import TextPath
 
     # Control points bound the letters, and reading them is ten times faster than the exact extents.

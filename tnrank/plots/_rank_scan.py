@@ -49,8 +49,6 @@ def rank_scan(scan: RankScan) -> Figure:
     bounded, below = floors > _ROUNDING, consistency < _LOWEST
 
     figure = _style.new_figure(9.2, 3.2)
-    from matplotlib.ticker import MaxNLocator
-
     left, right = figure.subplots(1, 2)
     drawn = [*errors, *floors[bounded]]
     bottom, top = min(drawn) / 2, max(2 * max(drawn), 1.0)
@@ -82,7 +80,7 @@ def rank_scan(scan: RankScan) -> Figure:
                 )
         if ranks[0] <= scan.lower <= ranks[-1]:
             axes.axvline(scan.lower, color=_style.INK, linewidth=0.8, linestyle=":", zorder=1)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axes.locator_params(axis="x", nbins=8, integer=True)
         axes.set_xlim(ranks[0] - 0.3, ranks[-1] + 0.3)
 
     left.plot([], [], "o", color=_style.INK, markersize=5, label="best fit found")

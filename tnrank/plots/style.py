@@ -23,18 +23,28 @@ def color_of(number: int | str | None) -> str:
     return COLORS[number % len(COLORS)]
 
 
+def check_matplotlib() -> None:
+    """Say how to get matplotlib where it is missing; whatever draws asks before it imports some of it.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError('figures need matplotlib, which is not installed: pip install "tnrank[cli]"') from error
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure in inches, drawn by Agg whatever the user's backend is.
 
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise ImportError('figures need matplotlib, which is not installed: pip install "tnrank[cli]"') from error
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = ConstrainedLayoutEngine(wspace=0.06)
     figure = Figure(figsize=(width, height), dpi=150, layout=layout, facecolor="white")

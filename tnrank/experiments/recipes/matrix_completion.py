@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,7 @@ _NUCLEAR, _ZERO = "least nuclear norm", "zero-fill"
 _GAP = 1e-4  # relative duality gap of the solutions of least nuclear norm
 _STOP = 1e-14  # of the sensing loss, whose target has norm 1
 _RECORDS = 100
+_SHARES = (3 / 16, 1 / 4, 5 / 16, 3 / 8, 1 / 2, 3 / 4)  # of the entries that are observed, if no numbers are given
 
 _RECOVERED = 0.05  # the relative error up to which a target counts as recovered
 _APART = 2.0  # how many times as large the error of what does not recover it is at least
@@ -55,13 +57,13 @@ class MatrixCompletion(Recipe):
         seeds: how many targets (one target with other observations and starts, if it is given): seed, seed + 1, ..
         size: of the random square targets.
         rank: of the random targets.
-        observed: numbers of observed entries.
+        observed: numbers of observed entries; from 3/16 to 3/4 of all if not given.
         depths: of the factorizations, whose hidden sizes are full.
         scales: one a depth.
         learning_rate: of GroupRMSProp.
         steps: of a completion, at most.
         stop_loss: a completion is done when its mean squared error is below.
-        few: a small number of observed entries.
+        few: a small number of observed entries; 3/16 of all if not given.
         few_scales_2: scales of the factorizations of depth 2 on few observed entries.
         few_scales_3: scales of the factorizations of depth 3 on few observed entries.
         sensing_size: of the matrix with commuting measurements.
@@ -95,13 +97,13 @@ class MatrixCompletion(Recipe):
     seeds: Seeds = 2
     size: Count = 32
     rank: Count = 3
-    observed: Annotated[tuple[Count, ...], Several()] = (192, 256, 320, 384, 512, 768)
+    observed: Annotated[tuple[Count, ...] | None, Several()] = None
     depths: Annotated[tuple[Depth, ...], Several()] = (1, 2, 3, 4)
     scales: Annotated[tuple[Positive, ...], Several()] = (1e-6, 1e-6, 1e-4, 1e-4)
     learning_rate: Positive = 3e-3
     steps: Steps = 20_000
     stop_loss: NonNegative = 1e-5
-    few: Count = 192
+    few: Count | None = None
     few_scales_2: Annotated[tuple[Positive, ...], Several()] = (1e-2, 1e-4, 1e-6, 1e-8)
     few_scales_3: Annotated[tuple[Positive, ...], Several()] = (1e-2, 1e-3, 1e-4, 1e-5)
     sensing_size: Count = 16
@@ -115,7 +117,7 @@ class MatrixCompletion(Recipe):
         if self.target is None:
             if self.rank > self.size:
                 raise ValueError(f"a target of size {self.size} has a rank from 1 to {self.size}, got rank={self.rank}")
-            self._check_counts(f"a target of size {self.size}", self.size**2)
+            self._counts((self.size, self.size))
         if len(self.scales) != len(self.depths):
             raise ValueError(f"scales has one number for each of depths={self.depths}, got {self.scales}")
         if not {1, 2, 3} <= set(self.depths):
@@ -123,26 +125,29 @@ class MatrixCompletion(Recipe):
         if self.sensing_rank > (most := min(self.measurements, self.sensing_size)):
             raise ValueError(f"sensing_rank is at most {most}, measurements or sensing_size, got {self.sensing_rank}")
 
-    def _check_counts(self, whose: str, entries: int) -> None:
-        for count in (*self.observed, self.few):
-            if count > entries:
-                raise ValueError(f"{whose} has {entries} entries: observed and few lie in 1 .. {entries}, got {count}")
+    def _counts(self, shape: tuple[int, ...]) -> tuple[list[int], int]:
+        """Numbers of observed entries of a target, and the small one."""
+        whose = self.target or "the target"
+        given = self.observed or (None,) * len(_SHARES)
+        observed = [kit.count_observed(n, shape, share, whose) for n, share in zip(given, cycle(_SHARES), strict=False)]
+        # Of a small target some shares are one number.
+        return sorted({*observed}), kit.count_observed(self.few, shape, _SHARES[0], whose, "few")
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         given = None
         if self.target is not None:
             given = kit.unit(kit.read_target(self.target, orders=[2]))
-            self._check_counts(f"the target {self.target}", given.size)
+        observed, fewest = self._counts((self.size, self.size) if given is None else given.shape)
         fits, few, commuting = list[_Fit](), list[_Fit](), list[dict[str, Any]]()
         for seed in range(self.seed, self.seed + self.seeds):
             target = low_rank_matrix((self.size, self.size), self.rank, seed=seed) if given is None else given
-            for count in self.observed:
+            for count in observed:
                 journal.say(f"least nuclear norm, {count} entries")
                 problem = _Problem(target, count, seed)
                 fits += [problem.fit(_NUCLEAR, problem.least), problem.fit(_ZERO, problem.filled)]
                 for depth, scale in zip(self.depths, self.scales, strict=True):
                     fits.append((yield from self._trained(f"depth_{depth}_{count}", problem, depth, scale)))
-            problem = _Problem(target, self.few, seed)
+            problem = _Problem(target, fewest, seed)
             few.append(problem.fit(_NUCLEAR, problem.least))
             for depth, scales in ((2, self.few_scales_2), (3, self.few_scales_3)):
                 for scale in scales:
