@@ -317,8 +317,8 @@ def test_bombs_are_refused_by_their_size(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_quoted_fields_between_spaces(tmp_path: Path) -> None:
-    """Several spaces are one delimiter, in lines with quotes as in those without."""
+    """Several spaces and tabs are one delimiter, in lines with quotes as in those without."""
     path = tmp_path / "t.csv"
-    path.write_text('"1"  2   3\n4 "5"    6\n7  8 9\n')
+    path.write_text('"1"  2   3\n4 "5"\t  6\n7  8 9\n')
     found = read_array(path, csv=CsvFormat(delimiter=" "))
     np.testing.assert_array_equal(found, [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
