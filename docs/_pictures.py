@@ -1,8 +1,12 @@
-"""Draws the pictures of docs/plots.md: ``python docs/_pictures.py`` writes docs/images/*.png."""
+"""Draws the pictures of the docs: ``python docs/_pictures.py`` writes docs/images/*.png.
+
+With names of recipes it draws the figures of their quick presets instead.
+"""
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,10 +46,10 @@ def digits(count: int = 24) -> tnrank.CPFactorization:
     return tnrank.CPFactorization([np.stack([np.cos(a), np.sin(a)]) for a in angles.T])
 
 
-def depth_efficiency() -> Any:
-    """The figure of the recipe."""
+def of_recipe(name: str) -> None:
+    """The figure of a quick preset."""
     with TemporaryDirectory() as folder:
-        return run(make_recipe("depth-efficiency"), folder).outcome.figure
+        save(f"{name}.png", run(make_recipe(name), folder).outcome.figure, dpi=100)
 
 
 def main() -> None:
@@ -72,8 +76,10 @@ def main() -> None:
         }
     )
     save("network-grid.png", plots.network(grid), dpi=90)
-    save("depth-efficiency.png", depth_efficiency())
 
 
 if __name__ == "__main__":
-    main()
+    for chosen in sys.argv[1:]:
+        of_recipe(chosen)
+    if not sys.argv[1:]:
+        main()

@@ -80,7 +80,7 @@ def test_a_matrix_of_ones_own(tmp_path: Path) -> None:
     assert [table.columns for table in done.outcome.tables] == [("model", "quantity", "measured")]
     assert "published" not in done.outcome.tables[0].note
     (check,) = done.outcome.checks
-    assert check.claim == "MF: the singular values that set in do so strictly one after the other"
+    assert check.claim == "MF: two or more singular values set in, strictly one after the other"
     assert len(done.outcome.figure.axes) == 1
 
 

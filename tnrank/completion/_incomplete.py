@@ -109,7 +109,9 @@ def _numbers(given: Any, name: str) -> NDArray:
         ValueError: if it is of order 0 or 1, or empty.
     """
     if isinstance(given, (str, bytes)) or given is None:
-        raise TypeError(f"{name} is an array of real numbers, got {shown(given)}: numpy.load(path) reads a file")
+        raise TypeError(
+            f"{name} is an array of real numbers, got {shown(given)}: tnrank.data.read_array(path) reads a file"
+        )
     # Tables make an array, and are none.
     table = hasattr(given, "__array__") and not hasattr(given, "dtype")
     found = _on_host(np.asarray(given) if table else given, name)

@@ -60,7 +60,7 @@ def split_observed(array: NDArray, missing: NDArray, hold_out: float, seed: int)
     if hold_out and (count < 2 or count == len(observed)):
         raise ValueError(
             f"holding {hold_out:.0%} of {len(observed)} observed entries out leaves {count} to test on and "
-            f"{len(observed) - count} to train on: needed at least 2 and 1; 0 holds none out"
+            f"{len(observed) - count} to train on: needed at least 2 and 1; hold_out=0 holds none out"
         )
     half = count // 2
     return Split(array, observed[count:], observed[:half], observed[half:count])

@@ -49,7 +49,8 @@ def find_recipe(name: str) -> type[Recipe]:
     if name not in _KNOWN:
         elsewhere = _elsewhere()
         if name not in elsewhere:
-            raise ValueError(f"unknown recipe {name!r}{nearest(name, {**_KNOWN, **elsewhere})}")
+            own = f"; tnrank.experiments.load_recipes({name!r}) makes its recipes known" if name.endswith(".py") else ""
+            raise ValueError(f"unknown recipe {name!r}{own or nearest(name, {**_KNOWN, **elsewhere})}")
         module = elsewhere[name]
         try:
             importlib.import_module(module)
@@ -89,6 +90,8 @@ def load_recipes(module: str | Path) -> list[str]:
     """
     instance(module, "module", (str, Path), "a file such as 'mine.py', or the name of a module")
     file = Path(module) if str(module).endswith(".py") else None
+    if file is None and Path(module).is_file():
+        raise ValueError(f"{module} is no Python file by its name: rename it to {Path(module).with_suffix('.py').name}")
     if file is not None and not file.is_file():
         raise FileNotFoundError(f"there is no file {file} with recipes")
     known = sys.modules.get(file.stem) if file is not None else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tnrank.factorizations import Factorization, HierarchicalFactorization
 from tnrank.linalg import matricize
 from tnrank.ranks import effective_rank
 from tnrank.runs import Journal, Training
+from tnrank.training import CompletionResult
 
 __all__ = [
     "Check",
@@ -32,6 +34,7 @@ __all__ = [
     "Training",
     "beside_target",
     "braces",
+    "count_observed",
     "end_tensor",
     "falls",
     "median",
@@ -43,6 +46,7 @@ __all__ = [
     "rises",
     "separated",
     "told",
+    "told_end",
     "unit",
 ]
 
@@ -57,6 +61,11 @@ def falls(values: Sequence[Any]) -> bool:
 def told(values: Iterable[Any], form: str = ",", none: str = "none") -> str:
     """Numbers in one cell or claim, each in a format such as ``.2g``."""
     return "  ".join(format(value, form) for value in values) or none
+
+
+def told_end(result: CompletionResult) -> str:
+    """Steps and loss of a run in one cell; ``all`` says that its stop rule was not met."""
+    return f"{result.steps:,}{' (all)' if result.status == 'steps' else ''}  {result.loss:.1e}"
 
 
 def read_target(file: str | Path, orders: Sequence[int] = ()) -> HostArray:
@@ -86,6 +95,19 @@ def read_target(file: str | Path, orders: Sequence[int] = ()) -> HostArray:
     if not array.any():
         raise ValueError(f"all entries of the target {file} are 0: there is nothing to learn from")
     return array
+
+
+def count_observed(given: int | None, shape: Sequence[int], share: float, of: str) -> int:
+    """How many entries of a target are observed: ``given``, or a share of all, rounded down.
+
+    Raises:
+        ValueError: if there are not as many as given.
+    """
+    size = prod(shape)
+    if given is not None and given > size:
+        own = int(share * size)
+        raise ValueError(f"observed lies in 1 .. {size}, the entries of {of}, got {given}: leave it out to have {own}")
+    return max(1, int(share * size)) if given is None else given
 
 
 def rises(values: Sequence[Any]) -> bool:

@@ -36,8 +36,6 @@ def rank_scan(scan: RankScan) -> Figure:
         >>> len(figure.axes)
         2
     """
-    from matplotlib.ticker import MaxNLocator
-
     if not hasattr(scan, "ranks") or not hasattr(scan, "lower"):
         raise TypeError(
             f"got {type(scan).__name__}, needed the result of a rank scan: "
@@ -51,6 +49,8 @@ def rank_scan(scan: RankScan) -> Figure:
     bounded, below = floors > _ROUNDING, consistency < _LOWEST
 
     figure = _style.new_figure(9.2, 3.2)
+    from matplotlib.ticker import MaxNLocator
+
     left, right = figure.subplots(1, 2)
     drawn = [*errors, *floors[bounded]]
     bottom, top = min(drawn) / 2, max(2 * max(drawn), 1.0)

@@ -170,7 +170,13 @@ def staircase(
     for k, onset in enumerate(onsets):
         chosen: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
         axes.plot([onset], [0], "^", color=color_of(k), clip_on=False, zorder=5, transform=place, **chosen)
+    told: dict[str, Any] = {"color": color_of("quiet")}
+    if len(onsets):
+        axes.plot([], [], "^", label="sets in", markersize=6, **told)
+    if risen < values.shape[1]:
+        axes.plot([], [], label=f"ends below {100 * shown:g} %", linewidth=1.0, **told)
     dress(axes, title, "iterations", ylabel)
+    legend(axes, "best")
     top = 1.06 * (float(values.max(initial=0.0)) or 1.0)
     axes.set_ylim(0, top)
     axes.set_xlim(0, max(1, int(steps[-1])))

@@ -24,10 +24,17 @@ def color_of(number: int | str | None) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches, drawn by Agg whatever the user's backend is."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    """An empty figure in inches, drawn by Agg whatever the user's backend is.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise ImportError('figures need matplotlib, which is not installed: pip install "tnrank[cli]"') from error
 
     layout = ConstrainedLayoutEngine(wspace=0.06)
     figure = Figure(figsize=(width, height), dpi=150, layout=layout, facecolor="white")

@@ -208,7 +208,7 @@ def check_sides(shape: Shape, given: str) -> None:
             )
 
 
-_FIX = "ranks need every entry; fill in missing ones first, for example by tnrank.complete"
+_FIX = "ranks need every entry; fill in missing ones first, for example by tnrank.fill_missing"
 
 
 def _moderate(found: Dense, axes: tuple[int, ...] | None) -> Dense:

@@ -60,7 +60,7 @@ class Dynamics(Recipe):
         mf_steps: the most steps of the matrix factorization.
         cp_steps: the most steps of the CP factorization.
         htf_steps: the most steps of the hierarchical factorization.
-        observed: observed entries.
+        observed: observed entries; half of all if not given, 2,048 of 4,096 as published.
         learning_rate: of GroupRMSProp.
         record_every: distance of the recorded steps; spectra of matricizations are recorded every eight of them.
         stop_loss: a model is done when its loss is below this at more than ``stop_patience`` checks in a row.
@@ -94,7 +94,7 @@ class Dynamics(Recipe):
     mf_steps: Steps = 20_000
     cp_steps: Steps = 20_000
     htf_steps: Steps = 50_000
-    observed: Count = 2048
+    observed: Count | None = None
     learning_rate: Positive = 1e-2
     record_every: Every = 25
     stop_loss: NonNegative = 5e-5
@@ -116,10 +116,7 @@ class Dynamics(Recipe):
         """Model -> its target, with entries of mean square 1."""
         if self.target is not None:
             target = kit.read_target(self.target)
-            size = target.size
-            if self.observed > size:
-                raise ValueError(f"observed lies in 1 .. {size}, the entries of {self.target}, got {self.observed}")
-            target = target * (size**0.5 / np.linalg.norm(target))
+            target = target * (target.size**0.5 / np.linalg.norm(target))
             return dict.fromkeys(("mf",) if target.ndim == 2 else ("cp", "htf"), target)
         drawn = np.asarray(HierarchicalFactorization.random((8,) * 4, width=_RANK, seed=self.seed).to_dense())
         return {
@@ -150,7 +147,9 @@ class Dynamics(Recipe):
         return Training(
             model,
             start,
-            *observe(target, self.observed, seed=self.seed),
+            *observe(
+                target, kit.count_observed(self.observed, shape, 0.5, self.target or "the target"), seed=self.seed
+            ),
             optimizer=GroupRMSProp(self.learning_rate),
             steps=getattr(self, f"{model}_steps"),
             stop=Stop(self.stop_loss, self.stop_patience, every=25),
@@ -233,7 +232,7 @@ def _table(found: Sequence[_Measured], recipe: Dynamics) -> Table:
         rows += [
             (m.name, "onsets", told(m.onsets, none=""), told(steps)),
             ("", "final values", _short(m.final[: max(m.risen, 1)]), _short(finals)),
-            ("", "steps, loss", f"{m.result.steps:,}  {m.result.loss:.1e}", ""),
+            ("", "steps, loss", kit.told_end(m.result), ""),
             ("", "relative error", f"{m.error:.1e}", ""),
         ]
     note = f"An onset is the first recorded step above {100 * recipe.onset_share:g} % of the final largest value."
@@ -251,8 +250,9 @@ def _tables_of_tree(m: _Measured) -> list[Table]:
     cells += [("", "")] * (len(singular) - len(cells))
     rows: list[tuple[str, ...]] = [(f"{k + 1}", *cell, _short(singular[k : k + 1])) for k, cell in enumerate(cells)]
     note = (
-        f"Rose: passed {100 * _RISEN:g} % of the largest, and {_ORIGIN:g} times the largest initial norm; "
-        f"{root['left']} passed the latter. The others end at {root['resting']:.1e} of the largest or less."
+        f"Listed by final norm is what passed {100 * _RISEN:g} % of the largest final norm and {_ORIGIN:g} times the "
+        f"largest initial one, and when. {root['left']} passed the second; the others end at {root['resting']:.1e} of "
+        "the largest or less."
     )
     title = f"Local components at the root, beside the target's matricization {kit.braces(m.split)}"
     table = Table(title, ("", "rises at", "final norm", "singular value of the target"), rows, note)
@@ -268,8 +268,8 @@ def _incremental(m: _Measured, recipe: Dynamics) -> list[Check]:
     what = "singular values" if m.model == "mf" else "component norms"
     measured = f"at {told(m.onsets, none='no step')}"
     if recipe.target is not None:
-        claim = f"{m.name}: the {what} that set in do so strictly one after the other"
-        return [Check(claim, measured, bool(m.onsets) and kit.rises(m.onsets))]
+        claim = f"{m.name}: two or more {what} set in, strictly one after the other"
+        return [Check(claim, measured, len(m.onsets) > 1 and kit.rises(m.onsets))]
     ordered = len(m.onsets) >= _RANK and kit.rises(m.onsets[:_RANK])
     return [
         Check(f"{m.name}: exactly {_RANK} {what} end above 1 % of the largest", f"{m.risen}", m.risen == _RANK),
@@ -280,8 +280,8 @@ def _incremental(m: _Measured, recipe: Dynamics) -> list[Check]:
 def _hierarchical(m: _Measured, recipe: Dynamics) -> list[Check]:
     known, apart, root = recipe.target is None, kit.separated(m.onsets), m.root
     measured = f"{len(apart)}, at {told(apart, none='no step')}"
-    claim = "HTF: the onsets at the root are apart by 5 % of the last one or more"
-    checks = [Check(claim, f"{measured}, of {len(m.onsets)}", 0 < len(m.onsets) == len(apart))]
+    claim = "HTF: two or more onsets at the root, apart by 5 % of the last one or more"
+    checks = [Check(claim, f"{measured}, of {len(m.onsets)}", 1 < len(m.onsets) == len(apart))]
     if known:
         claim = "HTF: at least 3 onsets at the root, apart by 5 % of the last one or more"
         checks = [Check(claim, measured, len(apart) >= 3), _ranks_on_tree(m)]

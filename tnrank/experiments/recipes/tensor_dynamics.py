@@ -41,7 +41,7 @@ class TensorDynamics(Recipe):
         target: file of a tensor in place of the random one; what is claimed of its rank is left out then.
         dimension: of the modes; the model has ``dimension ** 3`` components, enough for any tensor.
         target_rank: components of the target, whose norm is 1.
-        observed: observed entries.
+        observed: observed entries; a third of all if not given, as in the quick preset.
         stds: standard deviations of the initial weights.
         losses: ``l2``, ``l1`` or ``huber``.
         huber_beta: of :class:`tnrank.SmoothL1Loss`, the published code's Huber loss.
@@ -63,17 +63,17 @@ class TensorDynamics(Recipe):
     title: ClassVar[str] = "components of a CP factorization appear one at a time, the more so the smaller the start"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
-            **{"seed": 2, "dimension": 7, "target_rank": 3, "observed": 800, "steps": 6000},
+            **{"seed": 2, "dimension": 7, "target_rank": 3, "steps": 6000},
             **{"losses": ("l2",), "stop_loss": 1e-7, "stop_patience": 20},
         },
-        "paper": {},
+        "paper": {"observed": 2000},
     }
     draws: ClassVar[bool] = True
 
     target: TargetFile = None
     dimension: Annotated[int, Range(2, 1000)] = 10
     target_rank: Count = 5
-    observed: Count = 2000
+    observed: Count | None = None
     stds: Annotated[tuple[Positive, ...], Several(once=True)] = (5e-2, 1e-2, 5e-3)
     losses: Annotated[tuple[Literal["l2", "l1", "huber"], ...], Several(once=True)] = ("l2", "l1", "huber")
     huber_beta: Positive = 5e-3
@@ -86,8 +86,8 @@ class TensorDynamics(Recipe):
     seed: Seed = 5
 
     def check(self) -> None:
-        if self.target is None and self.observed > self.dimension**4:
-            raise ValueError(f"observed lies in 1 .. {self.dimension**4}, got {self.observed}")
+        if self.target is None:
+            self._observed((self.dimension,) * 4)
 
     def execute(self, journal: Journal) -> Generator[Training, Any, Outcome]:
         target = self._target()
@@ -104,9 +104,10 @@ class TensorDynamics(Recipe):
         if self.target is None:
             return low_rank_tensor((self.dimension,) * 4, self.target_rank, norm=1.0, seed=self.seed)
         found = kit.read_target(self.target)
-        if self.observed > found.size:
-            raise ValueError(f"observed lies in 1 .. {found.size}, the entries of {self.target}, got {self.observed}")
         return np.asarray(found / np.linalg.norm(found))
+
+    def _observed(self, shape: Sequence[int]) -> int:
+        return kit.count_observed(self.observed, shape, 1 / 3, self.target or "the target")
 
     def _training(self, target: np.ndarray[Any, Any], loss: str, std: float) -> Training:
         shape, every = target.shape, self.record_every
@@ -116,7 +117,7 @@ class TensorDynamics(Recipe):
         return Training(
             f"{loss}-std{std:g}",
             CPFactorization.random(shape, std=std, seed=self.seed, backend=self.backend, dtype=self.dtype),
-            *observe(target, self.observed, seed=self.seed),
+            *observe(target, self._observed(shape), seed=self.seed),
             loss=losses[loss],
             optimizer=GroupRMSProp(self.learning_rate),
             steps=self.steps,
@@ -164,13 +165,12 @@ def _table(found: Sequence[_Measured], recipe: TensorDynamics) -> Table:
             ("", "final norms", norms, paper[1]),
             ("", "final error", f"{m.errors[-1]:.2g}", paper[2]),
             ("", "error at lowest loss", f"{m.best_error:.2g}", ""),
-            ("", "steps, loss", f"{m.result.steps:,}  {m.result.loss:.1e}", ""),
+            ("", "steps, loss", kit.told_end(m.result), ""),
         ]
-    note = (
-        f"An onset is the first recorded step above {100 * recipe.onset_share:g} % of the final largest norm. "
-        "The published target was another: numbers and magnitudes compare, single steps do not."
-    )
+    note = f"An onset is the first recorded step above {100 * recipe.onset_share:g} % of the final largest norm."
     width = 4 if recipe.preset == "paper" and recipe.target is None else 3
+    if width == 4:
+        note += " The published target was another: numbers and magnitudes compare, single steps do not."
     columns = ("run", "quantity", "measured", "published")[:width]
     return Table("Component norms and errors", columns, [row[:width] for row in rows], note)
 
@@ -186,7 +186,7 @@ def _checks(found: Sequence[_Measured], losses: Sequence[str], rank: int | None)
             first = runs[0]
             least = min(first.settled, default=1.0)
             claim = f"{first.name}: no such plateaus, a component sets in while the one before grows"
-            checks.append(Check(claim, f"with {100 * least:.0f} % of its final norm", least < _SETTLED))
+            checks.append(Check(claim, f"with {100 * least:.3g} % of its final norm", least < _SETTLED))
             if rank is not None:
                 claim = f"{first.name}: more than {rank} components end above 1 % of the largest"
                 checks.append(Check(claim, f"{first.risen}", first.risen > rank))
@@ -206,7 +206,7 @@ def _one_at_a_time(m: _Measured, rank: int | None, plateaus: bool) -> list[Check
     measured = f"at {kit.told(m.onsets, none='no step')}"
     if plateaus:
         claim += f", each when the one before has {100 * _SETTLED:g} % of its final norm or more"
-        measured += f", with {100 * least:.0f} % or more"
+        measured += f", with {100 * least:.3g} % or more" if m.settled else ", and no other after it"
     apart = len(m.onsets) == count == len(separated(m.onsets)) and kit.rises(m.onsets)
     return [*checks, Check(claim, measured, apart and (not plateaus or least >= _SETTLED))]
 
@@ -225,5 +225,5 @@ def _figure(found: Sequence[_Measured]) -> Figure:
         errors = [Line(m.steps, m.errors, _TITLES[m.loss], k) for k, m in enumerate(runs)]
         errors = errors if len(rows) > 1 else [Line(runs[0].steps, runs[0].errors, color="ink")]
         lines(panel, errors, "Reconstruction error", "iterations", "relative error")
-        panel.set(xlim=(0, None), ylim=(0, None))
+        panel.set(xlim=(0, max(int(m.steps[-1]) for m in runs)), ylim=(0, None))
     return figure
