@@ -46,15 +46,20 @@ if TYPE_CHECKING:
     from tnrank.ranks import tt_ranks as tt_ranks
     from tnrank.training import Adam as Adam
     from tnrank.training import CompletionResult as CompletionResult
+    from tnrank.training import CrossEntropyLoss as CrossEntropyLoss
+    from tnrank.training import FitResult as FitResult
     from tnrank.training import GradientDescent as GradientDescent
     from tnrank.training import GroupRMSProp as GroupRMSProp
     from tnrank.training import HuberLoss as HuberLoss
     from tnrank.training import L1Loss as L1Loss
+    from tnrank.training import LogisticLoss as LogisticLoss
     from tnrank.training import RankOneMeasurements as RankOneMeasurements
     from tnrank.training import SmoothL1Loss as SmoothL1Loss
     from tnrank.training import SquaredLoss as SquaredLoss
     from tnrank.training import Stop as Stop
     from tnrank.training import complete as complete
+    from tnrank.training import fit as fit
+    from tnrank.training import scores as scores
 
 # name -> the module that defines it; imported when the name is first used (PEP 562)
 _HOME = {
@@ -99,11 +104,16 @@ _HOME = {
     "Adam": "tnrank.training",
     "complete": "tnrank.training",
     "CompletionResult": "tnrank.training",
+    "CrossEntropyLoss": "tnrank.training",
+    "fit": "tnrank.training",
+    "FitResult": "tnrank.training",
     "GradientDescent": "tnrank.training",
     "GroupRMSProp": "tnrank.training",
     "HuberLoss": "tnrank.training",
     "L1Loss": "tnrank.training",
+    "LogisticLoss": "tnrank.training",
     "RankOneMeasurements": "tnrank.training",
+    "scores": "tnrank.training",
     "SmoothL1Loss": "tnrank.training",
     "SquaredLoss": "tnrank.training",
     "Stop": "tnrank.training",

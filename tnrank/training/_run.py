@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any
 
@@ -67,8 +68,13 @@ class Run:
         """Wall-clock time, with that of the run that this one continues."""
         return self.spent + time.perf_counter() - self.began
 
-    def go(self) -> list[CompletionResult]:
+    def finish(self) -> list[CompletionResult]:
         """Train until all runs are done; one result a run."""
+        # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
+        with self.keeper or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
+            return self._go()
+
+    def _go(self) -> list[CompletionResult]:
         state = self.runner.start(self._values(), self.data)
         losses = self._host(state["loss"])
         if self.course is not None:
@@ -123,7 +129,7 @@ class Run:
         if keeper is not None:
             keeper.save(self, state, position, broken=not whole)
         if self.course is not None:
-            state = self.course.ended(state)
+            state = self.course.ended(self, state)
         return self._results(state, status, self.seconds)
 
     def _values(self) -> tuple[Any, ...]:

@@ -21,8 +21,8 @@ from tnrank.factorizations import Factorization
 from tnrank.factorizations._entries import EntryPlan
 from tnrank.factorizations._observed import checked_entries, checked_numbers
 from tnrank.training._rate_recorders import ConservedQuantities, Rates, SingularValueRates, Unbalancedness
-from tnrank.training._losses import SquaredLoss
 from tnrank.training._recorder import Recorder
+from tnrank.training._samples._recorder import SampleLoss
 
 __all__ = [
     "ComponentNorms",
@@ -35,6 +35,7 @@ __all__ = [
     "Loss",
     "Rates",
     "Recorder",
+    "SampleLoss",
     "SingularValueRates",
     "SingularValues",
     "Unbalancedness",
@@ -287,56 +288,3 @@ def _put(x: Factorization, array: Any) -> Array:
     device = None if x.device == x.backend.devices()[0] else x.device
     host = np.asarray(array, np.float64 if x.dtype == "float64" else np.float32)
     return x.backend.asarray(host, x.dtype, device)
-
-
-class SampleLoss(Recorder):
-    """The loss on samples that are not trained on, ``()``; see :func:`tnrank.fit`.
-
-    Args:
-        features: see :func:`tnrank.fit`.
-        targets: likewise.
-        loss: ``SquaredLoss()`` if not given.
-        name: its key in ``result.history``.
-        every: see :class:`Recorder`.
-        at: see :class:`Recorder`.
-    """
-
-    takes_end_gradient = False
-
-    @explained
-    def __init__(
-        self,
-        features: Any,
-        targets: Any,
-        loss: Any = None,
-        name: str = "validation_loss",
-        every: int = 25,
-        at: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(every, at)
-        self.features, self.targets, self.name = features, targets, name
-        self.loss = SquaredLoss() if loss is None else loss
-
-    @property
-    def key(self) -> Any:
-        return self.name, self.loss
-
-    def data(self, x: Factorization) -> Any:
-        from tnrank.training._samples._data import checked_samples
-        from tnrank.training._samples._objective import scores_of
-
-        samples = checked_samples(x, self.features, self.targets, None, self.loss)
-        self.scores = scores_of(x, samples.modes, samples.coded, len(samples))
-        weights = np.full(len(samples), self.loss.weight(len(samples)))
-        self.several = samples.modes < x.ndim
-        return {
-            "inputs": tuple(samples.put(a) for a in self.scores.inputs(samples.features)),
-            "targets": samples.put(samples.targets),
-            "weights": samples.put(samples.floating(weights)),
-        }
-
-    def measure(self, x: Factorization, facts: dict[str, Any], data: Any) -> Any:
-        from tnrank.training._samples._objective import SampleObjective
-
-        objective = SampleObjective(self.scores, self.loss, False, 1, self.several)
-        return objective.value(x.backend, objective.pack(list(x._values), x.backend.xp), data)

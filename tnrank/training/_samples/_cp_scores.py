@@ -11,6 +11,7 @@ import numpy as np
 
 from tnrank._backend import Backend
 from tnrank._typing import Array
+from tnrank.training._samples._data import Features, stacked
 
 Host = np.ndarray[Any, Any]
 
@@ -54,9 +55,9 @@ class CPScores:
             found |= {n: stack[k] for k, n in enumerate(group)}
         return [*(found[n] for n in range(len(self.shape))), *values[len(self.groups) :]]
 
-    def inputs(self, features: Host) -> tuple[Host, ...]:
+    def inputs(self, features: Features) -> tuple[Host, ...]:
         """What is kept of each sample, along the first axis of each array."""
-        return tuple(np.ascontiguousarray(features[:, group]) for group in self.groups)
+        return tuple(stacked(features, group) for group in self.groups)
 
     def forward(self, backend: Backend, values: Sequence[Array], inputs: Sequence[Array]) -> tuple[Array, Any]:
         """Scores ``(S, B, C)`` of S runs, and what :meth:`backward` needs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class Epochs:
         patience: int | None = None,
     ) -> None:
         self.put, self.samples, self.batch, self.seed = put, samples, batch, seed
+        self.gave_up: Any = defaultdict(bool)
         self.steps = -(-samples // batch)
         self.window = max(2, min(epochs + 1, _ORDERED // samples))
         self.watched, self.patience = watched, patience
@@ -97,6 +99,9 @@ class Epochs:
             best = run.runner.chosen(self.put(better) if run.batched else bool(better[0]), state["values"], best)
         return {**state, **{name: self.put(x.reshape(shape)) for name, x in told.items()}, "best": best}
 
-    def ended(self, state: State) -> State:
+    def ended(self, run: Run, state: State) -> State:
         """With the best values in place of the last."""
-        return state if self.patience is None else {**state, "values": state["best"]}
+        if self.patience is None:
+            return state
+        self.gave_up = np.atleast_1d(run.backend.to_numpy(state["ended"]))
+        return {**state, "values": state["best"]}

@@ -12,6 +12,7 @@ import numpy as np
 from tnrank._backend import Backend
 from tnrank._typing import Array
 from tnrank.network import ContractionPlan, Network
+from tnrank.training._samples._data import Features
 
 Host = np.ndarray[Any, Any]
 _RUN, _SAMPLE = ("run",), ("sample",)
@@ -55,9 +56,9 @@ class NetworkScores:
         """As they are."""
         return list(values)
 
-    def inputs(self, features: Any) -> tuple[Host, ...]:
-        """States ``(M, N)``, or one array ``(M, d)`` a mode."""
-        return (features,) if self.coded else tuple(features[:, mode] for mode in range(features.shape[1]))
+    def inputs(self, features: Features) -> tuple[Host, ...]:
+        """States ``(M, N)``, or one array ``(M, d_n)`` a mode."""
+        return (features.given,) if self.coded else tuple(features.given)
 
     def forward(self, backend: Backend, values: Sequence[Array], inputs: Sequence[Array]) -> tuple[Array, Any]:
         """Scores ``(S, B, C)`` of S runs, and what :meth:`backward` needs."""

@@ -16,12 +16,13 @@ from tnrank.training._samples._tree_scores import TreeScores
 
 
 def scores_of(x: Factorization, modes: int, coded: bool, batch: int, runs: int = 1) -> Any:
-    """How scores of samples with features at the first ``modes`` modes are computed."""
+    """How the scores of samples with features at the first ``modes`` modes are computed, ``batch`` at a time."""
     classes = x.shape[-1] if modes < x.ndim else 0
     if isinstance(x, CPFactorization):
         return CPScores(tuple(x.shape[:modes]), x.rank, classes, x.weights is not None, coded)
     if isinstance(x, HierarchicalFactorization):
-        return TreeScores(x.tree, tuple((int(a.shape[0]), int(a.shape[1])) for a in x._values), coded, batch)
+        shapes = tuple((int(a.shape[0]), int(a.shape[1])) for a in x._values)
+        return TreeScores(x.tree, shapes, coded, batch)
     return NetworkScores(x.network, tuple(x._sizes.items()), runs, bool(classes), coded, batch)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tnrank._backend import Backend
 from tnrank._typing import Array
 from tnrank.dimension_tree import DimensionTree, Node
+from tnrank.training._samples._data import Features, stacked
 from tnrank.training._samples._tree_plan import Group, grouped
 
 Host = np.ndarray[Any, Any]
@@ -83,21 +84,20 @@ class TreeScores:
         """The factorization's arrays in its own order."""
         return [values[group][place] for group, place in (self.where[node] for node in self.tree.nodes)]
 
-    def inputs(self, features: Host) -> tuple[Host, ...]:
+    def inputs(self, features: Features) -> tuple[Host, ...]:
         """Of each group that looks up: places in its table, or features, along the second axis."""
         found = []
         for number in self.looked_up:
             group = self.groups[number]
             if not self.coded:
-                found.append(np.ascontiguousarray(features[:, [node.modes[0] for node in group.nodes]].transpose(1, 0, 2)))
+                found.append(stacked(features, [node.modes[0] for node in group.nodes]).transpose(1, 0, 2))
                 continue
             sizes = self._dimensions(number)
-            code = np.zeros((len(group.nodes), len(features)), np.int64)
+            code = np.zeros((len(group.nodes), len(features)), np.int32)
             for place, size in enumerate(sizes):
                 modes = [self._leaf(node, place).modes[0] for node in group.nodes]
-                code = code * size + features[:, modes].T
-            code += prod(sizes) * np.arange(len(group.nodes))[:, None]
-            found.append(code.astype(np.int32))
+                code = code * size + stacked(features, modes).T
+            found.append(code + prod(sizes) * np.arange(len(group.nodes), dtype=np.int32)[:, None])
         return tuple(found)
 
     def _leaf(self, node: Node, place: int) -> Node:
