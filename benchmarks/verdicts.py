@@ -24,7 +24,8 @@ SEEDS = (1, 2, 3, 4)
 HEAD = """# Verdicts over seeds
 
 The quick preset of each recipe, with seeds that it was not made with: `python -m benchmarks.verdicts`. A verdict holds
-if all of its claims do; each is computed from what the run measured.
+if all of its claims do; each is computed from what the run measured. Where most fail, a claim is about a single run at
+scales that seconds suffice for: the pages of the recipes say what it depends on, and paper presets have more runs.
 
 | recipe | seeds | verdict holds | claims that fail, and with which seeds | CPU seconds a run |
 |---|---|---|---|---|
@@ -53,7 +54,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         for seed, one in of_seeds.items():
             for claim in one["failed"]:
                 failed.setdefault(claim, []).append(seed)
-        told = "; ".join(f"{claim} ({', '.join(seeds)})" for claim, seeds in failed.items())
+        told = "; ".join(f"{claim} ({', '.join(seeds)})" for claim, seeds in failed.items()).replace("|", "\\|")
         times = sorted(one["seconds"] for one in of_seeds.values())
         held = sum(one["holds"] for one in of_seeds.values())
         middle = times[len(times) // 2]

@@ -49,7 +49,7 @@ def digits(count: int = 24) -> tnrank.CPFactorization:
 def of_recipe(name: str) -> None:
     """The figure of a quick preset."""
     with TemporaryDirectory() as folder:
-        save(f"{name}.png", run(make_recipe(name), folder).outcome.figure, dpi=100)
+        save(f"{name}.png", run(make_recipe(name), folder).outcome.figure, dpi=150)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from tnrank.training import CompletionResult, GroupRMSProp, Stop, recorders
 _TITLES = {
     "mf": ("Matrix factorization: singular values", "singular value"),
     "cp": ("CP factorization: component norms", "component norm"),
-    "htf": ("Hierarchical factorization: local component norms", "local component norm at the root"),
+    "htf": ("Hierarchical factorization: local components", "local component norm at the root"),
 }
 # (onsets, final values) read off the published figure
 _PUBLISHED = {
