@@ -42,22 +42,21 @@ def read_cifar10(path: Path, split: str) -> tuple[NDArray, NDArray]:
 def _read_archive(path: Path, names: tuple[str, ...]) -> list[NDArray]:
     """The batches in a .tar.gz, in the order of ``names``. Nothing is unpacked to disk: no member can name a place."""
     found: dict[str, NDArray] = {}
-    with (
-        reading(path, "is a damaged archive") as file,
-        gzip.open(file) as unpacked,
-        tarfile.open(fileobj=_Bounded(file, unpacked), mode="r|", bufsize=_PIECE) as archive,  # type: ignore[call-overload]
-    ):
-        for member in archive:
-            name = member.name.rpartition("/")[2]
-            if name not in names or not member.isfile():
-                continue
-            check_size(file, 2 * member.size, "a batch", compressed=True)
-            stream = archive.extractfile(member)
-            found[name] = _records(file, name, b"" if stream is None else stream.read())
-            if len(found) == len(names):
-                return [found[name] for name in names]
+    with reading(path, "is a damaged archive") as file, gzip.open(file) as unpacked:
+        bounded = _Bounded(file, unpacked)
+        with tarfile.open(fileobj=bounded, mode="r|", bufsize=_PIECE) as archive:  # type: ignore[call-overload]
+            for member in archive:
+                name = member.name.rpartition("/")[2]
+                if name in names and member.isfile():
+                    check_size(file, 2 * member.size, "a batch", compressed=True)
+                    stream = archive.extractfile(member)
+                    found[name] = _records(file, name, b"" if stream is None else stream.read())
+        while bounded.read(_PIECE):  # at its end gzip compares its checksum
+            pass
         absent = ", ".join(name for name in names if name not in found)
-        raise ValueError(f"{file} has no {absent}: cifar10(download=True) fetches it again")
+        if absent:
+            raise ValueError(f"{file} has no {absent}: it is not CIFAR-10's binary version, or damaged")
+    return [found[name] for name in names]
 
 
 def _records(file: Path, name: str, content: bytes) -> NDArray:

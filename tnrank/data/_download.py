@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -59,11 +58,9 @@ def fetch(
         finally:
             line.close()
         return _write(folder, file.name, content)
-    path = folder / file.name
-    by_hand = f"curl -fL --create-dirs -o {shlex.quote(str(path))} {shlex.quote(mirrors[0] + file.name)}"
     raise OSError(
-        f"{file.name} could not be downloaded ({'; '.join(failures)}). Where there is a network, {by_hand} gets it: "
-        f"put it at {path}"
+        f"{file.name} could not be downloaded ({'; '.join(failures)}): call again later, or fetch "
+        f"{mirrors[0] + file.name} elsewhere and put it into {folder}"
     )
 
 
