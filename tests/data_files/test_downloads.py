@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.data_files.samples import cifar_archive
-from tnrank.data import _download, _sources, cifar10, images, mnist
+from tnrank.data import _download, _sources, cache_folder, cifar10, images, mnist
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
 LABELS = np.arange(20, dtype=np.uint8) % 10
@@ -221,6 +224,34 @@ def test_ctrl_c_leaves_nothing(server: Server, tmp_path: Path, monkeypatch: pyte
     assert len(mnist(download=True, progress=False)[0]) == 20
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_signals(server: Server, tmp_path: Path, number: signal.Signals) -> None:
+    """A process that is interrupted or killed in the middle of a download."""
+    half_sent = threading.Event()
+
+    def half(answer: BaseHTTPRequestHandler, content: bytes) -> None:
+        cut(answer, content)
+        half_sent.set()
+        threading.Event().wait(5.0)
+
+    server.answers = {"a": half}
+    file = _sources.MNIST.splits["train"][0]
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from pathlib import Path; from tnrank.data import _download, _sources\n"
+        f"file = _sources.SourceFile{tuple(file)!r}\n"
+        f"_download.fetch(file, {_sources.MNIST.mirrors!r}, Path({str(tmp_path / 'mnist')!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        assert half_sent.wait(30)
+        process.send_signal(number)
+        told = process.communicate(timeout=30)[1]
+    assert process.returncode == -number
+    assert ("KeyboardInterrupt" in told) == (number == signal.SIGINT)
+    assert files_in(tmp_path) == []
+
+
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"")
     with pytest.raises(OSError, match=r"was downloaded and cannot be written, .*: pass data_dir=DIR, or set XDG_CACHE"):
@@ -240,6 +271,38 @@ def test_progress(server: Server, capsys: pytest.CaptureFixture[str], monkeypatc
         mnist(progress="yes")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="download is True or False, got 1"):
         mnist(download=1)  # type: ignore[arg-type]
+
+
+def test_progress_on_a_terminal(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line a file, rewritten in place; nothing before the first byte."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(_download, "_EVERY", 0.0)
+    server.answers = {"a": absent}
+    mnist(download=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines if line.strip()] == [name for name in list(FILES)[:2] for _ in range(2)]
+    assert all(len(line) <= 79 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {"HOME": "/home/me"}, "/home/me/.cache/tnrank"),
+        ("linux", {"HOME": "/home/me", "XDG_CACHE_HOME": "relative"}, "/home/me/.cache/tnrank"),
+        ("darwin", {"HOME": "/Users/me"}, "/Users/me/Library/Caches/tnrank"),
+        ("darwin", {"HOME": "/Users/me", "XDG_CACHE_HOME": "/x"}, "/x/tnrank"),
+        ("win32", {"HOME": "/home/me", "LOCALAPPDATA": "/local"}, "/local/tnrank"),
+    ],
+)
+def test_the_cache(platform: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(expected)
 
 
 def test_cifar_without_pickles(server: Server, tmp_path: Path) -> None:

@@ -116,6 +116,16 @@ def test_digits_are_split_in_order() -> None:
     assert (len(train), len(test)) == (1200, 597)
 
 
+def test_digits_as_states() -> None:
+    """In two states twelve pairs of the training digits are alike, of one class each; in three none is."""
+    pytest.importorskip("sklearn")
+    pixels, labels = data.images()
+    for levels, pairs in ((2, 12), (3, 0)):
+        found = [state.tobytes() for state in data.states(pixels, levels)]
+        assert len(found) - len(set(found)) == pairs
+        assert len(set(zip(found, labels.tolist(), strict=True))) == len(set(found))
+
+
 def test_mnist_as_states(data_dir: Path) -> None:
     """The class counts of the 10,000 test images are known; those of the training images are counted in the file."""
     pixels, labels = data.images("mnist", "test", data_dir)

@@ -1,4 +1,4 @@
-"""Data: files as arrays, images that need no download, and targets for completion."""
+"""Data: files as arrays, images as tensors and their twins, and targets for completion."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,8 @@ def read_cifar10(path: Path, split: str) -> tuple[NDArray, NDArray]:
 
 def _read_archive(path: Path, names: tuple[str, ...]) -> list[NDArray]:
     """The batches in a .tar.gz, in the order of ``names``. Nothing is unpacked to disk: no member can name a place."""
+    import tarfile
+
     found: dict[str, NDArray] = {}
     with reading(path, "is a damaged archive") as file, gzip.open(file) as unpacked:
         bounded = _Bounded(file, unpacked)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from tnrank._check import instance
-from tnrank._files import check_path
-from tnrank.data._download import fetch, matches
 from tnrank.data._sources import DataSet, SourceFile
 
 VARIABLE = "TNRANK_DATA"
@@ -69,6 +66,9 @@ def find(
             return [path for path in found if path]
     if not download:
         raise FileNotFoundError(_missing(source, split, folders, data_dir))
+    # Imported here, with the modules for checksums and servers that it needs.
+    from tnrank.data._download import fetch, matches
+
     paths = []
     for file in files:
         path = _present(target, file)
@@ -81,6 +81,8 @@ def find(
 def _folders(source: DataSet, data_dir: str | os.PathLike[str] | None) -> list[Path]:
     """The folders to look into; the last is where a download goes."""
     if data_dir is not None:
+        from tnrank._files import check_path
+
         check_path(data_dir, "data_dir", "the path of a folder")
         return [Path(os.fsdecode(data_dir)) / source.folder]
     given = os.environ.get(VARIABLE)
@@ -107,7 +109,7 @@ def _missing(source: DataSet, split: str, folders: list[Path], data_dir: str | o
     )
     pickled = next((folder / name for folder in folders for name in _PICKLED if os.path.exists(folder / name)), None)
     if source.folder == "cifar10" and pickled:
-        text += f". {shlex.quote(str(pickled))} holds pickles, which could run code and are not read"
+        text += f". {pickled} holds pickles, which could run code and are not read"
     return text
 
 

@@ -50,7 +50,7 @@ def random_images(images: Array, levels: int | None = None, seed: int = 0) -> ND
         ((1000, 4), True, True)
     """
     checked = image_array(images)
-    draws = generator(seed, _IMAGES, zlib.crc32(np.ascontiguousarray(checked).tobytes()))
+    draws = generator(seed, _IMAGES, zlib.crc32(np.ascontiguousarray(checked).data))
     if checked.dtype.kind == "f":
         unit_pixels(checked)  # refuses what is outside [0, 1]
         if levels is None:
