@@ -1,4 +1,4 @@
-"""Twins of a data set: the same sizes and class counts, without what may make natural data of low rank."""
+"""Twins of a data set: they keep its sizes and class counts, and lose one property of natural data each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _IMAGES, _LABELS, _PIXELS, _INDEPENDENT = range(1, 5)
 
 @explained
 def random_images(images: Array, levels: int | None = None, seed: int = 0) -> NDArray:
-    """Noise in the place of images: every pixel uniform and independent. The labels stay, and fit nothing any more.
+    """Replace the images by noise: all pixels are uniform and independent. Keep the labels as they are.
 
-    The images themselves enter the seed: training and test set get different noise from one seed.
+    The noise depends on the seed and on the images, so that training and test set get different noise from one seed.
 
     Args:
         images: states or images ``(M, N)``, ``(M, H, W)`` or ``(M, H, W, channels)``: whole numbers from 0 on, or
@@ -40,7 +40,7 @@ def random_images(images: Array, levels: int | None = None, seed: int = 0) -> ND
             small for them.
         TypeError: if an argument is of another type.
 
-    Source: Razin, Maman & Cohen 2021, Fig. 3 ("rand image").
+    Source: Razin, Maman & Cohen 2021, tensor rank as a measure of complexity ("rand image").
 
     Example:
         >>> import numpy as np
@@ -72,7 +72,7 @@ def random_images(images: Array, levels: int | None = None, seed: int = 0) -> ND
 
 @explained
 def random_labels(labels: Array | Sequence[int], seed: int = 0) -> NDArray:
-    """The labels in random order: as many of each class, and none of them about its image.
+    """Permute the labels at random: the class counts stay, and the labels say nothing about the images.
 
     Args:
         labels: ``(M,)`` whole numbers.
@@ -85,7 +85,8 @@ def random_labels(labels: Array | Sequence[int], seed: int = 0) -> NDArray:
         ValueError: if there is one class only.
         TypeError: if an argument is of another type.
 
-    Source: Razin, Maman & Cohen 2021, Fig. 3 ("rand label"); Zhang et al. 2017.
+    Source: Razin, Maman & Cohen 2021, tensor rank as a measure of complexity ("rand
+        label"); Zhang et al. 2017.
 
     Example:
         >>> from tnrank.data import random_labels
@@ -99,16 +100,17 @@ def random_labels(labels: Array | Sequence[int], seed: int = 0) -> NDArray:
 
 @explained
 def shuffled_pixels(images: Array, seed: int = 0) -> NDArray:
-    """The same images with their pixels in another order, one order for all: nothing is lost but what is near what.
+    """Permute the pixels of all images by one random permutation: only the neighborhoods of pixels are lost.
 
-    Images of one size have the same order for one seed: training and test set fit together.
+    The permutation depends on the seed and the number of pixels alone: training and test set get the same one.
 
     Args:
         images: ``(M, N)``, ``(M, H, W)`` or ``(M, H, W, channels)``; a pixel moves with its channels.
         seed: of NumPy's Generator.
 
     Returns:
-        Array of the shape and dtype of ``images``. Flat pixel n is pixel ``pixel_permutation(N, seed)[n]``.
+        Array of the shape and dtype of ``images``. Its flat pixel n is pixel ``pixel_permutation(N, seed)[n]`` of
+        ``images``.
 
     Raises:
         ValueError: if images have another shape, or NaN.
@@ -131,7 +133,7 @@ def shuffled_pixels(images: Array, seed: int = 0) -> NDArray:
 
 @explained
 def pixel_permutation(number: int, seed: int = 0) -> NDArray:
-    """The order in which :func:`shuffled_pixels` puts the pixels.
+    """The permutation of :func:`shuffled_pixels`.
 
     Args:
         number: number of pixels N.
@@ -155,9 +157,9 @@ def pixel_permutation(number: int, seed: int = 0) -> NDArray:
 
 @explained
 def independent_pixels(images: Array, seed: int = 0) -> NDArray:
-    """Each pixel's values dealt out anew over the samples: what pixels have in common goes, each alone stays as it was.
+    """Permute the values of each pixel over the samples: every pixel keeps its distribution, dependence is lost.
 
-    Labels lose their images, too. For images without that, see :func:`shuffled_pixels`.
+    Each pixel has a permutation of its own. The dependence between pixels and labels is lost, too.
 
     Args:
         images: ``(M, N)``, ``(M, H, W)`` or ``(M, H, W, channels)``, two samples or more; a pixel's channels stay
@@ -181,7 +183,7 @@ def independent_pixels(images: Array, seed: int = 0) -> NDArray:
     """
     checked = image_array(images)
     if len(checked) < 2:
-        raise ValueError(f"the values of a pixel are dealt out over two samples or more, got shape {checked.shape}")
+        raise ValueError(f"the values of a pixel are permuted over two samples or more, got shape {checked.shape}")
     draws, pixels = generator(seed, _INDEPENDENT), _by_pixel(checked)
     found: NDArray = np.empty_like(pixels)
     for n in range(pixels.shape[1]):
