@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests.data_files.samples import cifar_archive
+from tnrank import _reading
 from tnrank.data import _download, _sources, cache_folder, cifar10, images, mnist
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
@@ -305,6 +306,17 @@ def test_the_cache(platform: str, variables: dict[str, str], expected: str, monk
     assert cache_folder() == Path(expected)
 
 
+def test_without_a_home(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers: files that are named are read, and only a cache is missed."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(ValueError, match="no home folder for a cache of data sets: set XDG_CACHE_HOME=DIR"):
+        mnist()
+    mnist("train", tmp_path, download=True, progress=False)
+    monkeypatch.setenv("TNRANK_DATA", str(tmp_path))
+    assert len(mnist()[0]) == 20
+
+
 def test_cifar_without_pickles(server: Server, tmp_path: Path) -> None:
     """The archive of the binary version, or its unpacked folder: five batches in order, colors last."""
     pixels, labels = cifar10("train", download=True, progress=False)
@@ -327,6 +339,22 @@ def test_cifar_without_pickles(server: Server, tmp_path: Path) -> None:
     (folder / "data_batch_3.bin").write_bytes(b"\x0a" + RECORDS[0][1:])
     with pytest.raises(ValueError, match=r"has the label 10, needed 0 \.\. 9"):
         cifar10("train", tmp_path / "unpacked")
+
+
+def test_archives_that_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies before the batches counts, too: the headers of an archive may have any size."""
+    monkeypatch.setattr(_reading, "_ALWAYS", 2**20)
+    (tmp_path / "cifar10").mkdir()
+    path = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
+    path.write_bytes(cifar_archive({"other.bin": bytes(2**23), "test_batch.bin": RECORDS[5]}))
+    with pytest.raises(
+        ValueError, match=r"cifar-10-binary\.tar\.gz has .* as files do that are made to fill the memory"
+    ):
+        cifar10("test", tmp_path)
+    path.write_bytes(cifar_archive({"test_batch.bin": RECORDS[5]}))
+    assert cifar10("test", tmp_path)[1].tolist() == [5]
+    with pytest.raises(ValueError, match=r"has no data_batch_1\.bin, data_batch_2\.bin"):
+        cifar10("train", tmp_path)
 
 
 def test_pickled_cifar_is_named(tmp_path: Path) -> None:

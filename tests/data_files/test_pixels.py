@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import tnrank
 from tnrank import circuits, data
 
 BYTES = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
@@ -100,6 +101,15 @@ def test_every_sample_is_in_one_class(labels: list[int]) -> None:
     found = data.one_versus_all(labels, positive=2.0)
     np.testing.assert_array_equal(found.sum(axis=0), 2)
     assert (found.sum(axis=1) / 2).tolist() == [labels.count(c) for c in sorted(set(labels))]
+
+
+def test_arrays_of_every_backend(backend_name: str) -> None:
+    backend = tnrank.get_backend(backend_name)
+    pixels, labels = backend.asarray(COLOR[..., 0] / 255, dtype="float32"), backend.asarray(np.array([1, 0, 1]))
+    np.testing.assert_array_equal(data.states(pixels), COLOR[..., 0].reshape(3, -1) > 127)
+    assert data.patches(pixels, 2).dtype == np.float32
+    assert data.one_versus_all(labels).tolist() == [[0, 1, 0], [1, 0, 1]]
+    assert type(data.shuffled_pixels(pixels)) is np.ndarray
 
 
 def test_labeled_images() -> None:

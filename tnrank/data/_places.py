@@ -58,40 +58,51 @@ def find(
     if not isinstance(progress, bool) and not callable(progress):
         instance(progress, "progress", bool, "True, False or a function of a line of text")
     files = source.splits[split]
-    folders = _folders(source, data_dir)
-    target = folders[-1]
-    for folder in folders:
-        found = [_present(folder, file) for file in files]
-        if all(found) and not (download and folder == target and data_dir is None):
-            return [path for path in found if path]
+    named = _named(source, data_dir)
+    paths = named and _complete(named, files)
+    if paths:
+        return paths
+    # Looked up only now: who has no home folder may still have the files.
+    target = named if named and data_dir is not None else cache_folder() / source.folder
     if not download:
-        raise FileNotFoundError(_missing(source, split, folders, data_dir))
-    # Imported here, with the modules for checksums and servers that it needs.
-    from tnrank.data._download import fetch, matches
-
-    paths = []
-    for file in files:
-        path = _present(target, file)
-        if path is None or (data_dir is None and path.name == file.name and not matches(path, file.md5)):
-            path = fetch(file, source.mirrors, target, progress)
-        paths.append(path)
-    return paths
+        paths = _complete(target, files)
+        if not paths:
+            folders = [folder for folder in (named, target) if folder]
+            raise FileNotFoundError(_missing(source, split, list(dict.fromkeys(folders)), data_dir))
+        return paths
+    return [_present_or_fetched(file, source, target, data_dir is None, progress) for file in files]
 
 
-def _folders(source: DataSet, data_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """The folders to look into; the last is where a download goes."""
-    if data_dir is not None:
-        from tnrank._files import check_path
+def _named(source: DataSet, data_dir: str | os.PathLike[str] | None) -> Path | None:
+    """The folder of the set in ``data_dir``, or else in that of the environment variable."""
+    if data_dir is None:
+        given = os.environ.get(VARIABLE)
+        return Path(given) / source.folder if given else None
+    from tnrank._files import check_path
 
-        check_path(data_dir, "data_dir", "the path of a folder")
-        return [Path(os.fsdecode(data_dir)) / source.folder]
-    given = os.environ.get(VARIABLE)
-    return [Path(folder) / source.folder for folder in (given, cache_folder()) if folder]
+    check_path(data_dir, "data_dir", "the path of a folder")
+    return Path(os.fsdecode(data_dir)) / source.folder
+
+
+def _complete(folder: Path, files: tuple[SourceFile, ...]) -> list[Path] | None:
+    """The paths of all files, ``None`` if one is missing."""
+    paths = [path for path in (_present(folder, file) for file in files) if path]
+    return paths if len(paths) == len(files) else None
 
 
 def _present(folder: Path, file: SourceFile) -> Path | None:
     names = (file.name, *file.instead)
     return next((folder / name for name in names if os.path.exists(folder / name)), None)
+
+
+def _present_or_fetched(file: SourceFile, source: DataSet, folder: Path, ours: bool, progress: Told) -> Path:
+    # Imported here, with the modules for checksums and servers that it needs.
+    from tnrank.data._download import fetch, matches
+
+    path = _present(folder, file)
+    if path and not (ours and path.name == file.name and not matches(path, file.md5)):
+        return path
+    return fetch(file, source.mirrors, folder, progress)
 
 
 def _missing(source: DataSet, split: str, folders: list[Path], data_dir: str | os.PathLike[str] | None) -> str:
