@@ -143,7 +143,7 @@ def test_into_the_cache_and_once(server: Server, tmp_path: Path) -> None:
 def test_into_a_folder_that_is_named(server: Server, tmp_path: Path) -> None:
     """Files that a user has there stay what they are; the cache is not looked into."""
     (tmp_path / "mine" / "mnist").mkdir(parents=True)
-    (tmp_path / "mine" / "mnist" / "train-labels-idx1-ubyte").write_bytes(_idx(LABELS[::-1]))
+    (tmp_path / "mine" / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(_idx(LABELS[::-1])))
     with pytest.raises(FileNotFoundError, match=r"no file train-images-idx3-ubyte\.gz") as raised:
         mnist("train", tmp_path / "mine")
     assert f"mnist('train', data_dir='{tmp_path}/mine', download=True)" in str(raised.value)
@@ -341,15 +341,26 @@ def test_cifar_without_pickles(server: Server, tmp_path: Path) -> None:
         cifar10("train", tmp_path / "unpacked")
 
 
+def test_the_checksum_at_the_end_of_an_archive(tmp_path: Path) -> None:
+    """It is compared, however much comes after the last member."""
+    (tmp_path / "cifar10").mkdir()
+    path = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
+    padded = gzip.decompress(FILES[path.name]) + np.random.default_rng(0).bytes(2**22)
+    whole = gzip.compress(padded, compresslevel=1)
+    path.write_bytes(whole)
+    assert cifar10("test", tmp_path)[1].tolist() == [5]
+    path.write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
+    with pytest.raises(ValueError, match="is a damaged archive: CRC check failed"):
+        cifar10("test", tmp_path)
+
+
 def test_archives_that_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies before the batches counts, too: the headers of an archive may have any size."""
     monkeypatch.setattr(_reading, "_ALWAYS", 2**20)
     (tmp_path / "cifar10").mkdir()
     path = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
     path.write_bytes(cifar_archive({"other.bin": bytes(2**23), "test_batch.bin": RECORDS[5]}))
-    with pytest.raises(
-        ValueError, match=r"cifar-10-binary\.tar\.gz has .* as files do that are made to fill the memory"
-    ):
+    with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz has .* as files do that are made to fill "):
         cifar10("test", tmp_path)
     path.write_bytes(cifar_archive({"test_batch.bin": RECORDS[5]}))
     assert cifar10("test", tmp_path)[1].tolist() == [5]
