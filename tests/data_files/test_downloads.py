@@ -3,119 +3,36 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.data_files.samples import cifar_archive
-from tnrank import _reading
+from tests.data_files.server import (
+    FILES,
+    IMAGES,
+    LABELS,
+    Server,
+    absent,
+    cut,
+    cut_without_length,
+    damaged,
+    endless,
+    files_in,
+    idx,
+    server,
+    silent,
+)
 from tnrank.data import _download, _sources, cache_folder, cifar10, images, mnist
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
-LABELS = np.arange(20, dtype=np.uint8) % 10
-
-
-def _idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
-
-
-RECORDS = [bytes([k]) + bytes(np.random.default_rng(k).integers(0, 256, 3072).astype(np.uint8)) for k in range(6)]
-FILES = {
-    "train-images-idx3-ubyte.gz": gzip.compress(_idx(IMAGES)),
-    "train-labels-idx1-ubyte.gz": gzip.compress(_idx(LABELS)),
-    "cifar-10-binary.tar.gz": cifar_archive(
-        {"test_batch.bin": RECORDS[5]} | {f"data_batch_{k + 1}.bin": RECORDS[k] for k in (1, 0, 2, 4, 3)}
-    ),
-}
-
-
-class Server:
-    """Two mirrors, ``/a/`` and ``/b/``; what they answer is what a test puts into ``answers``."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.answers: dict[str, Callable[[BaseHTTPRequestHandler, bytes], None]] = {}
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                mirror, name = self.path.strip("/").split("/")
-                server.asked.append(f"{mirror}/{name}")
-                server.answers.get(mirror, whole)(self, FILES[name])
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-
-def whole(answer: BaseHTTPRequestHandler, content: bytes, length: int | None = None) -> None:
-    answer.send_response(200)
-    answer.send_header("Content-Length", str(len(content) if length is None else length))
-    answer.end_headers()
-    answer.wfile.write(content)
-
-
-def absent(answer: BaseHTTPRequestHandler, content: bytes) -> None:
-    answer.send_error(404)
-
-
-def cut(answer: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(answer, content[: len(content) // 2], len(content))
-
-
-def cut_without_length(answer: BaseHTTPRequestHandler, content: bytes) -> None:
-    answer.send_response(200)
-    answer.end_headers()
-    answer.wfile.write(content[: len(content) // 2])
-
-
-def damaged(answer: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(answer, content[:-1] + bytes([content[-1] ^ 1]))
-
-
-def endless(answer: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(answer, bytes(3_000_000))
-
-
-def silent(answer: BaseHTTPRequestHandler, content: bytes) -> None:
-    threading.Event().wait(1.0)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    started = Server()
-    monkeypatch.delenv("TNRANK_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    for name in ("MNIST", "CIFAR10"):
-        genuine = getattr(_sources, name)
-        files = {split: tuple(map(_ours, files)) for split, files in genuine.splits.items()}
-        mirrors = (f"{started.address}/a/", f"{started.address}/b/")
-        monkeypatch.setattr(_sources, name, genuine._replace(mirrors=mirrors, splits=files))
-    yield started
-    started.http.shutdown()
-    started.http.server_close()
-
-
-def _ours(file: _sources.SourceFile) -> _sources.SourceFile:
-    return file._replace(md5=hashlib.md5(FILES.get(file.name, b"")).hexdigest(), megabytes=0.02)
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+__all__ = ["server"]
 
 
 def test_nothing_is_fetched_without_being_asked(server: Server, tmp_path: Path) -> None:
@@ -143,7 +60,7 @@ def test_into_the_cache_and_once(server: Server, tmp_path: Path) -> None:
 def test_into_a_folder_that_is_named(server: Server, tmp_path: Path) -> None:
     """Files that a user has there stay what they are; the cache is not looked into."""
     (tmp_path / "mine" / "mnist").mkdir(parents=True)
-    (tmp_path / "mine" / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(_idx(LABELS[::-1])))
+    (tmp_path / "mine" / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS[::-1])))
     with pytest.raises(FileNotFoundError, match=r"no file train-images-idx3-ubyte\.gz") as raised:
         mnist("train", tmp_path / "mine")
     assert f"mnist('train', data_dir='{tmp_path}/mine', download=True)" in str(raised.value)
@@ -158,12 +75,12 @@ def test_the_variable_comes_before_the_cache(server: Server, tmp_path: Path, mon
     mine = tmp_path / "mine" / "mnist"
     mine.mkdir(parents=True)
     monkeypatch.setenv("TNRANK_DATA", str(tmp_path / "mine"))
-    (mine / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(IMAGES[:3])))
+    (mine / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES[:3])))
     with pytest.raises(FileNotFoundError, match=r"no file train-labels-idx1-ubyte\.gz"):
         mnist()
     assert len(mnist(download=True, progress=False)[0]) == 20
     assert files_in(mine) == ["train-images-idx3-ubyte.gz"]
-    (mine / "train-labels-idx1-ubyte").write_bytes(_idx(LABELS[:3]))
+    (mine / "train-labels-idx1-ubyte").write_bytes(idx(LABELS[:3]))
     assert len(mnist(download=True)[0]) == len(mnist()[0]) == 3
 
 
@@ -315,64 +232,6 @@ def test_without_a_home(server: Server, tmp_path: Path, monkeypatch: pytest.Monk
     mnist("train", tmp_path, download=True, progress=False)
     monkeypatch.setenv("TNRANK_DATA", str(tmp_path))
     assert len(mnist()[0]) == 20
-
-
-def test_cifar_without_pickles(server: Server, tmp_path: Path) -> None:
-    """The archive of the binary version, or its unpacked folder: five batches in order, colors last."""
-    pixels, labels = cifar10("train", download=True, progress=False)
-    assert labels.tolist() == [0, 1, 2, 3, 4]
-    for pixel, record in zip(pixels, RECORDS, strict=False):
-        for place in [(0, 0, 0), (0, 1, 0), (1, 0, 0), (3, 4, 1), (31, 31, 2)]:
-            row, column, color = place
-            assert pixel[place] == record[1 + 1024 * color + 32 * row + column]
-    assert cifar10("test")[1].tolist() == [5]
-    folder = tmp_path / "unpacked" / "cifar10" / "cifar-10-batches-bin"
-    folder.mkdir(parents=True)
-    for k in range(5):
-        (folder / f"data_batch_{k + 1}.bin").write_bytes(RECORDS[k])
-    np.testing.assert_array_equal(cifar10("train", tmp_path / "unpacked")[0], pixels)
-    with pytest.raises(FileNotFoundError, match=r"test_batch\.bin"):
-        cifar10("test", tmp_path / "unpacked")
-    (folder / "data_batch_3.bin").write_bytes(RECORDS[0][:-1])
-    with pytest.raises(ValueError, match=r"data_batch_3\.bin has 3,072 bytes, needed a multiple of 3,073"):
-        cifar10("train", tmp_path / "unpacked")
-    (folder / "data_batch_3.bin").write_bytes(b"\x0a" + RECORDS[0][1:])
-    with pytest.raises(ValueError, match=r"has the label 10, needed 0 \.\. 9"):
-        cifar10("train", tmp_path / "unpacked")
-
-
-def test_the_checksum_at_the_end_of_an_archive(tmp_path: Path) -> None:
-    """It is compared, however much comes after the last member."""
-    (tmp_path / "cifar10").mkdir()
-    path = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
-    padded = gzip.decompress(FILES[path.name]) + np.random.default_rng(0).bytes(2**22)
-    whole = gzip.compress(padded, compresslevel=1)
-    path.write_bytes(whole)
-    assert cifar10("test", tmp_path)[1].tolist() == [5]
-    path.write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
-    with pytest.raises(ValueError, match="is a damaged archive: CRC check failed"):
-        cifar10("test", tmp_path)
-
-
-def test_archives_that_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lies before the batches counts, too: the headers of an archive may have any size."""
-    monkeypatch.setattr(_reading, "_ALWAYS", 2**20)
-    (tmp_path / "cifar10").mkdir()
-    path = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
-    path.write_bytes(cifar_archive({"other.bin": bytes(2**23), "test_batch.bin": RECORDS[5]}))
-    with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz has .* as files do that are made to fill "):
-        cifar10("test", tmp_path)
-    path.write_bytes(cifar_archive({"test_batch.bin": RECORDS[5]}))
-    assert cifar10("test", tmp_path)[1].tolist() == [5]
-    with pytest.raises(ValueError, match=r"has no data_batch_1\.bin, data_batch_2\.bin"):
-        cifar10("train", tmp_path)
-
-
-def test_pickled_cifar_is_named(tmp_path: Path) -> None:
-    (tmp_path / "cifar10").mkdir()
-    (tmp_path / "cifar10" / "cifar-10-python.tar.gz").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"cifar-10-python\.tar\.gz holds pickles, which could run code"):
-        cifar10("train", tmp_path)
 
 
 def test_published_checksums() -> None:
