@@ -42,6 +42,8 @@ if "torch" in tnrank.available_backends():
 SPECTRUM = np.array([2.0, 1.0, 0.5])
 INDICES = np.argwhere(np.ones((2, 3, 2)))[[0, 3, 5, 6, 8, 11]]
 VALUES = np.arange(1.0, len(INDICES) + 1)
+IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+LABELS = np.array([0, 1, 1])
 CELLS = np.array([[0, 0], [1, 1], [2, 2], [0, 1]])
 MF = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0)
 CP = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
@@ -134,7 +136,19 @@ CALLS: dict[str, dict[str, Any]] = {
     "completion.filling": {"given": Incomplete.of(HOLED), "settings": Settings(steps=3, hold_out=0)},
     "data.read_array": {},
     "data.read_mask": {},
+    "data.average_pool": {"images": IMAGES, "size": 2},
+    "data.check_labeled": {"images": IMAGES, "labels": LABELS},
     "data.cifar10": {},
+    "data.gray": {"images": IMAGES},
+    "data.images": {"name": "digits"},
+    "data.independent_pixels": {"images": IMAGES},
+    "data.one_versus_all": {"labels": LABELS},
+    "data.patches": {"images": IMAGES, "size": 2},
+    "data.pixel_permutation": {"number": 4},
+    "data.random_images": {"images": IMAGES},
+    "data.random_labels": {"labels": LABELS},
+    "data.shuffled_pixels": {"images": IMAGES},
+    "data.states": {"images": IMAGES},
     "data.mnist": {},
     "data.fashion_mnist": {},
     "data.read_idx": {},
