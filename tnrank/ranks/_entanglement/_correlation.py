@@ -10,7 +10,7 @@ from tnrank._backend import backend_of
 from tnrank._check import instance
 from tnrank._explained import explained
 from tnrank._memory import check_fits
-from tnrank._nested import modes_of, renamed
+from tnrank._nested import renamed
 from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.ranks._entanglement._bisection import bisect
 from tnrank.ranks._entanglement._input import read_arrangement, read_samples
@@ -25,8 +25,8 @@ NDArray = np.ndarray[Any, Any]
 def correlation_tree(X: Array, grid: tuple[int, ...] | None = None) -> DimensionTree:
     """The dimension tree that keeps correlated features together: a rearrangement that lowers entanglement.
 
-    The complete graph of the features, weighted by their absolute Pearson correlations, is cut in two by its Fiedler
-    vector, again and again, into parts of the sizes that the canonical tree has.
+    The complete graph of the features, weighted by their absolute Pearson correlations, is cut in two, again and again,
+    into parts of the sizes that the canonical tree has: by its Fiedler vector, and by exchanges that lighten the cut.
 
     Args:
         X: samples ``(M, N)``, or gray images ``(M, H, W)``; more samples give better correlations. The scale of a
@@ -43,7 +43,7 @@ def correlation_tree(X: Array, grid: tuple[int, ...] | None = None) -> Dimension
         TypeError: if an argument is of another type.
 
     Source: Alexander, De La Vega, Razin & Cohen 2023, Sec. 5 (rearrangement by balanced minimum cuts of the graph of
-        correlations); Fiedler 1973, *Algebraic connectivity of graphs*.
+        correlations); Fiedler 1973, *Algebraic connectivity of graphs*; Kernighan & Lin 1970 (exchanges).
 
     Example:
         >>> import numpy as np, tnrank
@@ -126,9 +126,9 @@ def rearrange(X: Array, tree: DimensionTree, grid: tuple[int, ...] | None = None
     backend = backend_of(X)
     samples, sides = read_samples(X, grid, least=1)
     target = read_arrangement(samples.shape[1], sides, None).tree
-    order = read_arrangement(samples.shape[1], None, tree).tree
+    given = read_arrangement(samples.shape[1], None, tree).tree
     places = np.empty(samples.shape[1], np.int64)
-    places[list(modes_of(target.nested))] = list(modes_of(order.nested))
+    places[list(target.leaf_order)] = given.leaf_order
     flat = backend.reshape(X, (len(samples), -1))
     index = backend.xp.asarray(places, device=X.device)
     return backend.reshape(backend.take(flat, index, axis=1), tuple(X.shape))

@@ -42,7 +42,8 @@ def read_samples(X: Any, grid: Any, least: int = 2) -> tuple[NDArray, tuple[int,
     samples = host.reshape(len(host), -1).astype(np.float64)
     count, order = samples.shape
     if sides is not None and (len(sides) not in (1, 2) or int(np.prod(sides, dtype=object)) != order):
-        raise ValueError(f"got grid {shown(sides)} for {order} features, needed (height, width) or ({order},)")
+        told = " x ".join(map(shown, sides))
+        raise ValueError(f"got grid {told} for {order:,} features, needed a height and a width of that product")
     if order < 2:
         raise ValueError(f"X has {order} feature, needed 2 or more: a partition has two sides")
     if count < least:
@@ -60,7 +61,9 @@ def check_range(samples: NDArray, was: str) -> NDArray:
     """The samples clipped to [0, 1], in which all of them must lie but for rounding."""
     low, high = float(samples.min()), float(samples.max())
     if low < -_SLACK or high > 1 + _SLACK:
-        fix = "X / 255" if was == "uint8" else "X / X.max()" if low >= 0 else "(X - X.min()) / (X.max() - X.min())"
+        fix = (
+            "X / 255" if was.endswith("uint8") else "X / X.max()" if low >= 0 else "(X - X.min()) / (X.max() - X.min())"
+        )
         raise ValueError(f"X has entries from {low:.4g} to {high:.4g}, needed [0, 1]: pass {fix}")
     return np.clip(samples, 0.0, 1.0)
 

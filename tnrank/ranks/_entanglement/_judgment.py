@@ -25,7 +25,10 @@ def judge(levels: Sequence[LevelEntanglement], samples: int, given_tree: bool) -
     counted = [level for level in levels if SMALLEST <= level.mean_features <= LARGEST]
     if not counted:
         return None, f"No judgment: the tree has no level with nodes of {named}."
-    free = [level for level in counted if not level.saturated]
+    several = [level for level in counted if level.measured > 1]
+    if not several:
+        return None, f"No judgment: one partition into nodes of {named} says nothing about its own error."
+    free = [level for level in several if not level.saturated]
     if not free:
         return None, (
             f"No judgment: all levels with nodes of {named} are saturated, within ln 2 of ln {samples}. Give more "
@@ -40,7 +43,7 @@ def judge(levels: Sequence[LevelEntanglement], samples: int, given_tree: bool) -
     other = sum(x.entropy for x in shuffled if x) / len(free)
     noise = sum(x.entropy for x in uniform if x) / len(free)
     # If the arrangement carried nothing, the natural one would be one more shuffle, with the error of a shuffle.
-    error = math.sqrt(2 * sum(x.error**2 for x in shuffled if x and math.isfinite(x.error))) / len(free)
+    error = math.sqrt(2 * sum(x.error**2 for x in shuffled if x)) / len(free)
     apart = (other - natural) / error if error > 0 else math.copysign(math.inf, other - natural)
     ratio = other / natural
     sizes = sorted({round(level.mean_features) for level in free})
@@ -68,6 +71,7 @@ def judge(levels: Sequence[LevelEntanglement], samples: int, given_tree: bool) -
             f"{noise:.2f} nats): a locally connected network does not suit the data."
         )
     return False, (
-        f"Neighboring features are entangled with the rest no less than shuffled ones ({numbers}): the arrangement "
-        f"carries nothing that shows here; {better} may find a better one."
+        f"Neighboring features are about as strongly entangled with the rest as shuffled ones ({numbers}, a difference "
+        f"of less than 5 % or two standard errors): the arrangement carries nothing that shows; {better} may find a "
+        "better one."
     )
