@@ -1,8 +1,12 @@
-"""Draws the pictures of docs/plots.md: ``python docs/_pictures.py`` writes docs/images/*.png."""
+"""Draws the pictures of docs/plots.md: ``python docs/_pictures.py`` writes docs/images/*.png.
+
+That of CIFAR-10 needs TNRANK_DATA, as tnrank.data.cifar10 does.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,6 +77,13 @@ def main() -> None:
     )
     save("network-grid.png", plots.network(grid), dpi=90)
     save("depth-efficiency.png", depth_efficiency())
+    if "TNRANK_DATA" in os.environ:
+        images, _ = tnrank.data.cifar10()
+        save(
+            "entanglement.png",
+            plots.entanglement(tnrank.entanglement_report(images[:60].mean(axis=-1) / 255)),
+            light=True,
+        )
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ def entropy_at(report: tnrank.EntanglementReport, features: float) -> float:
     return min(report.levels, key=lambda level: abs(level.mean_features - features)).natural.entropy
 
 
+@pytest.mark.slow
 def test_a_shuffle_of_images_is_undone(data_dir: Path) -> None:
     """Published: 3.14 shuffled, 2.20 rearranged and 1.59 natural, which is 61 % of the gap, at nodes of 24 pixels."""
     from tnrank.data import mnist
