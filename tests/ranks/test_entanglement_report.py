@@ -278,6 +278,18 @@ def test_bad_input(X: NDArray, named: dict[str, Any], error: type[Exception], me
         entanglement_report(X, **named)
 
 
+def test_only_drawn_samples_are_read(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((40, 6))
+    chosen = entanglement_report(X, samples=10, twins=False)
+    np.save(tmp_path / "x.npy", X)
+    assert entanglement_report(np.load(tmp_path / "x.npy", mmap_mode="r"), samples=10, twins=False) == chosen
+    wrong = np.full((40, 6), np.nan)
+    wrong[5:] = X[5:]
+    told = "the first is feature 0 of sample [0-4]: leave those samples out"
+    with pytest.raises(ValueError, match=told):
+        entanglement_report(wrong, samples=39)
+
+
 def test_samples_of_one_class_by_chance() -> None:
     X, y = np.random.default_rng(0).random((50, 4)), np.arange(50) == 0
     with pytest.raises(ValueError, match="the 2 samples that were drawn are of one class"):

@@ -51,7 +51,7 @@ def correlation_tree(X: Array, grid: tuple[int, ...] | None = None) -> Dimension
         >>> tnrank.correlation_tree(np.stack([a, b, 1 - a, b**2], axis=1)).nested
         ((0, 2), (1, 3))
     """
-    samples, sides = read_samples(X, grid)
+    samples, sides, _ = read_samples(X, grid)
     template = read_arrangement(samples.shape[1], sides, None).tree
     check_fits(4 * samples.shape[1] ** 2, f"correlations of {samples.shape[1]:,} features", "give fewer features")
     weights, varying = _correlations(samples)
@@ -124,7 +124,7 @@ def rearrange(X: Array, tree: DimensionTree, grid: tuple[int, ...] | None = None
     """
     instance(tree, "tree", DimensionTree, "a DimensionTree such as correlation_tree(X)")
     backend = backend_of(X)
-    samples, sides = read_samples(X, grid, least=1)
+    samples, sides, _ = read_samples(X, grid, least=1)
     target = read_arrangement(samples.shape[1], sides, None).tree
     given = read_arrangement(samples.shape[1], None, tree).tree
     places = np.empty(samples.shape[1], np.int64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tnrank._backend import backend_of
 from tnrank._check import instance, shape, shown, whole_number
+from tnrank._memory import check_fits
 from tnrank.dimension_tree import DimensionTree
 
 NDArray = np.ndarray[Any, Any]
@@ -24,8 +26,13 @@ class Arrangement(NamedTuple):
     grid: tuple[int, ...] | None
 
 
-def read_samples(X: Any, grid: Any, least: int = 2) -> tuple[NDArray, tuple[int, ...] | None]:
-    """The samples as float64 of shape ``(M, N)``, and the grid of the features if there is one."""
+def read_samples(
+    X: Any, grid: Any, least: int = 2, draw: Callable[[int], NDArray] = np.arange
+) -> tuple[NDArray, tuple[int, ...] | None, NDArray]:
+    """Samples as float64 of shape ``(M, N)``, the grid of the features if there is one, and which samples those are.
+
+    ``draw`` gives the numbers of the samples from how many there are; of a mapped file no others are read.
+    """
     backend = backend_of(X)
     if len(X.shape) not in (2, 3) or 0 in X.shape:
         raise ValueError(
@@ -39,8 +46,7 @@ def read_samples(X: Any, grid: Any, least: int = 2) -> tuple[NDArray, tuple[int,
         if sides is not None and sides != host.shape[1:]:
             raise ValueError(f"X has images of shape {host.shape[1:]}, got grid {sides}: leave grid out")
         sides = host.shape[1:]
-    samples = host.reshape(len(host), -1).astype(np.float64)
-    count, order = samples.shape
+    count, order = len(host), int(np.prod(host.shape[1:], dtype=object))
     if sides is not None and (len(sides) not in (1, 2) or int(np.prod(sides, dtype=object)) != order):
         told = " x ".join(map(shown, sides))
         raise ValueError(f"got grid {told} for {order:,} features, needed a height and a width of that product")
@@ -48,13 +54,16 @@ def read_samples(X: Any, grid: Any, least: int = 2) -> tuple[NDArray, tuple[int,
         raise ValueError(f"X has {order} feature, needed 2 or more: a partition has two sides")
     if count < least:
         raise ValueError(f"X has {count} sample, needed {least} or more")
+    rows = draw(count)
+    check_fits(3 * len(rows) * order, f"{len(rows):,} samples of {order:,} features", "give fewer of either")
+    samples = (host if len(rows) == count else host[rows]).reshape(len(rows), -1).astype(np.float64)
     if not (good := np.isfinite(samples)).all():
-        first = tuple(int(k) for k in np.argwhere(~good)[0])
+        row, feature = (int(k) for k in np.argwhere(~good)[0])
         raise ValueError(
             f"{int((~good).sum()):,} of {samples.size:,} entries of X are NaN or infinite, the first is feature "
-            f"{first[1]} of sample {first[0]}: leave those samples out, or fill them in by tnrank.fill_missing(X)"
+            f"{feature} of sample {rows[row]}: leave those samples out, or fill them in by tnrank.fill_missing(X)"
         )
-    return samples, sides
+    return samples, sides, rows
 
 
 def check_range(samples: NDArray, was: str) -> NDArray:

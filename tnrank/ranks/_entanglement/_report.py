@@ -148,18 +148,18 @@ def entanglement_report(
         >>> [level.features[0] for level in report.levels], report.suits
         ([8, 4, 2, 1], True)
     """
-    host, sides = read_samples(X, grid)
     if tree is not None and grid is not None:
         raise ValueError("got a grid and a tree: the tree says how the features are arranged, leave grid out")
-    host = check_range(host, str(X.dtype))
-    signs = read_labels(y, len(host))
-    arrangement = read_arrangement(host.shape[1], sides, tree)
     scale = real_number(scale, "scale", 0.0, 0.5, above=True)
     instance(twins, "twins", bool, "True or False")
     blocks, seed = whole_number(blocks, "blocks", 1), whole_number(seed, "seed")
-    rows = drawn(len(host), samples, _MOST_SAMPLES, generator(seed, 2))
-    host, signs = host[rows], None if signs is None else _both(signs[rows])
-    count = len(host)
+    host, sides, rows = read_samples(
+        X, grid, draw=lambda count: drawn(count, samples, _MOST_SAMPLES, generator(seed, 2))
+    )
+    host, count = check_range(host, str(X.dtype)), len(rows)
+    labels = read_labels(y, int(X.shape[0]))
+    signs = None if labels is None else _both(labels[rows])
+    arrangement = read_arrangement(host.shape[1], sides, tree)
     check_fits(20 * count**2, f"Gram matrices of {count:,} samples", "give samples=500, or as many as fit")
 
     levels = levels_of(arrangement.tree, blocks, seed)
