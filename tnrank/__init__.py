@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from tnrank.network import Network as Network
     from tnrank.network import contract as contract
     from tnrank.network import environment as environment
+    from tnrank.ranks import EntanglementReport as EntanglementReport
     from tnrank.ranks import RankReport as RankReport
     from tnrank.ranks import TensorRank as TensorRank
+    from tnrank.ranks import correlation_tree as correlation_tree
     from tnrank.ranks import effective_rank as effective_rank
     from tnrank.ranks import entanglement_entropy as entanglement_entropy
+    from tnrank.ranks import entanglement_report as entanglement_report
     from tnrank.ranks import hierarchical_rank as hierarchical_rank
     from tnrank.ranks import hierarchical_singular_values as hierarchical_singular_values
     from tnrank.ranks import matrix_rank as matrix_rank
@@ -85,8 +88,11 @@ _HOME = {
     "ContractionPlan": "tnrank.network",
     "environment": "tnrank.network",
     "Network": "tnrank.network",
+    "correlation_tree": "tnrank.ranks",
     "effective_rank": "tnrank.ranks",
     "entanglement_entropy": "tnrank.ranks",
+    "entanglement_report": "tnrank.ranks",
+    "EntanglementReport": "tnrank.ranks",
     "hierarchical_rank": "tnrank.ranks",
     "hierarchical_singular_values": "tnrank.ranks",
     "matrix_rank": "tnrank.ranks",

@@ -36,6 +36,7 @@ TREE = tnrank.DimensionTree.balanced(4)
 DENSE = np.random.default_rng(0).standard_normal((2, 3, 2, 3))
 CUBE = tnrank.CPFactorization.random((2, 2, 2), rank=2, seed=0).to_dense()
 MATRIX = np.array([[3.0, 1.0, 0.5], [0.2, 2.0, 0.1]])
+SAMPLES = np.random.default_rng(0).random((6, 4))
 HOLED = np.where(np.eye(4, 3), np.nan, np.arange(1.0, 13).reshape(4, 3))
 if "torch" in tnrank.available_backends():
     HOLED = tnrank.get_backend("torch").asarray(HOLED)  # whose own backend compiles nothing
@@ -199,11 +200,15 @@ CALLS: dict[str, dict[str, Any]] = {
     "network.Network.from_nodes": {"nodes": NETWORK.to_nodes(ARRAYS)},
     "network.Network.sizes_of_shapes": {"shapes": {"A": (2, 3), "B": (4, 3)}},
     "plots.circuit": {"x": CIRCUIT},
+    "plots.entanglement": {"report": tnrank.entanglement_report(SAMPLES)},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},
     "experiments.run": {"recipe": make_recipe("depth-efficiency", **SMALL), "figure": False},
     "experiments.sweep": {"name": "depth-efficiency", "overrides": SMALL, "figure": False},
     "training.rates_of": {"trace": RATES},
     "ranks.ByNode": {},
+    "ranks.correlation_tree": {"X": SAMPLES},
+    "ranks.entanglement_report": {"X": SAMPLES},
+    "ranks.rearrange": {"X": SAMPLES},
     "ranks.core_consistency": {"tensor": CP.to_dense()},
     "ranks.rank_scan": {"max_rank": 2, "starts": 2, "steps": 50},
     "ranks.tensor_rank": {"x": CUBE},
