@@ -112,7 +112,9 @@ def test_gradients(kind: str, coded: bool, backend_name: str) -> None:
         host = [np.asarray(a) for a in x.to("numpy")._values]
         for k, gradient in enumerate(way.unpack([g[run] for g in gradients])):
             direction = np.random.default_rng(k).standard_normal(host[k].shape)
-            ends = [x.to("numpy").replace([a + s * direction if j == k else a for j, a in enumerate(host)]) for s in (0, 1)]
+            ends = [
+                x.to("numpy").replace([a + s * direction if j == k else a for j, a in enumerate(host)]) for s in (0, 1)
+            ]
             # CP factors and matrices of nodes occur once in each score.
             change = np.diff([by_hand(end, features, modes).reshape(7, -1) for end in ends], axis=0)[0]
             slope = float((np.asarray(backend.to_numpy(gradient)) * direction).sum())

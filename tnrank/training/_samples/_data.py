@@ -60,6 +60,8 @@ def read_features(features: Any) -> Features:
             raise ValueError(f"features have shapes {[one.shape for one in arrays][:4]}: needed one (M, d_n) a mode")
     else:
         array = _host(features, "features")
+        if array.ndim and not len(array):
+            raise ValueError(f"got no samples (features of shape {array.shape}), needed one or more")
         if array.ndim == 2 and array.dtype.kind in "uib" and array.size:
             return Features(array.astype(np.uint8 if array.min() >= 0 and array.max() < 256 else np.int32), True)
         if array.ndim != 3:
