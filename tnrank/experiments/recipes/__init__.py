@@ -10,6 +10,7 @@ from tnrank.experiments.recipes.greedy_low_rank import GreedyLowRank
 from tnrank.experiments.recipes.linear_regression import LinearRegression
 from tnrank.experiments.recipes.local_components import LocalComponentsRecipe
 from tnrank.experiments.recipes.matrix_completion import MatrixCompletion
+from tnrank.experiments.recipes.natural_rank import NaturalRank
 from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
 from tnrank.experiments.recipes.rank_of_architecture import RankOfArchitecture
 from tnrank.experiments.recipes.rank_one import RankOne
@@ -28,6 +29,7 @@ __all__ = [
     "LinearRegression",
     "LocalComponentsRecipe",
     "MatrixCompletion",
+    "NaturalRank",
     "NormsToInfinity",
     "RankOfArchitecture",
     "RankOne",
