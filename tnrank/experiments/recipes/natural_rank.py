@@ -16,7 +16,7 @@ from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Number, Positive, Range, Seeds, Several
 from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, SampleTraining, Table, register
 from tnrank.factorizations import CPFactorization, HierarchicalFactorization
-from tnrank.plots.painters import Figure, Line, lines, panels
+from tnrank.plots.painters import Figure, Line, legend_below, lines, panels
 from tnrank.training import Adam, scores
 
 KINDS = ("natural", "random image", "random label")
@@ -254,6 +254,9 @@ def _figure(found: Sequence[Mapping[str, Any]]) -> Figure:
             level = _variance(found, model)[name]
             drawn.append(Line([sizes[0], sizes[-1]], [level, level], "a constant, p (1 - p)", "quiet", "--"))
             title = f"{'CP' if model == 'cp' else 'Hierarchical'} factorization, {name}"
-            lines(panel, drawn, title, x, "mean squared error / 4", where="best")
+            lines(panel, drawn, title, x, "mean squared error / 4", "x", where=None)
             panel.set_ylim(0, None)
+            panel.set_xticks(sizes, [str(size) for size in sizes])
+            panel.minorticks_off()
+    legend_below(figure, axes[0, 0])
     return figure
