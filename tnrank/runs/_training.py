@@ -153,8 +153,11 @@ class SampleTraining(Training):
         return fit(self.starts, self.indices, self.values, record=self.record, **self.options, **how)
 
     def __repr__(self) -> str:
-        return super().__repr__().replace("Training", "SampleTraining", 1).replace(
-            f"{self.steps:,} steps", f"{self.epochs:,} epochs"
+        return (
+            super()
+            .__repr__()
+            .replace("Training", "SampleTraining", 1)
+            .replace(f"{self.steps:,} steps", f"{self.epochs:,} epochs")
         )
 
 

@@ -191,7 +191,9 @@ def _of(found: Sequence[Mapping[str, Any]], quantity: str, **of: Any) -> HostArr
 
 
 def _variance(found: Sequence[Mapping[str, Any]], model: str) -> dict[str, float]:
-    return {name: float(_of(found, f"{name}_variance", model=model, kind="natural").mean()) for name in ("train", "test")}
+    return {
+        name: float(_of(found, f"{name}_variance", model=model, kind="natural").mean()) for name in ("train", "test")
+    }
 
 
 def _sizes(found: Sequence[Mapping[str, Any]], model: str) -> list[int]:
@@ -231,7 +233,9 @@ def _claims(found: Sequence[Mapping[str, Any]], recipe: NaturalRank) -> list[Che
         variance = _variance(found, model)
         for name, share in zip(("train", "test"), _LOW[recipe.data], strict=True):
             others = {kind: means[kind, name] for kind in KINDS[1:]} | {"variance": variance[name]}
-            claim = f"{model} {size}: the {name} error of natural data is at most {share:g} of both twins' and p (1 - p)"
+            claim = (
+                f"{model} {size}: the {name} error of natural data is at most {share:g} of both twins' and p (1 - p)"
+            )
             measured = f"{means['natural', name]:.4f}; " + ", ".join(f"{k} {v:.4f}" for k, v in others.items())
             checks.append(Check(claim, measured, means["natural", name] <= share * min(others.values())))
         least = min(means[kind, "test"] for kind in KINDS[1:]) / variance["test"]

@@ -114,12 +114,7 @@ def checked_targets(x: Factorization, features: Features, targets: Any, loss: Lo
         ValueError: for another number of them, NaN, or what the loss does not know.
         TypeError: for something else than numbers.
     """
-    found = _host(
-        np.stack([_host(one, "targets") for one in targets])
-        if isinstance(targets, list) and targets and np.ndim(targets[0])
-        else targets,
-        "targets",
-    )
+    found = _read_targets(targets)
     classes = isinstance(loss, CrossEntropyLoss)
     if classes and not features.several(x):
         raise ValueError(
@@ -147,6 +142,16 @@ def checked_targets(x: Factorization, features: Features, targets: Any, loss: Lo
     return floating(x, found)
 
 
+def _read_targets(targets: Any) -> Host:
+    """An array, or one array a run as one."""
+    if not isinstance(targets, (list, tuple)) or not targets or not np.ndim(targets[0]):
+        return _host(targets, "targets")
+    found = [_host(one, f"targets of run {run}") for run, one in enumerate(targets)]
+    if any(one.shape != found[0].shape for one in found):
+        raise ValueError(f"targets of the runs have shapes {[one.shape for one in found][:4]}: needed equal ones")
+    return np.stack(found)
+
+
 def floating(x: Factorization, array: Host) -> Host:
     """In the precision of a factorization."""
     return np.asarray(array, np.float64 if x.dtype == "float64" else np.float32)
@@ -162,8 +167,12 @@ def put(x: Factorization, array: Host) -> Any:
 def _host(given: Any, what: str) -> Host:
     if isinstance(given, (str, bytes)) or given is None:
         raise TypeError(f"{what} are arrays of numbers, got {shown(given)}")
-    found = np.asarray(given) if isinstance(given, (list, tuple)) else None
-    if found is None:
+    if isinstance(given, (list, tuple)):
+        try:
+            found = np.asarray(given)
+        except ValueError:
+            raise ValueError(f"{what} are arrays of numbers, got a list with entries of different shapes") from None
+    else:
         array, backend = plain_array(given)
         found = np.asarray(backend.to_numpy(array))
     if found.dtype.kind not in "uibf":
