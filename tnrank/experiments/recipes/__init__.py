@@ -2,6 +2,7 @@
 
 from tnrank.experiments.recipes.analogy import Analogy
 from tnrank.experiments.recipes.completion import Completion
+from tnrank.experiments.recipes.data_entanglement import DataEntanglement
 from tnrank.experiments.recipes.deep_tensor import DeepTensor
 from tnrank.experiments.recipes.depth_efficiency import DepthEfficiency
 from tnrank.experiments.recipes.dynamics import Dynamics
@@ -21,6 +22,7 @@ from tnrank.experiments.recipes.tree_bias import TreeBias
 __all__ = [
     "Analogy",
     "Completion",
+    "DataEntanglement",
     "DeepTensor",
     "DepthEfficiency",
     "Dynamics",
