@@ -37,7 +37,8 @@ def run(report: Any) -> None:
             optimizer.step()
 
         ours, theirs = _times(cp, states, targets), _harness.seconds_of(of_layer, 3)
-        report.compare("step of a CP factorization", f"R = {width}, nn.Factorization", ours, theirs, at_most=_OVER_LAYER)
+        what = f"R = {width}, nn.Factorization"
+        report.compare("step of a CP factorization", what, ours, theirs, at_most=_OVER_LAYER)
         tree = DimensionTree.quad(28, 28)
         htf = tnrank.HierarchicalFactorization.random(
             (2,) * _ORDER, tree, width, init="mean_one", std=1e-3, backend="torch"

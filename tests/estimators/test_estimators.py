@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-sklearn = pytest.importorskip("sklearn")
+pytest.importorskip("sklearn")
 
 from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV

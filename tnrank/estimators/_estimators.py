@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -87,7 +86,8 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         number = int(self.validation_fraction * count)
         if self.validation_fraction and not 0 < number < count:
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {count} samples leaves none to train or to validate on"
+                f"validation_fraction={self.validation_fraction} of {count} samples leaves none to train on, or "
+                "none to validate on"
             )
         held[random.permutation(count)[:number]] = True
         return held
@@ -155,7 +155,7 @@ _ARGUMENTS = """
 
 
 class FactorizationClassifier(ClassifierMixin, _Base):  # type: ignore[misc]
-    __doc__ = f"""A classifier: scores of classes are ``<W, outer(f(x_1), .., f(x_N))>``, W a factorization, one mode a feature.
+    __doc__ = f"""A classifier: scores ``<W, outer(f(x_1), .., f(x_N))>``, W a factorization with one mode a feature.
 {_ARGUMENTS}        classes_: the labels.
 
     Raises:
@@ -199,7 +199,7 @@ class FactorizationClassifier(ClassifierMixin, _Base):  # type: ignore[misc]
 
 
 class FactorizationRegressor(RegressorMixin, _Base):  # type: ignore[misc]
-    __doc__ = f"""A regressor: the prediction is ``<W, outer(f(x_1), .., f(x_N))>``, W a factorization, one mode a feature.
+    __doc__ = f"""A regressor: ``<W, outer(f(x_1), .., f(x_N))>``, W a factorization with one mode a feature.
 {_ARGUMENTS}
     Raises:
         ValueError: for NaN, or features out of the range of the representation.

@@ -72,8 +72,8 @@ class States:
         if (wrong := np.argwhere((whole != x) | (x < 0) | (x >= self.size))).size:
             m, n = (int(k) for k in wrong[0])
             raise ValueError(
-                f"the feature {n} of sample {m} is {x[m, n]:g}: states are whole numbers 0 .. {self.size - 1}; for other "
-                "numbers leave representation out, or round gray levels by tnrank.data.states(images)"
+                f"the feature {n} of sample {m} is {x[m, n]:g}: states are whole numbers 0 .. {self.size - 1}; for "
+                "other numbers leave representation out, or round gray levels by tnrank.data.states(images)"
             )
         return whole.astype(np.int32)
 

@@ -92,8 +92,8 @@ class CPFactorization(Factorization):
             weighted: whether there is a weight per component, drawn like the rest.
             std: standard deviation of every entry (``init="identity"``: what stands on the diagonal).
             mean: added to every entry; 1 with a small ``std`` keeps products of many factors near 1.
-            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, the first factor's divided by R, so
-                that entries of the end tensor are near 1 at any order and rank.
+            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, the first factor's divided by R,
+                so that entries of the end tensor are near 1 at any order and rank.
             balanced: scale the vectors of each component to equal norms.
             seed: of NumPy's Generator; the same weights on every backend.
             backend: where the arrays live.

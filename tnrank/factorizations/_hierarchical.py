@@ -120,8 +120,8 @@ class HierarchicalFactorization(Factorization):
             std: standard deviation of every entry (``init="identity"``: what stands on the diagonal). The end tensor
                 scales like ``std`` to the number of matrices.
             mean: added to every entry.
-            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, those of a node of width R divided by
-                R, so that entries of the end tensor are near 1 at any order and width.
+            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, those of a node of width R divided
+                by R, so that entries of the end tensor are near 1 at any order and width.
             balanced: rescale the drawn weights so that all vectors of every local component have equal norms.
             seed: of NumPy's Generator; the same weights on every backend.
             backend: where the arrays live.

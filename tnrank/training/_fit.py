@@ -101,12 +101,12 @@ def fit(
 
     Args:
         x: the factorization to start from, of order N, or of N + 1 for several scores a sample: the last mode has no
-            features then, and its entries are the scores. Or a sequence of equally structured ones, which train together
-            on JAX and PyTorch and one after the other on NumPy.
+            features then, and its entries are the scores. Or a sequence of equally structured ones, which train
+            together on JAX and PyTorch and one after the other on NumPy.
         features: whole numbers ``(M, N)``, the states of one-hot features; or vectors ``(M, N, d)``, or N arrays
             ``(M, d_n)``.
-        targets: ``(M,)``, or ``(M, C)`` for C scores; whole numbers ``(M,)`` for ``CrossEntropyLoss``. Of a sequence of S
-            factorizations also ``(S, M)``, or a list: targets of their own.
+        targets: ``(M,)``, or ``(M, C)`` for C scores; whole numbers ``(M,)`` for ``CrossEntropyLoss``. Of a sequence of
+            S factorizations also ``(S, M)``, or a list: targets of their own.
         loss: ``SquaredLoss()`` if not given; ``LogisticLoss()`` and ``CrossEntropyLoss()`` are for classes.
         optimizer: ``Adam(1e-3)`` if not given; see :func:`tnrank.complete`.
         epochs: how often all samples are seen.

@@ -59,7 +59,8 @@ class Problem:
     backend: str
     kind: type[Factorization]
     static: Any
-    objective: Objective
+    objective: Any
+    """An Objective, or a SampleObjective."""
     optimizer: Any
     stop: Stop
     recorders: tuple[Any, ...]
@@ -115,7 +116,8 @@ class Runner:
 
     def _seen(self, count: Any, data: Any) -> Any:
         """What the step after ``count`` others sees of the data; runs that train together are at the same step."""
-        count = self.backend.xp.max(count) if self.problem.batched and getattr(count, "ndim", 0) else count
+        if self.problem.batched and not isinstance(count, int):
+            count = self.backend.xp.max(count)
         return self.problem.objective.at(self.backend, data, count)
 
     def _start(self, values: tuple[Any, ...], data: Any) -> State:

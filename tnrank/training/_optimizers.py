@@ -185,7 +185,7 @@ class Adam(Optimizer):
     """Adam with bias correction; one learning rate a weight.
 
     With ``relative``, the step of each array is ``learning_rate`` times the root mean square of its initial weights, so
-    that arrays of small weights take small steps: weights of 1 / R are gone after a few steps of a size for weights of 1.
+    that arrays of small weights take small steps: weights of 1 / R are gone after a few steps that suit weights of 1.
 
     Source: Kingma & Ba 2015; steps relative to weights as in Shazeer & Stern 2018.
 

@@ -87,7 +87,8 @@ class CNN:
 
     def restore(self, state: Mapping[str, Host]) -> None:
         self.done = int(state["done"])
-        self.model.load_state_dict({name: torch.as_tensor(np.array(state[f"model.{name}"])) for name in self.model.state_dict()})
+        names = self.model.state_dict()
+        self.model.load_state_dict({name: torch.as_tensor(np.array(state[f"model.{name}"])) for name in names})
         kept: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in state.items():
             if key.startswith("optimizer."):

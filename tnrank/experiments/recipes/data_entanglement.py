@@ -14,7 +14,6 @@ from tnrank._backend import get_backend
 from tnrank.circuits import CosSin
 from tnrank.data import gray, images, pixel_permutation
 from tnrank.dimension_tree import DimensionTree
-from tnrank.experiments import kit
 from tnrank.experiments.fields import Count, Number, Positive, Several
 from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, SampleTraining, Table, register
 from tnrank.factorizations import HierarchicalFactorization
@@ -151,7 +150,7 @@ class DataEntanglement(Recipe):
 def _features(x: HostArray) -> HostArray:
     """``(M, N, 2)`` of images in [0, 1], normalized so that mean-one weights keep products near 1."""
     found = np.asarray(CosSin()({}, x.reshape(len(x), -1, 1)))
-    return found / found.sum(axis=-1, keepdims=True)
+    return np.asarray(found / found.sum(axis=-1, keepdims=True))
 
 
 def _accuracy(x: Any, test: HostArray, labels: HostArray) -> float:
@@ -172,7 +171,8 @@ def _outcome(recipe: DataEntanglement, reports: dict[str, Any], accuracy: dict[s
         cells = [f"{one.natural.entropy:.2f} ± {one.natural.error:.2f}" for one in of_kinds]
         rows.append((f"{of_kinds[0].mean_features:g}", f"{of_kinds[0].measured} of {of_kinds[0].count}", *cells))
     limit = reports["natural"].limit
-    note = f"Mean and standard error over the nodes; {recipe.samples} images have at most ln {recipe.samples} = {limit:.2f}."
+    count = recipe.samples
+    note = f"Mean and standard error over the nodes; {count} images have at most ln {count} = {limit:.2f}."
     tables = [
         Table("Entanglement entropy", ("pixels", "nodes", *KINDS), rows, note),
         Table(

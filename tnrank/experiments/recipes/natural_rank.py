@@ -23,7 +23,7 @@ KINDS = ("natural", "random image", "random label")
 _LOW = {"mnist": (0.4, 0.45), "digits": (0.5, 0.5), "fashion-mnist": (0.5, 0.5)}
 """Data -> what the natural errors of rank 1 are at most, on train and test, as shares of the twins'."""
 
-# data -> kind -> R -> (train, test), read off the published figure: 60,000 images, up to 10,000 epochs of batches of 5,000
+# data -> kind -> R -> (train, test), read off the published figure: 60,000 images, up to 10,000 epochs
 _PUBLISHED: dict[str, dict[str, dict[int, tuple[float, float]]]] = {
     "mnist": {
         "natural": {1: (0.023, 0.024), 2: (0.016, 0.020), 5: (0.008, 0.022), 15: (0.003, 0.029)},

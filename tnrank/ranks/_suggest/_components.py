@@ -48,7 +48,7 @@ class ComponentJob(SubsetJob):
         self.grams = np.stack(grams)
 
     def rounding(self, modes: Modes) -> float:
-        return max(64 * self.weights.size, 1024) ** 0.5 * eps_of("float64") ** 0.5
+        return float(max(64 * self.weights.size, 1024) ** 0.5 * eps_of("float64") ** 0.5)
 
     def clusters(self) -> Clusters:
         return self

@@ -102,7 +102,7 @@ def check_features(x: Factorization, features: Features) -> None:
     if (wrong := np.flatnonzero((low < 0) | (high >= sizes))).size:
         mode = int(wrong[0])
         raise ValueError(
-            f"features of mode {mode} are states {low[mode]} .. {high[mode]}, and the mode has dimension {sizes[mode]}: "
+            f"features of mode {mode} are states {low[mode]} .. {high[mode]}, and it has dimension {sizes[mode]}: "
             f"needed 0 .. {sizes[mode] - 1}; of gray levels: tnrank.data.states(images, levels={sizes[mode]})"
         )
 
@@ -130,7 +130,8 @@ def checked_targets(x: Factorization, features: Features, targets: Any, loss: Lo
     if classes:
         if found.dtype.kind not in "uib" or found.min() < 0 or found.max() >= x.shape[-1]:
             raise ValueError(
-                f"CrossEntropyLoss needs classes 0 .. {x.shape[-1] - 1}, whole numbers, got {shown(found.dtype.name)} from {found.min()} to {found.max()}"
+                f"CrossEntropyLoss needs classes 0 .. {x.shape[-1] - 1}, whole numbers, got {found.dtype.name} from "
+                f"{found.min()} to {found.max()}"
             )
         return found.astype(np.int32)
     if not np.isfinite(found).all():
