@@ -1,11 +1,12 @@
 """Draws the pictures of the docs: ``python docs/_pictures.py`` writes docs/images/*.png.
 
-With names of recipes it draws the figures of their quick presets instead.
+With names of recipes it draws the figures of their quick presets instead. That of CIFAR-10 needs TNRANK_DATA.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,6 +77,13 @@ def main() -> None:
         }
     )
     save("network-grid.png", plots.network(grid), dpi=90)
+    if "TNRANK_DATA" in os.environ:
+        images, _ = tnrank.data.cifar10()
+        save(
+            "entanglement.png",
+            plots.entanglement(tnrank.entanglement_report(images[:60].mean(axis=-1) / 255)),
+            light=True,
+        )
 
 
 if __name__ == "__main__":

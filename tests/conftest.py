@@ -94,7 +94,8 @@ QUICK = {
     "cli": ("test_complete",),
     "completion": ("test_parts",),
     "data_files": (
-        *("test_damaged_files", "test_files", "test_images", "test_synthetic", "test_writing", "test_wrong_calls"),
+        *("test_cifar", "test_damaged_files", "test_downloads", "test_files", "test_images", "test_pixels"),
+        *("test_synthetic", "test_twins", "test_writing", "test_wrong_calls"),
     ),
     "experiments": (
         *("test_fields", "test_onsets", "test_own_recipes", "test_recipe", "test_run_folder", "test_sweep_bad_input"),

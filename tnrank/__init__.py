@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from tnrank.network import Network as Network
     from tnrank.network import contract as contract
     from tnrank.network import environment as environment
+    from tnrank.ranks import EntanglementReport as EntanglementReport
     from tnrank.ranks import RankReport as RankReport
     from tnrank.ranks import TensorRank as TensorRank
+    from tnrank.ranks import correlation_tree as correlation_tree
     from tnrank.ranks import effective_rank as effective_rank
     from tnrank.ranks import entanglement_entropy as entanglement_entropy
+    from tnrank.ranks import entanglement_report as entanglement_report
     from tnrank.ranks import hierarchical_rank as hierarchical_rank
     from tnrank.ranks import hierarchical_singular_values as hierarchical_singular_values
     from tnrank.ranks import matrix_rank as matrix_rank
@@ -46,15 +49,20 @@ if TYPE_CHECKING:
     from tnrank.ranks import tt_ranks as tt_ranks
     from tnrank.training import Adam as Adam
     from tnrank.training import CompletionResult as CompletionResult
+    from tnrank.training import CrossEntropyLoss as CrossEntropyLoss
+    from tnrank.training import FitResult as FitResult
     from tnrank.training import GradientDescent as GradientDescent
     from tnrank.training import GroupRMSProp as GroupRMSProp
     from tnrank.training import HuberLoss as HuberLoss
     from tnrank.training import L1Loss as L1Loss
+    from tnrank.training import LogisticLoss as LogisticLoss
     from tnrank.training import RankOneMeasurements as RankOneMeasurements
     from tnrank.training import SmoothL1Loss as SmoothL1Loss
     from tnrank.training import SquaredLoss as SquaredLoss
     from tnrank.training import Stop as Stop
     from tnrank.training import complete as complete
+    from tnrank.training import fit as fit
+    from tnrank.training import scores as scores
 
 # name -> the module that defines it; imported when the name is first used (PEP 562)
 _HOME = {
@@ -80,8 +88,11 @@ _HOME = {
     "ContractionPlan": "tnrank.network",
     "environment": "tnrank.network",
     "Network": "tnrank.network",
+    "correlation_tree": "tnrank.ranks",
     "effective_rank": "tnrank.ranks",
     "entanglement_entropy": "tnrank.ranks",
+    "entanglement_report": "tnrank.ranks",
+    "EntanglementReport": "tnrank.ranks",
     "hierarchical_rank": "tnrank.ranks",
     "hierarchical_singular_values": "tnrank.ranks",
     "matrix_rank": "tnrank.ranks",
@@ -99,11 +110,16 @@ _HOME = {
     "Adam": "tnrank.training",
     "complete": "tnrank.training",
     "CompletionResult": "tnrank.training",
+    "CrossEntropyLoss": "tnrank.training",
+    "fit": "tnrank.training",
+    "FitResult": "tnrank.training",
     "GradientDescent": "tnrank.training",
     "GroupRMSProp": "tnrank.training",
     "HuberLoss": "tnrank.training",
     "L1Loss": "tnrank.training",
+    "LogisticLoss": "tnrank.training",
     "RankOneMeasurements": "tnrank.training",
+    "scores": "tnrank.training",
     "SmoothL1Loss": "tnrank.training",
     "SquaredLoss": "tnrank.training",
     "Stop": "tnrank.training",

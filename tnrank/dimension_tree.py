@@ -230,6 +230,24 @@ class DimensionTree:
         return tuple(node for node in self.nodes if node.height == 0)
 
     @cached_property
+    def leaf_order(self) -> tuple[int, ...]:
+        """The modes in the order in which a depth-first walk meets them: those of every node stand together.
+
+        Example:
+            >>> from tnrank import DimensionTree
+            >>> DimensionTree(((0, 2), (3, 1))).leaf_order
+            (0, 2, 3, 1)
+        """
+        found, stack = [], [self._nested]
+        while stack:
+            entry = stack.pop()
+            if isinstance(entry, int):
+                found.append(entry)
+            else:
+                stack.extend(reversed(entry))
+        return tuple(found)
+
+    @cached_property
     def interior(self) -> tuple[Node, ...]:
         """All nodes but the leaves, children before parents; the root is the last."""
         return tuple(node for node in self.nodes if node.height > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tnrank.runs import summary_of
 Read = Callable[[Path], Any]
 NAMES = (
     *("npy", "npy-fortran", "npy-big-endian", "npy-half", "npy-structured", "npz", "npz-deflated", "mask", "cifar10"),
+    "cifar10-tar",
     *("csv", "csv-semicolon", "csv-utf16", "csv-european", "idx", "idx-float", "idx-gz"),
     *("png", "png-16", "gif", "tif", "tif-lzw", "jpg", "bmp"),
     *(f"safetensors-{name}" for name in ("mf", "cp", "htf", "ht", "tt", "tucker", "network")),
@@ -68,6 +70,17 @@ def _factorizations() -> dict[str, Any]:
     }
 
 
+def cifar_archive(batches: dict[str, bytes]) -> bytes:
+    """An archive as that of CIFAR-10's binary version."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in batches.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
 def make_samples(folder: Path) -> dict[str, tuple[str, bytes, Read]]:
     """Name -> (name of the file, its bytes, what reads it); ``folder`` is for what is written on the way."""
     rng = np.random.default_rng(0)
@@ -99,6 +112,11 @@ def make_samples(folder: Path) -> dict[str, tuple[str, bytes, Read]]:
         "cifar10": (
             "cifar10.npz",
             _npz(np.savez, x_test=np.zeros((2, 32, 32, 3), np.uint8), y_test=np.arange(2, dtype=np.uint8)),
+            lambda path: data.cifar10("test", path.parent.parent),
+        ),
+        "cifar10-tar": (
+            "cifar-10-binary.tar.gz",
+            cifar_archive({"test_batch.bin": bytes([3, *range(256), *([7] * 2816)]) * 2}),
             lambda path: data.cifar10("test", path.parent.parent),
         ),
     }

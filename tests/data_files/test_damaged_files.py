@@ -49,7 +49,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, by
 
 def place_of(folder: Path, name: str, file: str) -> Path:
     """Where a sample has to lie: CIFAR-10 and runs that did not end are found by the names of their folders."""
-    inner = folder / ("cifar10" if name == "cifar10" else ".run.partial")
+    inner = folder / ("cifar10" if name.startswith("cifar10") else ".run.partial")
     inner.mkdir(exist_ok=True)
     return inner / file
 

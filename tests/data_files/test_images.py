@@ -107,7 +107,8 @@ def test_small_sets_on_disk(tmp_path: Path) -> None:
 
 def test_where_is_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TNRANK_DATA", raising=False)
-    with pytest.raises(ValueError, match="Pass data_dir=DIR, or set TNRANK_DATA=DIR"):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match=r"mnist\('train', download=True\) .* or set TNRANK_DATA=DIR"):
         mnist()
     monkeypatch.setenv("TNRANK_DATA", str(tmp_path))
     for read in (mnist, fashion_mnist, cifar10):

@@ -274,3 +274,50 @@ def test_values() -> None:
 def test_wrong_calls_say_what_is_wrong(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_components_are_measured_as_the_dense_tensor_is() -> None:
+    """More components than the format is regrouped for: ranks to a tolerance, of every node of every candidate."""
+    shape = (3, 4, 2, 3, 4, 3, 2, 3)
+    rng = np.random.default_rng(0)
+    x = tnrank.CPFactorization(
+        [rng.standard_normal((d, 9)) * 10.0 ** rng.integers(-3, 3) for d in shape], 0.3 ** np.arange(9)
+    )
+    found = suggest_tree(x, rtol=1e-2)
+    assert found.given == "a CPFactorization"
+    dense = x.to_dense()
+    share = 1e-2 / np.sqrt(2 * len(shape) - 3)
+    for candidate in found.candidates:
+        for node, rank in candidate.ranks.items():
+            assert rank == columns(dense, node.modes, share)
+    assert found.storage == suggest_tree(dense, rtol=1e-2).storage
+
+
+def test_data_of_order_64_in_time() -> None:
+    pytest.importorskip("sklearn")
+    images, labels = tnrank.data.digits()
+    x = tnrank.data_tensor(images[:20].reshape(20, 64), 2.0 * (labels[:20] > 4) - 1)
+    found = suggest_tree(x, rtol=0.05, seconds=0.5)
+    assert found.storage is not None
+    assert found.storage <= min(c.storage for c in found.candidates if c.storage is not None)
+    sizes = tnrank.hierarchical_singular_values(x, found.tree)
+    share = 0.05 / np.sqrt(125)
+    for node, rank in found.ranks.items():
+        tails = np.sqrt(np.cumsum(np.asarray(sizes[node])[::-1] ** 2))[::-1]
+        assert rank == max(1, int((tails > share * np.sqrt((np.asarray(sizes[node]) ** 2).sum())).sum()))
+
+
+@pytest.mark.parametrize("moment", [0, 5, 40, 120])
+def test_when_the_time_is_up_there_is_a_tree(moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every measurement takes a second of the test's clock."""
+    from tnrank.ranks._suggest import _jobs, _suggest_tree
+
+    passed = iter(range(10**9))
+    for module in (_jobs, _suggest_tree):
+        monkeypatch.setattr(module, "monotonic", lambda: next(passed))
+    x = tnrank.CPFactorization.random((2,) * 12, 8, seed=1)
+    found = suggest_tree(x, rtol=1e-3, seconds=moment)
+    assert found.stopped
+    assert "seconds= gives it more" in str(found)
+    assert found.tree.order == 12
+    assert found.storage == parameters(found.chosen, found.shape)

@@ -36,12 +36,15 @@ TREE = tnrank.DimensionTree.balanced(4)
 DENSE = np.random.default_rng(0).standard_normal((2, 3, 2, 3))
 CUBE = tnrank.CPFactorization.random((2, 2, 2), rank=2, seed=0).to_dense()
 MATRIX = np.array([[3.0, 1.0, 0.5], [0.2, 2.0, 0.1]])
+SAMPLES = np.random.default_rng(0).random((6, 4))
 HOLED = np.where(np.eye(4, 3), np.nan, np.arange(1.0, 13).reshape(4, 3))
 if "torch" in tnrank.available_backends():
     HOLED = tnrank.get_backend("torch").asarray(HOLED)  # whose own backend compiles nothing
 SPECTRUM = np.array([2.0, 1.0, 0.5])
 INDICES = np.argwhere(np.ones((2, 3, 2)))[[0, 3, 5, 6, 8, 11]]
 VALUES = np.arange(1.0, len(INDICES) + 1)
+IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+LABELS = np.array([0, 1, 1])
 CELLS = np.array([[0, 0], [1, 1], [2, 2], [0, 1]])
 MF = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0)
 CP = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
@@ -134,7 +137,19 @@ CALLS: dict[str, dict[str, Any]] = {
     "completion.filling": {"given": Incomplete.of(HOLED), "settings": Settings(steps=3, hold_out=0)},
     "data.read_array": {},
     "data.read_mask": {},
+    "data.average_pool": {"images": IMAGES, "size": 2},
+    "data.check_labeled": {"images": IMAGES, "labels": LABELS},
     "data.cifar10": {},
+    "data.gray": {"images": IMAGES},
+    "data.images": {"name": "digits"},
+    "data.independent_pixels": {"images": IMAGES},
+    "data.one_versus_all": {"labels": LABELS},
+    "data.patches": {"images": IMAGES, "size": 2},
+    "data.pixel_permutation": {"number": 4},
+    "data.random_images": {"images": IMAGES},
+    "data.random_labels": {"labels": LABELS},
+    "data.shuffled_pixels": {"images": IMAGES},
+    "data.states": {"images": IMAGES},
     "data.mnist": {},
     "data.fashion_mnist": {},
     "data.read_idx": {},
@@ -185,11 +200,15 @@ CALLS: dict[str, dict[str, Any]] = {
     "network.Network.from_nodes": {"nodes": NETWORK.to_nodes(ARRAYS)},
     "network.Network.sizes_of_shapes": {"shapes": {"A": (2, 3), "B": (4, 3)}},
     "plots.circuit": {"x": CIRCUIT},
+    "plots.entanglement": {"report": tnrank.entanglement_report(SAMPLES)},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},
     "experiments.run": {"recipe": make_recipe("depth-efficiency", **SMALL), "figure": False},
     "experiments.sweep": {"name": "depth-efficiency", "overrides": SMALL, "figure": False},
     "training.rates_of": {"trace": RATES},
     "ranks.ByNode": {},
+    "ranks.correlation_tree": {"X": SAMPLES},
+    "ranks.entanglement_report": {"X": SAMPLES},
+    "ranks.rearrange": {"X": SAMPLES},
     "ranks.core_consistency": {"tensor": CP.to_dense()},
     "ranks.rank_scan": {"max_rank": 2, "starts": 2, "steps": 50},
     "ranks.tensor_rank": {"x": CUBE},
@@ -218,6 +237,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "training.SavedRuns": {"folder": "checkpoints", "runs": [0, 2]},
     "training.RankOneMeasurements": {"vectors": [np.ones((4, 3)), np.ones((4, 3))]},
     "training.complete": {"steps": 3},
+    "training.fit": {"features": INDICES, "targets": VALUES, "epochs": 2},
+    "training.scores": {"features": INDICES},
+    "training.recorders.SampleLoss": {"features": INDICES, "targets": VALUES},
     "training.gradient_flow": {"x": CP, "until": 0.1},
     "training.stability_limit": {},
     "training.recorders.Error": {"target": CP.to_dense()},

@@ -21,9 +21,15 @@ SHARE = 0.35
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path, monkeypatch):
-    """What a call writes lands in an empty folder."""
+    """What a call writes lands in an empty folder, and no server is asked for anything."""
+
+    def refused(*_, **__):
+        raise ConnectionRefusedError("tests have no network")
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TNRANK_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", refused)
 
 
 def complaints(name, call, valid, share):

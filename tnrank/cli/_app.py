@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from tnrank.cli import _backends, _circuit, _complete, _console, _demo, _ranks, _recipes, _reproduce, _sweep
+from tnrank.cli import (
+    _backends,
+    _circuit,
+    _complete,
+    _console,
+    _demo,
+    _entanglement,
+    _ranks,
+    _recipes,
+    _reproduce,
+    _sweep,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +51,7 @@ _COMMANDS = (
     _recipes.recipes,
     _sweep.sweep,
     _ranks.ranks,
+    _entanglement.entanglement,
     _complete.complete,
     _circuit.circuit,
     _backends.backends,

@@ -48,6 +48,17 @@ _WORDS = (
     (r": write NaN there, numpy\.where\(numpy\.isfinite\(array\), array, numpy\.nan\)", ": write NaN there"),
     (r": dtype='float64', or array / (\S+)$", r": give --dtype float64, or divide the tensor by \1"),
     (r": array / (\S+)$", r": divide the tensor by \1"),
+    (r": pass (X / X\.max\(\)|\(X - X\.min\(\)\) / \(X\.max\(\) - X\.min\(\)\))$", r": save \1 instead"),
+    (r", pass twins=True", ", leave --no-twins out"),
+    (r"correlation_tree\(X\)", "--tree correlation"),
+    (r"or fill them in by tnrank\.fill_missing\(X\)$", "or fill them in: tnrank complete FILE --out FULL.npy"),
+    (r": pass y == (\S+), which is one class against the rest$", r": give --positive \1, one class against the rest"),
+    (r": leave y out$", ": leave --labels out"),
+    (r"give more by samples=$", "give more by --samples"),
+    (r"give samples=500, or as many as fit$", "give --samples 500, or as many as fit"),
+    (r"^got a grid and a tree: (.*), leave grid out$", r"got --grid and --tree: \1, leave --grid out"),
+    (r"(got|leave) grid\b", r"\1 --grid"),
+    (r"^(scale|blocks|seed|samples) is", r"--\1 is"),
     (r"a tree belongs to the model htf, got model (\w+)", r"--tree belongs to --model htf, got --model \1"),
 )
 

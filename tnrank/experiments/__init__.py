@@ -8,7 +8,7 @@ from tnrank.experiments._registry import find_recipe, known_recipes, load_recipe
 from tnrank.experiments._runner import Interrupted, Run, run
 from tnrank.experiments._sweeps._driver import Sweep
 from tnrank.experiments._sweeps._sweep import sweep
-from tnrank.runs import Fitted, Fitting, Journal, Trainer, Training, read_config, read_metrics
+from tnrank.runs import Fitted, Fitting, Journal, SampleTraining, Trainer, Training, read_config, read_metrics
 
 __all__ = [
     "Check",
@@ -22,6 +22,7 @@ __all__ = [
     "Sweep",
     "Table",
     "Trainer",
+    "SampleTraining",
     "Training",
     "UnknownField",
     "find_recipe",

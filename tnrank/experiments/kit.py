@@ -21,7 +21,7 @@ from tnrank.experiments._recipe import Recipe, register
 from tnrank.factorizations import Factorization, HierarchicalFactorization
 from tnrank.linalg import matricize
 from tnrank.ranks import effective_rank
-from tnrank.runs import Journal, Training
+from tnrank.runs import Journal, SampleTraining, Training
 from tnrank.training import CompletionResult
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Outcome",
     "Recipe",
     "Table",
+    "SampleTraining",
     "Training",
     "beside_target",
     "braces",

@@ -92,7 +92,8 @@ class CPFactorization(Factorization):
             weighted: whether there is a weight per component, drawn like the rest.
             std: standard deviation of every entry (``init="identity"``: what stands on the diagonal).
             mean: added to every entry; 1 with a small ``std`` keeps products of many factors near 1.
-            init: ``"normal"`` or ``"identity"``.
+            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, the first factor's divided by R,
+                so that entries of the end tensor are near 1 at any order and rank.
             balanced: scale the vectors of each component to equal norms.
             seed: of NumPy's Generator; the same weights on every backend.
             backend: where the arrays live.
@@ -108,7 +109,9 @@ class CPFactorization(Factorization):
         rank = prod(d) // max(d) if rank is None else rank
         rank = whole_number(rank, "rank, the number of components,", 1)
         shapes: list[tuple[int, ...]] = [(n, rank) for n in d]
-        arrays = draw([*shapes, (rank,)] if weighted else shapes, std, mean, init, seed, backend, dtype, device)
+        summed = [rank, *[1] * (len(d) - 1 + weighted)]
+        shapes = [*shapes, (rank,)] if weighted else shapes
+        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device, summed)
         made = cls._make((len(d), weighted), arrays)
         return made.balance() if balanced else made
 

@@ -28,22 +28,33 @@ def draw(
     backend: str | Backend,
     dtype: str | None,
     device: Any,
+    summed: Sequence[int] = (),
 ) -> list[Array]:
     """Arrays of the given shapes.
 
+    ``summed`` says by array over how many terms its entries are summed, for ``init="mean_one"``: entries of mean one
+    over these numbers keep outputs at one.
+
     Raises:
-        ValueError: for an unknown ``init`` or a negative ``std``.
+        ValueError: for an unknown ``init``, a negative ``std``, or a mean with ``init="mean_one"``.
     """
     target = get_backend(backend)
     dtype = target.default_dtype if dtype is None else instance(dtype, "dtype", str, "a name such as 'float32'")
     target.check_dtype(dtype)
     std, mean = real_number(std, "std", 0), real_number(mean, "mean")
     generator = seeded(seed)
+    one_of(init, "init", ("normal", "identity", "mean_one") if summed else ("normal", "identity"))
+    if init == "mean_one":
+        if mean:
+            raise ValueError(f"got mean={mean:g} with init='mean_one', whose mean is one: leave it out")
+        mean = 1.0
     check_fits(sum(map(prod, shapes)), "the arrays", "fewer components, or a smaller shape")
     made = []
-    for shape in shapes:
-        if one_of(init, "init", ("normal", "identity")) == "normal":
+    for shape, terms in zip(shapes, summed or [1] * len(shapes), strict=True):
+        if init != "identity":
             values: Any = mean + std * generator.standard_normal(shape)
+            if init == "mean_one":
+                values = values / terms
             if dtype.startswith("complex"):
                 values = (values + 1j * std * generator.standard_normal(shape)) / np.sqrt(2)
         else:

@@ -120,7 +120,8 @@ class HierarchicalFactorization(Factorization):
             std: standard deviation of every entry (``init="identity"``: what stands on the diagonal). The end tensor
                 scales like ``std`` to the number of matrices.
             mean: added to every entry.
-            init: ``"normal"`` or ``"identity"``.
+            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, those of a node of width R divided
+                by R, so that entries of the end tensor are near 1 at any order and width.
             balanced: rescale the drawn weights so that all vectors of every local component have equal norms.
             seed: of NumPy's Generator; the same weights on every backend.
             backend: where the arrays live.
@@ -151,7 +152,8 @@ class HierarchicalFactorization(Factorization):
             parent = tree.parent(node)
             rows = d[node.modes[0]] if node.height == 0 else widths[node]
             shapes.append((rows, classes if parent is None else widths[parent]))
-        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device)
+        summed = [widths.get(node, 1) for node in tree.nodes]
+        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device, summed)
         made = cls._make((tree, classes > 1), arrays)
         return made.balance() if balanced else made
 

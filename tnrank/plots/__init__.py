@@ -2,6 +2,7 @@
 
 from tnrank.plots._circuit import circuit
 from tnrank.plots._dimension_tree import dimension_tree
+from tnrank.plots._entanglement import entanglement
 from tnrank.plots._learning_curves import learning_curves
 from tnrank.plots._network import network
 from tnrank.plots._rank_scan import rank_scan
@@ -12,6 +13,7 @@ from tnrank.plots._spectra import spectra
 __all__ = [
     "circuit",
     "dimension_tree",
+    "entanglement",
     "image_bytes",
     "learning_curves",
     "network",

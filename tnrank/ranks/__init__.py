@@ -8,6 +8,12 @@ from tnrank.ranks._certified._target import Bound as Bound
 from tnrank.ranks._certified._tensor_rank import TensorRank as TensorRank
 from tnrank.ranks._certified._tensor_rank import tensor_rank as tensor_rank
 from tnrank.ranks._core_consistency import core_consistency as core_consistency
+from tnrank.ranks._entanglement._correlation import correlation_tree as correlation_tree
+from tnrank.ranks._entanglement._correlation import rearrange as rearrange
+from tnrank.ranks._entanglement._report import Entanglement as Entanglement
+from tnrank.ranks._entanglement._report import EntanglementReport as EntanglementReport
+from tnrank.ranks._entanglement._report import LevelEntanglement as LevelEntanglement
+from tnrank.ranks._entanglement._report import entanglement_report as entanglement_report
 from tnrank.ranks._entropy import entanglement_entropy as entanglement_entropy
 from tnrank.ranks._entropy import renyi_entropy_of as renyi_entropy_of
 from tnrank.ranks._matrix import effective_rank as effective_rank

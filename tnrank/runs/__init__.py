@@ -5,7 +5,7 @@ from tnrank.runs._folder import ADVICE, RunFolder, finished
 from tnrank.runs._journal import Job, Journal
 from tnrank.runs._plain import plain, tuples
 from tnrank.runs._read import partial_of, read_config, read_metrics, summary_of
-from tnrank.runs._training import Training, drive, only_trainings
+from tnrank.runs._training import SampleTraining, Training, drive, only_trainings
 
 __all__ = [
     "ADVICE",
@@ -16,6 +16,7 @@ __all__ = [
     "Journal",
     "RunFolder",
     "Trainer",
+    "SampleTraining",
     "Training",
     "drive",
     "finished",

@@ -11,7 +11,7 @@ from tnrank.runs._fitting import Fitting, FittingJob
 from tnrank.runs._folder import RunFolder
 from tnrank.runs._leftovers import TRAINER
 from tnrank.runs._training import Training
-from tnrank.training import Checkpoint, CompletionResult, complete
+from tnrank.training import Checkpoint, CompletionResult
 
 if TYPE_CHECKING:
     from tnrank.factorizations import Factorization
@@ -95,17 +95,12 @@ class Job:
                 look()
             return self.callback(step, loss)
 
-        found: Any = complete(
-            asked.starts,
-            asked.indices,
-            asked.values,
-            record=asked.record,
+        found: Any = asked.carry_out(
             on_record=self.on_record,
             callback=callback,
             progress=progress,
             checkpoint=self.checkpoint,
             resume=self.checkpoint is not None,
-            **asked.options,
         )
         self.found = list(found) if asked.several else [found]
 

@@ -10,6 +10,7 @@ from tnrank._check import instance, sequence, shown
 from tnrank._explained import explained
 from tnrank.factorizations import Factorization
 from tnrank.runs._fitting import Fitting
+from tnrank.training import complete, fit
 
 if TYPE_CHECKING:
     from tnrank.training import Loss, Stop
@@ -98,9 +99,66 @@ class Training:
         """What ``complete`` is called with besides data and recorders."""
         return {"loss": self.loss, "optimizer": self.optimizer, "steps": self.steps, "stop": self.stop}
 
+    @property
+    def alone(self) -> bool:
+        """Whether it has a call of its own, whatever trains beside it."""
+        return self.callback is not None
+
+    def carry_out(self, **how: Any) -> Any:
+        """The result, or the list of results."""
+        return complete(self.starts, self.indices, self.values, record=self.record, **self.options, **how)
+
     def __repr__(self) -> str:
         first = self.starts if isinstance(self.starts, Factorization) else (*self.starts, None)[0]
         return f"Training({self.title}: {type(first).__name__}, {self.steps:,} steps)"
+
+
+@dataclass(frozen=True, eq=False)
+class SampleTraining(Training):
+    """A call of :func:`tnrank.fit` that a recipe yields; ``indices`` are its features, and ``values`` its targets.
+
+    ``result = yield SampleTraining("cp", x, features, targets, epochs=40)`` gives a FitResult, or a list of them.
+
+    Attributes:
+        epochs: as for ``fit``, in place of ``steps``; so are the others, with the same defaults.
+        batch: samples of a step.
+        seed: of the batches.
+        validation: features and targets whose loss is recorded after every epoch.
+        patience: epochs without a lower validation loss that end a run.
+
+    Example:
+        >>> import numpy as np, tnrank
+        >>> from tnrank.experiments import SampleTraining
+        >>> x = tnrank.CPFactorization.random((2, 2), 1, seed=0)
+        >>> SampleTraining("cp", x, np.zeros((4, 2), int), np.ones(4), epochs=5)
+        SampleTraining(cp: CPFactorization, 5 epochs)
+    """
+
+    epochs: int = 40
+    batch: int = 500
+    seed: int = 0
+    validation: tuple[Any, Any] | None = None
+    patience: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in ("epochs", "batch", "seed", "validation", "patience")}
+        return {"loss": self.loss, "optimizer": self.optimizer, "stop": self.stop, **given}
+
+    @property
+    def alone(self) -> bool:
+        return True
+
+    def carry_out(self, **how: Any) -> Any:
+        return fit(self.starts, self.indices, self.values, record=self.record, **self.options, **how)
+
+    def __repr__(self) -> str:
+        return (
+            super()
+            .__repr__()
+            .replace("Training", "SampleTraining", 1)
+            .replace(f"{self.steps:,} steps", f"{self.epochs:,} epochs")
+        )
 
 
 Asked: TypeAlias = Training | Fitting

@@ -55,7 +55,7 @@ def _check_weights(x: Factorization, which: str) -> None:
             )
 
 
-def check_given(given: list[Any]) -> None:
+def check_given(given: list[Any], what: str = "complete") -> None:
     """Refuse factorizations that cannot train, or not together.
 
     Raises:
@@ -64,7 +64,7 @@ def check_given(given: list[Any]) -> None:
     """
     if not given or not all(isinstance(one, Factorization) for one in given):
         raise TypeError(
-            "complete starts from a factorization or a sequence of them, such as "
+            f"{what} starts from a factorization or a sequence of them, such as "
             "tnrank.CPFactorization.random((8, 8, 8), std=1e-3)"
         )
     first = given[0]

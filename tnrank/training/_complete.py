@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -22,15 +20,14 @@ from tnrank.training._arguments import (
     recorders_of_runs,
     sequence_of,
 )
-from tnrank.training._checkpoint import Keeper
-from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns, check_kept, held
-from tnrank.training._loop import Problem, Stop, columns, indices_key, runner
+from tnrank.training._call import Call, one_by_one
+from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns, check_kept
+from tnrank.training._loop import Problem, Stop, columns, indices_key
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._objective import objective_of
 from tnrank.training._observations import Observations, checked_observations
-from tnrank.training._optimizers import GroupRMSProp, of_run, resolve
+from tnrank.training._optimizers import GroupRMSProp, resolve
 from tnrank.training._result import CompletionResult
-from tnrank.training._run import Run
 from tnrank.training._stability import unstable
 from tnrank.training._unobserved import unobserved_slices, warning_of
 from tnrank.training.recorders import Recorder
@@ -140,65 +137,22 @@ def complete(
     unobserved = [unobserved_slices(one, first.shape) for one in observations]
     if steps and (message := warning_of(unobserved, first.ndim)):
         warnings.warn(message, UserWarning, stacklevel=2)
-    call = _Call(loss, optimizer, resolved, int(steps), stop, progress, callback, on_record, checkpoint, resume)
-    one_by_one = several and "vmap" not in first.backend.capabilities
-    results = (_one_by_one if one_by_one else _together)(call, given, observations, per_run, several)
+    call = Call(loss, optimizer, resolved, int(steps), stop, progress, callback, on_record, checkpoint, resume)
+
+    def alone(own: Call, run: int) -> CompletionResult:
+        seen, record = [observations[run % len(observations)]], [per_run[run % len(per_run)]]
+        return _together(own, [given[run]], seen, record, False)[0]
+
+    if several and "vmap" not in first.backend.capabilities:
+        results = one_by_one(call, len(given), alone)
+    else:
+        results = _together(call, given, observations, per_run, several)
     results = [replace(one, unobserved=unobserved[k % len(unobserved)]) for k, one in enumerate(results)]
     return results if several else results[0]
 
 
-@dataclass(frozen=True)
-class _Call:
-    """What ``complete`` was called with, besides data."""
-
-    loss: Loss
-    optimizer: Any
-    """As it was given."""
-    resolved: Any
-    steps: int
-    stop: Stop
-    progress: Any
-    callback: Any
-    on_record: Any
-    checkpoint: Checkpoint | None
-    resume: Any
-
-
-def _one_by_one(
-    call: _Call,
-    given: list[Factorization],
-    observations: list[Observations],
-    recorders: list[tuple[Any, ...]],
-    several: bool,
-) -> list[CompletionResult]:
-    """Train a sequence one after the other."""
-    done: list[CompletionResult] = []
-    ended: CompletionResult | None = None
-    with held(call.checkpoint):
-        for run, x in enumerate(given):
-            own = replace(
-                call,
-                resolved=of_run(call.resolved, run, len(given)),
-                optimizer=of_run(call.optimizer, run, len(given)),
-                on_record=_with_run(call.on_record, run),
-                checkpoint=None,
-                resume=False,
-            )
-            seen, record = [observations[run % len(observations)]], [recorders[run % len(recorders)]]
-            if ended is None:
-                kept = replace(own, **_of_run(call.checkpoint, call.resume, run))
-                result = _together(kept, [x], seen, record, False)[0]
-                ended = result if result.status in ("stopped", "interrupted") else None
-            else:
-                # What ends one run ends the sequence: the rest stays as it was given.
-                result = _together(replace(own, steps=0, callback=None), [x], seen, record, False)[0]
-                result = replace(result, status=ended.status, message=ended.message)
-            done.append(result)
-    return done
-
-
 def _together(
-    call: _Call,
+    call: Call,
     given: list[Factorization],
     observations: list[Observations],
     recorders: list[tuple[Any, ...]],
@@ -219,38 +173,11 @@ def _together(
         len(recorders) > 1,
         indices_key(objective, recorders[0]),
     )
-    keeping = call.checkpoint is not None or call.resume
-    keeper = Keeper(call.checkpoint, call.resume, call.optimizer) if keeping else None
-    driver = Run(
-        runner(problem), given, recorders, data, call.steps, call.progress, call.callback, call.on_record, keeper
-    )
-    # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
-    with keeper or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
-        results = driver.go()
-        for run in driver.failed:
-            seen = observations[run % len(observations)]
+    driver = call.driver(problem, given, recorders, data)
+    results = driver.finish()
+    for run in driver.failed:
+        seen = observations[run % len(observations)]
+        with np.errstate(over="ignore", invalid="ignore"):
             told = unstable(call.resolved, run, given[run], *seen, call.loss)
-            results[run] = replace(results[run], message=results[run].message + told)
+        results[run] = replace(results[run], message=results[run].message + told)
     return results
-
-
-def _with_run(on_record: Callable[[str, int, Any, int], None] | None, run: int) -> Any:
-    """``on_record`` for one factorization of a sequence that trains one after the other."""
-    if on_record is None:
-        return None
-    return lambda name, step, value, _: on_record(name, step, value, run)
-
-
-def _of_run(checkpoint: Checkpoint | None, resume: Any, run: int) -> dict[str, Any]:
-    """Where one run of a sequence that trains one after the other is kept."""
-    found: dict[str, Any] = {}
-    if checkpoint is not None:
-        found["checkpoint"] = replace(checkpoint, folder=Path(checkpoint.folder) / f"run-{run}")
-    name = f"run-{resume.runs[run] if isinstance(resume, SavedRuns) else run}"
-    if isinstance(resume, SavedRuns):
-        resume = resume.folder
-    if resume is True or (resume and (Path(resume) / name).is_dir()):
-        found["resume"] = resume if resume is True else Path(resume) / name
-    elif resume and not run and not any(Path(resume).glob("run-*")):
-        raise FileNotFoundError(f"{resume} holds no checkpoint: leave resume out to begin anew")
-    return found

@@ -59,7 +59,8 @@ class Problem:
     backend: str
     kind: type[Factorization]
     static: Any
-    objective: Objective
+    objective: Any
+    """An Objective, or a SampleObjective."""
     optimizer: Any
     stop: Stop
     recorders: tuple[Any, ...]
@@ -107,14 +108,21 @@ class Runner:
         self.forward = self.backend.jit(self._forward)
         self.record = self.backend.jit(self._record_all)
 
-    def measure(self, values: Sequence[Any], data: Any) -> State:
-        """Loss, gradient and end tensor at ``values``."""
-        loss, gradient, end = self.problem.objective.value_and_gradient(self.backend, values, data)
+    def measure(self, values: Sequence[Any], count: Any, data: Any) -> State:
+        """Loss, gradient and end tensor at ``values``, which ``count`` updates led to."""
+        objective = self.problem.objective
+        loss, gradient, end = objective.value_and_gradient(self.backend, values, self._seen(count, data))
         return {"values": values, "loss": self.context.scalar(loss), "gradient": tuple(gradient), "end": end}
+
+    def _seen(self, count: Any, data: Any) -> Any:
+        """What the step after ``count`` others sees of the data; runs that train together are at the same step."""
+        if self.problem.batched and not isinstance(count, int):
+            count = self.backend.xp.max(count)
+        return self.problem.objective.at(self.backend, data, count)
 
     def _start(self, values: tuple[Any, ...], data: Any) -> State:
         optimizer = self.problem.optimizer
-        state = self.measure(values, data)
+        state = self.measure(values, 0, data)
         if self.problem.batched and hasattr(optimizer, "init_runs"):
             inner = optimizer.init_runs(values, self.context)
         elif self.problem.batched and not is_stateful(optimizer):
@@ -144,7 +152,8 @@ class Runner:
     def running(self, state: State, until: Any) -> Any:
         """Whether a state shall be updated; an array of runs if batched."""
         finite = state["loss"] - state["loss"] == 0
-        return (state["count"] < until) & (state["below"] <= self.problem.stop.patience) & finite
+        found = (state["count"] < until) & (state["below"] <= self.problem.stop.patience) & finite
+        return found & (state["ended"] == 0) if "ended" in state else found
 
     def _step(self, state: State, data: Any) -> tuple[Any, Any]:
         """The next values, and the optimizer's state after them."""
@@ -154,7 +163,7 @@ class Runner:
         if not evaluates(optimizer):
             update = batched_update(optimizer, context) if batched else partial(_updated, optimizer, context)
             return update(*given)
-        objective = self.problem.objective
+        objective, data = self.problem.objective, self._seen(state["count"], data)
 
         def one(gradient: Any, inner: Any, values: Any, loss: Any, observed: Any = data) -> Any:
             function = LossFunction(objective.of_one, self.backend, observed)
@@ -174,7 +183,8 @@ class Runner:
 
     def _at(self, state: State, values: Any, inner: Any, data: Any) -> State:
         """The state after a step to ``values``."""
-        new: State = {**state, **self.measure(values, data), "inner": inner, "count": state["count"] + 1}
+        count = state["count"] + 1
+        new: State = {**state, **self.measure(values, count, data), "inner": inner, "count": count}
         new["below"] = self._count_below(new)
         new["time"] = state["time"] + learning_rate(self.problem.optimizer, inner)
         if self.keeps_previous:
@@ -228,9 +238,11 @@ class Runner:
             return tuple(self._pick(active, a, b) for a, b in zip(new, old, strict=True))
         return xp.where(xp.reshape(active, (-1, *(1,) * (new.ndim - 1))), new, old)
 
-    def select(self, chosen: Any, state: State, name: str) -> Any:
-        """The values, with ``state[name]`` in their place for the chosen runs."""
-        return self._pick(chosen, state[name], state["values"])
+    def chosen(self, which: Any, new: Any, old: Any) -> Any:
+        """Values ``new`` of the runs in ``which``, ``old`` of the others."""
+        if not self.problem.batched:
+            return new if which else old
+        return self._pick(which, new, old)
 
     def _advance(self, state: State, marks: Any, data: Any, recorded: Any) -> tuple[State, Any]:
         """Go from mark to mark; a mark is (step, which recorders are due)."""
@@ -259,7 +271,7 @@ class Runner:
         def one(
             values: Any, facts: Any, observed: Any = data, needed: Any = recorded, recorder: Any = measuring
         ) -> Any:
-            x = problem.kind._make(problem.static, values, validate=False)
+            x = problem.kind._make(problem.static, objective.unpack(values), validate=False)
             pull = partial(objective.end_gradient, backend, values, facts.get("end"), observed)
             return recorder.measure(x, {**facts, "end_gradient": pull}, needed)
 

@@ -31,6 +31,10 @@ class Loss:
         value, derivative = self.terms(residual, xp)
         return xp.sum(weights * value, axis=axes), weights * derivative
 
+    def of(self, outputs: Array, targets: Array, weights: Array, xp: Any, axes: Any = None) -> tuple[Array, Array]:
+        """The weighted loss of outputs for their targets, and its derivative with respect to the outputs."""
+        return self.weighted(outputs - targets, weights, xp, axes)
+
 
 def _check(name: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
@@ -139,3 +143,43 @@ class L1Loss(Loss):
 
     def weight(self, count: int) -> float:
         return 1.0 / count if self.reduction == "mean" else 1.0
+
+
+@dataclass(frozen=True)
+class LogisticLoss(Loss):
+    """``log(1 + exp(s)) - t s`` of a score s and a target t in [0, 1]: minus the log-likelihood of ``1 / (1 + e^-s)``.
+
+    Example:
+        >>> import numpy as np, tnrank
+        >>> value, slope = tnrank.LogisticLoss().of(np.array([0.0]), np.array([1.0]), np.array([1.0]), np)
+        >>> value == np.log(2), slope
+        (np.True_, array([-0.5]))
+    """
+
+    def of(self, outputs: Array, targets: Array, weights: Array, xp: Any, axes: Any = None) -> tuple[Array, Array]:
+        small = xp.exp(-abs(outputs))
+        value = xp.clip(outputs, 0, None) + xp.log1p(small) - targets * outputs
+        probability = xp.where(outputs >= 0, 1.0, small) / (1 + small)
+        return xp.sum(weights * value, axis=axes), weights * (probability - targets)
+
+
+@dataclass(frozen=True)
+class CrossEntropyLoss(Loss):
+    """``log sum_c exp(s_c) - s_t`` of the scores of all classes and the class t of a sample.
+
+    Example:
+        >>> import numpy as np, tnrank
+        >>> value, slope = tnrank.CrossEntropyLoss().of(np.zeros((1, 2)), np.array([1]), np.array([1.0]), np)
+        >>> value == np.log(2), slope
+        (np.True_, array([[ 0.5, -0.5]]))
+    """
+
+    def of(self, outputs: Array, targets: Array, weights: Array, xp: Any, axes: Any = None) -> tuple[Array, Array]:
+        """``outputs`` has the classes along its last axis, which ``targets`` and ``weights`` lack."""
+        moved = outputs - xp.max(outputs, axis=-1, keepdims=True)
+        powers = xp.exp(moved)
+        total = xp.sum(powers, axis=-1, keepdims=True)
+        places = xp.arange(outputs.shape[-1], dtype=targets.dtype)
+        hot = xp.astype(targets[..., None] == places, outputs.dtype)
+        value = xp.log(total[..., 0]) - xp.sum(hot * moved, axis=-1)
+        return xp.sum(weights * value, axis=axes), weights[..., None] * (powers / total - hot)

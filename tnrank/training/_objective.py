@@ -41,6 +41,18 @@ class Objective:
     entries: Any = field(default=None, compare=False)
     own: bool = False
 
+    def pack(self, arrays: Sequence[Array], xp: Any) -> tuple[Array, ...]:
+        """The arrays that are trained: those of the factorization."""
+        return tuple(arrays)
+
+    def unpack(self, values: Sequence[Array]) -> list[Array]:
+        """The factorization's arrays, of those that are trained."""
+        return list(values)
+
+    def at(self, backend: Backend, data: Any, count: Any) -> Any:
+        """What the step after ``count`` others sees of the data: everything."""
+        return data
+
     def value_and_gradient(
         self, backend: Backend, values: Sequence[Array], data: Any
     ) -> tuple[Array, list[Array], tuple[Array, ...]]:
@@ -52,9 +64,8 @@ class Objective:
         # Flat, because loops over many short axes are slow; a reshape of a contiguous result costs nothing.
         shape = tuple(kept[-1].shape)
         flat = (shape[0], -1) if self.batched else (-1,)
-        residual = backend.reshape(kept[-1], flat) - data["values"]
-        axes = (1,) if self.batched else None
-        loss, cotangent = self.loss.weighted(residual, data["weights"], backend.xp, axes)
+        found, axes = backend.reshape(kept[-1], flat), (1,) if self.batched else None
+        loss, cotangent = self.loss.of(found, data["values"], data["weights"], backend.xp, axes)
         pulled = program.pull_back(backend, kept, backend.reshape(cotangent, shape), constant)
         if self.way == "rows":
             return loss, self._scatter(backend, pulled, values, data["positions"]), ()
@@ -63,8 +74,7 @@ class Objective:
     def value(self, backend: Backend, values: Sequence[Array], data: Any) -> Array:
         """The loss of one run, without its gradient."""
         found = self.plan._program.run_and_keep(backend, self._operands(backend, values, data))[-1]
-        residual = backend.reshape(found, (-1,)) - data["values"]
-        return self.loss.weighted(residual, data["weights"], backend.xp)[0]
+        return self.loss.of(backend.reshape(found, (-1,)), data["values"], data["weights"], backend.xp)[0]
 
     @cached_property
     def of_one(self) -> Objective:
@@ -90,13 +100,13 @@ class Objective:
             ValueError: for measurements other than of entries.
         """
         if self.way == "dense" and end is not None:
-            flat = backend.reshape(end, (-1,)) - data["values"]
-            return backend.reshape(self.loss.weighted(flat, data["weights"], backend.xp)[1], tuple(end.shape))
+            slope = self.loss.of(backend.reshape(end, (-1,)), data["values"], data["weights"], backend.xp)[1]
+            return backend.reshape(slope, tuple(end.shape))
         if self.way != "rows" or self.own:
             what = "rank-one measurements" if self.way == "sensing" else "batched runs whose end tensors are too large"
             raise ValueError(f"the gradient of the end tensor is there for observed entries, not for {what}")
-        found = self.entries.evaluate(backend, values, data["positions"]) - data["values"]
-        return self.entries.indices, self.loss.weighted(found, data["weights"], backend.xp)[1]
+        found = self.entries.evaluate(backend, values, data["positions"])
+        return self.entries.indices, self.loss.of(found, data["values"], data["weights"], backend.xp)[1]
 
     def _gather(self, backend: Backend, values: Sequence[Array], positions: Any) -> list[Array]:
         def one(arrays: Any, places: Any = positions) -> tuple[Array, ...]:

@@ -184,18 +184,22 @@ class GroupRMSProp(Optimizer):
 class Adam(Optimizer):
     """Adam with bias correction; one learning rate a weight.
 
-    Source: Kingma & Ba 2015.
+    With ``relative``, the step of each array is ``learning_rate`` times the root mean square of its initial weights, so
+    that arrays of small weights take small steps: weights of 1 / R are gone after a few steps that suit weights of 1.
+
+    Source: Kingma & Ba 2015; steps relative to weights as in Shazeer & Stern 2018.
 
     Example:
         >>> import tnrank
         >>> tnrank.Adam(5e-4)
-        Adam(learning_rate=0.0005, beta1=0.9, beta2=0.999, eps=1e-08)
+        Adam(learning_rate=0.0005, beta1=0.9, beta2=0.999, eps=1e-08, relative=False)
     """
 
     learning_rate: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    relative: bool = False
 
     @explained
     def __post_init__(self) -> None:
@@ -207,22 +211,23 @@ class Adam(Optimizer):
     def init(self, values: Values, context: Context) -> Any:
         zeros = tuple(0 * v for v in values)
         one = context.zero(values[0]) + 1.0
-        return zeros, zeros, one, one
+        if not self.relative:
+            return zeros, zeros, one, one
+        xp = context.backend.xp
+        return zeros, zeros, one, one, tuple(xp.sqrt(xp.mean(v * v)) for v in values)
 
     def update(self, gradients: Values, state: Any, values: Values, context: Context) -> tuple[Values, Any]:
-        first, second, power1, power2 = state
+        first, second, power1, power2, *scales = state
         first = tuple(self.beta1 * m + (1 - self.beta1) * g for m, g in zip(first, gradients, strict=True))
         second = tuple(self.beta2 * v + (1 - self.beta2) * g * g for v, g in zip(second, gradients, strict=True))
         power1, power2 = power1 * self.beta1, power2 * self.beta2
         directions = tuple(
             (m / (1 - power1)) / ((v / (1 - power2)) ** 0.5 + self.eps) for m, v in zip(first, second, strict=True)
         )
-        return context.backend.descend(values, self.learning_rate, directions), (
-            first,
-            second,
-            power1,
-            power2,
-        )
+        if scales:
+            directions = tuple(scale * d for scale, d in zip(scales[0], directions, strict=True))
+        values = context.backend.descend(values, self.learning_rate, directions)
+        return values, (first, second, power1, power2, *scales)
 
     def rate(self, state: Any) -> Any:
         return self.learning_rate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any
 
@@ -37,8 +38,9 @@ class Run:
         callback: Callable[[int, float], bool | None] | None,
         on_record: Callable[[str, int, Any, int], None] | None,
         keeper: Keeper | None = None,
+        course: Any = None,
     ) -> None:
-        self.keeper = keeper
+        self.keeper, self.course = keeper, course
         self.began, self.spent = time.perf_counter(), 0.0
         self.runner, self.given, self.data, self.steps = runner, given, data, int(steps)
         self.backend: Backend = runner.backend
@@ -66,16 +68,17 @@ class Run:
         """Wall-clock time, with that of the run that this one continues."""
         return self.spent + time.perf_counter() - self.began
 
-    def go(self) -> list[CompletionResult]:
+    def finish(self) -> list[CompletionResult]:
         """Train until all runs are done; one result a run."""
-        stop = self.backend.stop_gradient
-        if self.batched:
-            stack = self.backend.xp.stack
-            values = tuple(stack([stop(x._values[k]) for x in self.given]) for k in range(len(self.given[0]._values)))
-        else:
-            values = tuple(stop(v) for v in self.given[0]._values)
-        state = self.runner.start(values, self.data)
+        # Divergence is reported by the status; NumPy's warnings on the way would only repeat it.
+        with self.keeper or nullcontext(), np.errstate(over="ignore", invalid="ignore"):
+            return self._go()
+
+    def _go(self) -> list[CompletionResult]:
+        state = self.runner.start(self._values(), self.data)
         losses = self._host(state["loss"])
+        if self.course is not None:
+            state = self.course.started(self, state)
         if not np.isfinite(losses).all():
             bad = int(np.argmin(np.isfinite(losses)))
             raise ValueError(
@@ -95,6 +98,8 @@ class Run:
                     break
                 # Short chunks first, so that neither compilation nor a slow step delays Ctrl-C.
                 marks = self._next_marks(position, chunk)
+                if self.course is not None:
+                    self.data = self.course.of_chunk(self.data, position)
                 if keeper is not None:
                     keeper.before_chunk(self, state, position)
                 started, whole = time.perf_counter(), False
@@ -108,6 +113,8 @@ class Run:
                 self.progress.update(step, level)
                 if not np.isfinite(losses).all():
                     new = self._last_good(state, new)
+                if self.course is not None:
+                    new = self.course.after_chunk(self, new, marks[-1])
                 state, position, whole = new, marks[-1], True
                 if keeper is not None:
                     keeper.after_chunk(self, state, position)
@@ -121,7 +128,15 @@ class Run:
             self.progress.close()
         if keeper is not None:
             keeper.save(self, state, position, broken=not whole)
+        if self.course is not None:
+            state = self.course.ended(self, state)
         return self._results(state, status, self.seconds)
+
+    def _values(self) -> tuple[Any, ...]:
+        """What is trained, along a leading axis of runs if there are several."""
+        backend, objective = self.backend, self.runner.problem.objective
+        packed = [objective.pack([backend.stop_gradient(v) for v in x._values], backend.xp) for x in self.given]
+        return tuple(backend.xp.stack(arrays) for arrays in zip(*packed, strict=True)) if self.batched else packed[0]
 
     def _forget(self, position: int) -> None:
         """Drop what a chunk noted that did not come to its end."""
@@ -147,6 +162,8 @@ class Run:
         end = min(max(position, 0) + chunk, self.steps)
         if self.keeper is not None:
             end = self.keeper.limit(position, end)
+        if self.course is not None:
+            end = self.course.limit(position, end)
         found: set[int] = set()
         for recorder in self.recorders:
             found.update(recorder.between(position + 1, end, self.steps))
@@ -209,7 +226,9 @@ class Run:
                 return {**state, "values": state["previous"]}
             return {
                 **state,
-                "values": self.runner.select(self.backend.asarray(bad, device=self.given[0].device), state, "previous"),
+                "values": self.runner.chosen(
+                    self.backend.asarray(bad, device=self.given[0].device), state["previous"], state["values"]
+                ),
             }
         # Compiled loops keep no previous values, which would cost every step a copy: run the last chunk again.
         until = np.where(bad, counts - 1, counts).astype(np.int32)
@@ -220,7 +239,7 @@ class Run:
         problem = self.runner.problem
         failed = self.failed
         if failed:
-            state = {**state, **self.runner.measure(state["values"], self.data)}
+            state = {**state, **self.runner.measure(state["values"], state["count"], self.data)}
         counts = self._host(state["count"])
         losses, below = self._host(state["loss"]), self._host(state["below"])
         final = self.runner.record(state, self.data, self.recorded) if self.recorders else ()
@@ -251,7 +270,7 @@ class Run:
     def _factorization(self, state: State, run: int) -> Factorization:
         problem = self.runner.problem
         values = [v[run] for v in state["values"]] if self.batched else state["values"]
-        made: Factorization = problem.kind._make(problem.static, values, validate=False)
+        made: Factorization = problem.kind._make(problem.static, problem.objective.unpack(values), validate=False)
         return made
 
     def _host(self, x: Any) -> np.ndarray[Any, Any]:

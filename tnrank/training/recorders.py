@@ -22,6 +22,7 @@ from tnrank.factorizations._entries import EntryPlan
 from tnrank.factorizations._observed import checked_entries, checked_numbers
 from tnrank.training._rate_recorders import ConservedQuantities, Rates, SingularValueRates, Unbalancedness
 from tnrank.training._recorder import Recorder
+from tnrank.training._samples._recorder import SampleLoss
 
 __all__ = [
     "ComponentNorms",
@@ -34,6 +35,7 @@ __all__ = [
     "Loss",
     "Rates",
     "Recorder",
+    "SampleLoss",
     "SingularValueRates",
     "SingularValues",
     "Unbalancedness",

@@ -44,7 +44,7 @@ class Trainer:
             if isinstance(job, FittingJob):
                 self._train_alone(job)
                 continue
-            apart = job.training.callback is not None or "vmap" not in _starts(job)[0].backend.capabilities
+            apart = job.training.alone or "vmap" not in _starts(job)[0].backend.capabilities
             # A callback may end its run, and would end the others.
             structure = None if apart else _structure(job)
             same = [batch for known, batch in batches if known is not None and _equal(known, structure)]

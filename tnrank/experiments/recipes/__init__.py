@@ -2,6 +2,7 @@
 
 from tnrank.experiments.recipes.analogy import Analogy
 from tnrank.experiments.recipes.completion import Completion
+from tnrank.experiments.recipes.data_entanglement import DataEntanglement
 from tnrank.experiments.recipes.deep_tensor import DeepTensor
 from tnrank.experiments.recipes.depth_efficiency import DepthEfficiency
 from tnrank.experiments.recipes.dynamics import Dynamics
@@ -10,6 +11,7 @@ from tnrank.experiments.recipes.greedy_low_rank import GreedyLowRank
 from tnrank.experiments.recipes.linear_regression import LinearRegression
 from tnrank.experiments.recipes.local_components import LocalComponentsRecipe
 from tnrank.experiments.recipes.matrix_completion import MatrixCompletion
+from tnrank.experiments.recipes.natural_rank import NaturalRank
 from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
 from tnrank.experiments.recipes.rank_of_architecture import RankOfArchitecture
 from tnrank.experiments.recipes.rank_one import RankOne
@@ -20,6 +22,7 @@ from tnrank.experiments.recipes.tree_bias import TreeBias
 __all__ = [
     "Analogy",
     "Completion",
+    "DataEntanglement",
     "DeepTensor",
     "DepthEfficiency",
     "Dynamics",
@@ -28,6 +31,7 @@ __all__ = [
     "LinearRegression",
     "LocalComponentsRecipe",
     "MatrixCompletion",
+    "NaturalRank",
     "NormsToInfinity",
     "RankOfArchitecture",
     "RankOne",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod, sqrt
+from math import inf, prod, sqrt
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tnrank._backend import get_backend
@@ -53,6 +54,11 @@ class Job:
     def __init__(self, rtol: float | None, criterion: str) -> None:
         self.rtol, self.criterion = rtol, criterion
         self.known: dict[Modes, Measured] = {}
+        self.until = inf
+
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return monotonic() > self.until
 
     @property
     def order(self) -> int:
@@ -88,9 +94,12 @@ class Job:
 
         name = f"by {by}"
         try:
-            tree = DimensionTree(search.agglomerate(self.clusters(), self.order, self.measure, self.known, by))
+            found = search.agglomerate(self.clusters(), self.order, self.measure, self.known, by, self.over)
         except TooLarge:
             return TreeCandidate(name, DimensionTree.balanced(self.order), ByNode({}), None)
+        tree = DimensionTree(found)
+        if self.over():
+            return self.candidate(name, tree)
         return self.finished(name, search.rooted(tree, self.columns(tree)))
 
     def improved(self, start: TreeCandidate) -> list[TreeCandidate]:
@@ -131,6 +140,10 @@ class Job:
         return TreeCandidate(name, tree, ByNode(below), search.storage(tree, self.shape, ranks))
 
 
+_FEW = 6
+"""Components up to which a CP factorization is regrouped in the hierarchical Tucker format, exact to rounding."""
+
+
 class SubsetJob(Job):
     """A tensor of which any subset of modes can be measured."""
 
@@ -138,7 +151,9 @@ class SubsetJob(Job):
         def cost(tree: DimensionTree) -> int:
             return self.candidate("", tree).storage or 0
 
-        tree = search.refined(start.tree, cost)
+        if self.over():
+            return []
+        tree = search.refined(start.tree, cost, self.over)
         return [self.finished("by exchanges", search.rooted(tree, self.columns(tree)))]
 
 
@@ -215,6 +230,10 @@ def job_of(x: Any, rtol: float | None, criterion: str, memory_limit: int) -> Job
     from tnrank.factorizations import CPFactorization, HierarchicalFactorization, HierarchicalTucker
 
     if isinstance(x, CPFactorization) and x.ndim > 1:
+        if x.rank > _FEW and x.rank**2 * x.ndim < prod(x.shape):
+            from tnrank.ranks._suggest._components import ComponentJob
+
+            return ComponentJob(x, rtol, criterion)
         size = x.rank**3 * (x.ndim - 1)
     elif isinstance(x, HierarchicalFactorization) and x.ndim == x.tree.order > 1:
         widths = [(len(x.tree.children(node)), matrix) for node, matrix in x.matrices.items() if node.height]

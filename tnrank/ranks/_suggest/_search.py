@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, takewhile
 from math import inf, prod
 from typing import Any, NamedTuple
 
@@ -21,7 +21,12 @@ class Measured(NamedTuple):
 
 
 def agglomerate(
-    clusters: Clusters, order: int, measure: Callable[[Modes, Any], Measured], known: dict[Modes, Measured], by: str
+    clusters: Clusters,
+    order: int,
+    measure: Callable[[Modes, Any], Measured],
+    known: dict[Modes, Measured],
+    by: str,
+    over: Callable[[], bool],
 ) -> Any:
     """Merge the two groups whose union has the smallest number, again and again, until three are left.
 
@@ -31,6 +36,7 @@ def agglomerate(
         measure: of a group of modes and its spectrum.
         known: what is measured already, by the modes; entries are added.
         by: ``"rank"`` compares the numbers, ``"affinity"`` their ratios to the products of the two groups' own.
+        over: whether the time is up: nothing more is measured then, and what is left is split evenly.
 
     Returns:
         The nested form of the tree, with the last groups under one node.
@@ -49,7 +55,7 @@ def agglomerate(
             other = tuple(sorted(everything.difference(modes)))
             if other in known:
                 known[modes] = known[other]
-            elif (spectrum := clusters.pair(a, b)) is None:
+            elif over() or (spectrum := clusters.pair(a, b)) is None:
                 return inf
             else:
                 known[modes] = measure(modes, spectrum)
@@ -69,6 +75,8 @@ def agglomerate(
     scores = {pair: score(pair) for pair in combinations(sorted(nested), 2)} if order > 3 else {}
     while len(nested) > 3:
         a, b = min(scores, key=scores.__getitem__)
+        if scores[a, b][0] == inf and over():
+            return _evenly([nested[group] for group in sorted(nested)])
         if scores[a, b][0] == inf:
             raise TooLarge("all unions of two groups of modes have ranks beyond the memory limit")
         clusters.merge(a, b)
@@ -80,6 +88,14 @@ def agglomerate(
             scores.update({pair: score(pair) for pair in pairs})
         nested[joined] = below
     return tuple(nested[group] for group in sorted(nested))
+
+
+def _evenly(parts: list[Any]) -> Any:
+    """Parts in halves, again and again."""
+    if len(parts) == 1:
+        return parts[0]
+    half = (len(parts) + 1) // 2
+    return _evenly(parts[:half]), _evenly(parts[half:])
 
 
 def storage(tree: DimensionTree, shape: Sequence[int], ranks: Ranks) -> int:
@@ -145,11 +161,12 @@ def neighbors(nested: Any) -> Iterator[Any]:
     yield from within(nested, True)
 
 
-def refined(tree: DimensionTree, cost: Callable[[DimensionTree], int]) -> DimensionTree:
-    """The best neighbor, again and again, as long as the cost falls."""
+def refined(tree: DimensionTree, cost: Callable[[DimensionTree], int], over: Callable[[], bool]) -> DimensionTree:
+    """The best neighbor, again and again, as long as the cost falls and there is time."""
     least = cost(tree)
     while True:
-        found = min(((cost(t), t.text, t) for t in map(DimensionTree, neighbors(tree.nested))), default=None)
+        near = (DimensionTree(one) for one in takewhile(lambda _: not over(), neighbors(tree.nested)))
+        found = min(((cost(t), t.text, t) for t in near), default=None)
         if found is None or found[0] >= least:
             return tree
         least, _, tree = found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, prod
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
+from tnrank._check import real_number
 from tnrank._explained import explained
 from tnrank.dimension_tree import DimensionTree
 from tnrank.linalg import check_rtol
@@ -34,6 +36,8 @@ class TreeSuggestion:
     """Groups of modes that were measured."""
     samples: int | None
     """Rows and columns of the submatrices of a function; ``None`` where all entries count."""
+    stopped: bool
+    """Whether the search ended because its time was up."""
     candidates: tuple[TreeCandidate, ...]
 
     @property
@@ -78,7 +82,9 @@ class TreeSuggestion:
                 share = f"{c.storage / dense:.2g}" if dense < 1e300 else "-"
                 rows.append((name, str(c.largest_rank), str(c.storage), share))
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = [f"dimension trees for {self.given}, {shape}, {self.dtype}, truncated to {tolerance}", ""]
+        lines = [f"dimension trees for {self.given}, {shape}, {self.dtype}, truncated to {tolerance}"]
+        lines += ["the time was up before the search was done: seconds= gives it more"] if self.stopped else []
+        lines.append("")
         for row in rows:
             cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
@@ -104,6 +110,7 @@ def suggest_tree(
     shape: Sequence[int] | None = None,
     samples: int = 32,
     seed: int = 0,
+    seconds: float = 60.0,
 ) -> TreeSuggestion:
     """A dimension tree of small ranks, by greedy agglomeration of modes, compared with the usual trees.
 
@@ -126,6 +133,8 @@ def suggest_tree(
         samples: random rows and columns at which a function is evaluated for each group of modes; ranks are then lower
             bounds, and never above this number.
         seed: of the rows and columns.
+        seconds: when the search ends: what is not agglomerated by then is split evenly, and exchanges stop. Only the
+            measurement that is under way is finished.
 
     Returns:
         A :class:`TreeSuggestion`.
@@ -176,6 +185,7 @@ def suggest_tree(
         job = SampledJob(x, shape, rtol, criterion, samples, seed)
     else:
         job = job_of(x, rtol, criterion, MEMORY_LIMIT if memory_limit is None else memory_limit)
+    job.until = monotonic() + real_number(seconds, "seconds", 0)
     found = [job.agglomerated(by) for by in ("rank", "affinity")]
     found += job.improved(min(found, key=_storage))
     trees = {"balanced": DimensionTree.balanced(job.order), "linear": DimensionTree.linear(job.order)}
@@ -187,4 +197,6 @@ def suggest_tree(
         *(job.widened(c, max_children) for c in found),
     ]
     rows = samples if isinstance(job, SampledJob) else None
-    return TreeSuggestion(job.given, job.shape, job.dtype, rtol, criterion, len(job.known), rows, tuple(candidates))
+    return TreeSuggestion(
+        job.given, job.shape, job.dtype, rtol, criterion, len(job.known), rows, job.over(), tuple(candidates)
+    )

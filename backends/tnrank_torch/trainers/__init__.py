@@ -1,0 +1,1 @@
+"""Models that recipes name: ``tnrank.get_backend("torch").trainer(NAME, **settings)``."""

@@ -1,0 +1,47 @@
+"""The estimators under scikit-learn's own checks, and in its tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.datasets import load_digits, load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import tnrank
+from tnrank.circuits import CosSin
+from tnrank.estimators import FactorizationClassifier, FactorizationRegressor
+
+
+@parametrize_with_checks(
+    [
+        FactorizationClassifier(epochs=60),
+        FactorizationRegressor(epochs=60),
+        FactorizationClassifier("htf", 6, epochs=60),
+        FactorizationRegressor("htf", 6, epochs=60),
+    ]
+)
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_digits() -> None:
+    X, y = load_digits(return_X_y=True)
+    model = FactorizationClassifier(rank=20, epochs=20, random_state=0).fit(X[:1200], y[:1200])
+    assert model.score(X[1200:], y[1200:]) > 0.85
+    assert model.predict_proba(X[:3]).sum(axis=1) == pytest.approx(1)
+    assert tnrank.matrix_rank(np.stack([f[:, :2] for f in model.factorization_.factors[:2]])).shape == (2,)
+
+
+def test_grid_search_in_a_pipeline() -> None:
+    X, y = load_iris(return_X_y=True)
+    pipe = make_pipeline(MinMaxScaler(clip=True), FactorizationClassifier(representation=CosSin(), random_state=0))
+    search = GridSearchCV(pipe, {"factorizationclassifier__rank": [1, 4]}, cv=3).fit(X, y)
+    assert search.best_score_ > 0.9

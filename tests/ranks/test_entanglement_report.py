@@ -1,0 +1,296 @@
+"""Entanglement of data sets: against the dense tensor, against published numbers, and its judgment."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tnrank
+from tnrank import DimensionTree, entanglement_report
+from tnrank.ranks import EntanglementReport, LevelEntanglement
+from tnrank.ranks._entanglement._levels import levels_of
+from tnrank.ranks._entanglement._twins import twin_of
+
+NDArray = np.ndarray[Any, Any]
+
+
+def dense(X: NDArray, y: NDArray, scale: float) -> NDArray:
+    """The data tensor by its definition."""
+    made: Any = 0.0
+    for row, label in zip(X, y, strict=True):
+        term: Any = label
+        for x in row:
+            term = np.multiply.outer(term, [np.cos(np.pi * scale * x), np.sin(np.pi * scale * x)])
+        made = made + term
+    return np.asarray(made)
+
+
+def of_matrix(tensor: NDArray, modes: tuple[int, ...]) -> tuple[float, float]:
+    """Entropy and geometric entanglement of one matricization."""
+    rest = [mode for mode in range(tensor.ndim) if mode not in modes]
+    s = np.linalg.svd(tensor.transpose(*modes, *rest).reshape(2 ** len(modes), -1), compute_uv=False)
+    p = s**2 / (s**2).sum()
+    p = p[p > 1e-30]
+    return float(-(p * np.log(p)).sum()), float(np.sqrt(p[1:].sum()))
+
+
+TREES = {
+    "balanced": DimensionTree.balanced(9),
+    "quad": DimensionTree.quad(3, 3),
+    "linear": DimensionTree.linear(9),
+    "star": DimensionTree.star(9),
+    "windows": DimensionTree.windows(9, 2),
+}
+
+
+@pytest.mark.parametrize("scale", [0.085, 0.3, 0.5])
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("name", TREES)
+def test_is_that_of_the_dense_tensor(name: str, labels: bool, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.random((20, 9)), np.where(np.arange(20) % 3 == 0, 1, 0)
+    X[4], X[5, 2], X[6, 2] = X[3], 0.0, 1.0  # equal samples, and features that are orthogonal
+    signs = np.where(y == 1, 1.0, -1.0) if labels else np.ones(20)
+    report = entanglement_report(X, y if labels else None, tree=TREES[name], scale=scale, twins=False)
+    tensor = dense(X, signs, scale)
+    for level, chosen in zip(report.levels, levels_of(TREES[name], 64, 0), strict=True):
+        expected = np.array([of_matrix(tensor, modes) for modes in chosen.chosen])
+        assert level.natural.entropy == pytest.approx(expected[:, 0].mean(), abs=1e-10)
+        assert level.natural.geometric == pytest.approx(expected[:, 1].mean(), abs=1e-8)
+        if len(expected) > 1:
+            error = expected[:, 0].std(ddof=1) / math.sqrt(len(expected))
+            assert level.natural.error == pytest.approx(error, abs=1e-10)
+        else:
+            assert math.isnan(level.natural.error)
+
+
+def test_is_that_of_quimb() -> None:
+    qtn = pytest.importorskip("quimb.tensor")
+    X = np.random.default_rng(1).random((12, 8))
+    state = None
+    for row in X:
+        product = qtn.MPS_product_state([np.array([np.cos(np.pi * x / 2), np.sin(np.pi * x / 2)]) for x in row])
+        state = product if state is None else state + product
+    state.normalize()
+    report = entanglement_report(X, tree=DimensionTree.linear(8), twins=False)
+    (root,) = entanglement_report(X, twins=False).levels[:1]
+    assert root.natural.entropy == pytest.approx(state.entropy(4) * math.log(2), abs=1e-10)
+    assert report.levels[-1].features == (1, 1)
+
+
+def test_is_that_of_the_library_at_order_64() -> None:
+    pytest.importorskip("sklearn")
+    from tnrank.data import digits
+
+    images, labels = digits()
+    X, y = images[:40], labels[:40] % 2
+    report = entanglement_report(X, y, twins=False)
+    x = tnrank.data_tensor(X.reshape(40, 64), np.where(y == 1, 1.0, -1.0))
+    expected = tnrank.entanglement_entropy(x, DimensionTree.quad(8, 8))
+    for level in report.levels:
+        nodes = [node for node in report.tree.nodes if len(node.modes) == level.features[0]]
+        assert len(nodes) == level.count
+        assert level.natural.entropy == pytest.approx(np.mean([expected[node] for node in nodes]), abs=1e-10)
+
+
+def test_large_products_neither_underflow_nor_cost_a_large_array() -> None:
+    X = np.random.default_rng(0).integers(0, 2, (10, 4096)).astype(float)
+    report = entanglement_report(X, twins=False)
+    assert report.levels[0].natural.entropy == pytest.approx(math.log(10), abs=1e-10)
+    assert report.suits is None
+
+
+def test_twins() -> None:
+    X = np.random.default_rng(0).random((30, 6))
+    shuffled, independent, uniform = (twin_of(X, name, 5) for name in ("shuffled", "independent", "uniform"))
+    order = [int(np.flatnonzero((column[:, None] == X).all(axis=0))[0]) for column in shuffled.T]
+    assert sorted(order) == list(range(6))
+    assert (np.sort(independent, axis=0) == np.sort(X, axis=0)).all()
+    assert abs(np.corrcoef(independent[:, 0], X[:, 0])[0, 1]) < 0.5
+    assert uniform.shape == X.shape
+    assert not (uniform == X).any()
+    assert (twin_of(X, "shuffled", 5) == shuffled).all()
+
+
+def test_levels_of_a_regular_tree_are_its_depths() -> None:
+    levels = levels_of(DimensionTree.quad(8, 8), 10, 0)
+    assert [(level.size, len(level.chosen), len(level.chosen[0])) for level in levels] == [
+        (4, 4, 16),
+        (16, 10, 4),
+        (64, 10, 1),
+    ]
+    assert levels == levels_of(DimensionTree.quad(8, 8), 10, 0)
+    assert levels[2].chosen != levels_of(DimensionTree.quad(8, 8), 10, 1)[2].chosen
+    halves = levels_of(DimensionTree.balanced(8), 64, 0)
+    assert [(level.size, len(level.chosen)) for level in halves] == [(1, 1), (4, 4), (8, 8)]
+
+
+def test_levels_of_other_trees_are_sizes() -> None:
+    levels = levels_of(DimensionTree.linear(20), 64, 0)
+    assert [sorted({len(modes) for modes in level.chosen}) for level in levels] == [
+        [16, 17, 18, 19],
+        [8, 9, 10, 11, 12, 13, 14, 15],
+        [4, 5, 6, 7],
+        [2, 3],
+        [1],
+    ]
+
+
+def test_seeds_samples_and_frameworks(backend_name: str) -> None:
+    X = np.random.default_rng(0).random((40, 16))
+    y = np.arange(40) % 2
+    backend = tnrank.get_backend(backend_name)
+    report = entanglement_report(backend.asarray(X), backend.asarray(y), samples=25, blocks=3, seed=7)
+    assert report.to_dict() == entanglement_report(X, y == 1, samples=25, blocks=3, seed=7).to_dict()
+    assert report.samples == 25
+    assert sum(report.classes or ()) == 25
+    other = entanglement_report(X, y, samples=25, blocks=3, seed=8)
+    assert other.levels[1].natural != report.levels[1].natural
+    assert entanglement_report(np.repeat(X, 13, axis=0), twins=False).samples == 500
+
+
+def test_text_and_dictionary() -> None:
+    rng = np.random.default_rng(0)
+    report = entanglement_report(rng.random((30, 16, 16)), rng.integers(0, 2, 30))
+    text = str(report)
+    assert text.startswith("entanglement of 30 samples, 16 x 16 features, classes of ")
+    assert "at most ln M = 3.40" in text
+    assert "64 of 256" in text
+    assert text.count("saturated") == 2
+    assert text.count(" ± ") == 1 + 4 * 4
+    content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert content["levels"][0]["natural"]["entropy"] == report.levels[0].natural.entropy
+    assert DimensionTree.from_text(content["tree"]) == report.tree
+    alone = entanglement_report(rng.random((30, 8)), twins=False)
+    assert "shuffled" not in str(alone)
+    assert alone.levels[0].shuffled is None
+    assert json.loads(json.dumps(alone.to_dict(), allow_nan=False))["levels"][0]["natural"]["error"] is None
+
+
+def waves(count: int, order: int) -> NDArray:
+    """Samples whose neighbors are alike."""
+    steps = np.random.default_rng(0).normal(size=(count, order)).cumsum(axis=1)
+    return 1 / (1 + np.exp(-2 * steps))
+
+
+def test_judgments() -> None:
+    X = waves(60, 64)
+    good = entanglement_report(X)
+    assert good.suits is True
+    assert "times less entangled with the rest than shuffled ones" in good.judgment
+    bad = entanglement_report(X[:, np.random.default_rng(1).permutation(64)])
+    assert bad.suits is False
+    assert "correlation_tree(X) may find a better one" in bad.judgment
+    found = entanglement_report(X[:, ::-1], tree=tnrank.correlation_tree(X[:, ::-1]))
+    assert found.suits is True
+    strided = DimensionTree.balanced(64).permute([(k % 8) * 8 + k // 8 for k in range(64)])
+    harm = entanglement_report(X, tree=strided)
+    assert harm.suits is False
+    assert "another tree may find a better one" in harm.judgment
+    noise = entanglement_report(np.random.default_rng(0).random((60, 64)))
+    assert noise.suits is False
+    assert "as strongly entangled with the rest as uniform noise" in noise.judgment
+    for report, words in [
+        (entanglement_report(X, twins=False), "pass twins=True"),
+        (entanglement_report(X, tree=DimensionTree.star(64)), "no level with nodes of 4 to 64"),
+        (entanglement_report(np.full((9, 16), 0.5)), "not entangled at all"),
+        (entanglement_report(X[:3]), "are saturated, within ln 2 of ln 3"),
+        (entanglement_report(X[:, :8]), "one partition"),
+    ]:
+        assert report.suits is None
+        assert report.judgment.startswith("No judgment: ")
+        assert words in report.judgment
+
+
+def level(report: EntanglementReport, features: int) -> LevelEntanglement:
+    return min(report.levels, key=lambda entry: abs(entry.mean_features - features))
+
+
+def test_images_are_less_entangled_than_their_shuffled_pixels(data_dir: Path) -> None:
+    """Published numbers: MNIST 1.38, 2.78 shuffled, 1.93 independent, 4.01 uniform; CIFAR-10 2.40, 3.53, 3.87, 4.01."""
+    from tnrank.data import cifar10, mnist
+
+    images, labels = mnist("train", data_dir=data_dir)
+    found = entanglement_report(images[:60] / 255, labels[:60] % 2)
+    assert found.suits is True
+    at_16 = next(entry for entry in found.levels if entry.features == (16, 16))
+    assert at_16.shuffled.entropy >= 1.3 * at_16.natural.entropy
+    assert at_16.natural.entropy == pytest.approx(1.38, abs=0.15)
+    assert at_16.uniform.entropy == pytest.approx(4.01, abs=0.01)
+
+    images, labels = cifar10("train", data_dir=data_dir)
+    first = np.flatnonzero(labels < 2)[:60]
+    found = entanglement_report(images[first].mean(axis=-1) / 255, labels[first])
+    at_16 = level(found, 16)
+    assert found.suits is True
+    assert at_16.shuffled.entropy >= 1.3 * at_16.natural.entropy
+    expected = (2.40, 3.53, 3.87, 4.01)
+    actual = [getattr(at_16, name).entropy for name in ("natural", "shuffled", "independent", "uniform")]
+    np.testing.assert_allclose(actual, expected, atol=0.02)
+
+
+def test_digits_are_less_entangled_than_noise() -> None:
+    pytest.importorskip("sklearn")
+    from tnrank.data import digits
+
+    images, _ = digits()
+    at_16 = level(entanglement_report(images[:100]), 16)
+    assert at_16.natural.entropy < at_16.uniform.entropy - 0.5
+
+
+@pytest.mark.parametrize(
+    ("X", "named", "error", "message"),
+    [
+        (np.zeros(3), {}, ValueError, r"\(M, N\), or one gray image a sample, \(M, H, W\), got shape \(3,\)"),
+        (np.zeros((2, 4, 4, 3)), {}, ValueError, r"got shape \(2, 4, 4, 3\)"),
+        (np.zeros((1, 4)), {}, ValueError, "X has 1 sample, needed 2"),
+        (np.zeros((4, 1)), {}, ValueError, "X has 1 feature, needed 2"),
+        (np.zeros((4, 4)) + 0j, {}, ValueError, "real numbers in .0, 1., got dtype complex128"),
+        (np.array([[0.0, np.nan], [1, 1]]), {}, ValueError, "1 of 4 entries of X are NaN or infinite, the first is"),
+        (np.array([[0.0, 16], [1, 1]]), {}, ValueError, r"from 0 to 16, needed \[0, 1\]: pass X / X.max\(\)"),
+        (np.array([[0.0, -1], [1, 1]]), {}, ValueError, r"pass \(X - X.min\(\)\)"),
+        (np.array([[0, 200], [1, 1]], np.uint8), {}, ValueError, "pass X / 255"),
+        (np.zeros((4, 6)), {"grid": (2, 2)}, ValueError, "got grid 2 x 2 for 6 features"),
+        (np.zeros((4, 2, 3)), {"grid": (3, 2)}, ValueError, r"images of shape \(2, 3\), got grid \(3, 2\)"),
+        (np.zeros((4, 6)), {"tree": DimensionTree.balanced(5)}, ValueError, "5 modes, and X has 6 features"),
+        (np.zeros((4, 6)), {"tree": DimensionTree.balanced(6), "grid": (2, 3)}, ValueError, "leave grid out"),
+        (np.zeros((4, 6)), {"tree": "balanced"}, TypeError, "tree is a DimensionTree"),
+        (np.zeros((4, 6)), {"y": np.zeros(3)}, ValueError, r"one label a sample, \(4,\), got shape \(3,\)"),
+        (np.zeros((4, 6)), {"y": np.ones(4)}, ValueError, r"two classes, got 1 \(1\): leave y out"),
+        (np.zeros((4, 6)), {"y": np.arange(4)}, ValueError, r"got 4 \(0, 1, 2, 3\): pass y == 0"),
+        (np.zeros((4, 6)), {"y": np.array([0, 1, np.nan, 1])}, ValueError, "labels that are finite"),
+        (np.zeros((4, 6)), {"y": np.array([0, 1, 1, 0])}, ValueError, "every sample has a copy with the other label"),
+        (np.zeros((4, 6)), {"scale": 0.6}, ValueError, "scale is a finite number above 0 and of at most 0.5"),
+        (np.zeros((4, 6)), {"scale": 0}, ValueError, "scale is a finite number above 0"),
+        (np.zeros((4, 6)), {"samples": 5}, ValueError, "samples is a whole number from 2 to 4"),
+        (np.zeros((4, 6)), {"blocks": 0}, ValueError, "blocks is a whole number from 1"),
+        (np.zeros((4, 6)), {"seed": -1}, ValueError, "seed is a whole number from 0"),
+        (np.zeros((4, 6)), {"twins": "no"}, TypeError, "twins is True or False"),
+    ],
+)
+def test_bad_input(X: NDArray, named: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        entanglement_report(X, **named)
+
+
+def test_only_drawn_samples_are_read(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((40, 6))
+    chosen = entanglement_report(X, samples=10, twins=False)
+    np.save(tmp_path / "x.npy", X)
+    assert entanglement_report(np.load(tmp_path / "x.npy", mmap_mode="r"), samples=10, twins=False) == chosen
+    wrong = np.full((40, 6), np.nan)
+    wrong[5:] = X[5:]
+    told = "the first is feature 0 of sample [0-4]: leave those samples out"
+    with pytest.raises(ValueError, match=told):
+        entanglement_report(wrong, samples=39)
+
+
+def test_samples_of_one_class_by_chance() -> None:
+    X, y = np.random.default_rng(0).random((50, 4)), np.arange(50) == 0
+    with pytest.raises(ValueError, match="the 2 samples that were drawn are of one class"):
+        entanglement_report(X, y, samples=2)

@@ -1,0 +1,1 @@
+"""Scores of samples under a factorization, with their gradients: what ``fit`` trains."""
