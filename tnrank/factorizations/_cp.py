@@ -109,9 +109,9 @@ class CPFactorization(Factorization):
         rank = prod(d) // max(d) if rank is None else rank
         rank = whole_number(rank, "rank, the number of components,", 1)
         shapes: list[tuple[int, ...]] = [(n, rank) for n in d]
-        summed = [rank, *[1] * (len(d) - 1 + weighted)]
         shapes = [*shapes, (rank,)] if weighted else shapes
-        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device, summed)
+        mean_one = [(1 / rank, 1 / rank), *[(1.0, 1.0)] * (len(shapes) - 1)]
+        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device, {"mean_one": mean_one})
         made = cls._make((len(d), weighted), arrays)
         return made.balance() if balanced else made
 

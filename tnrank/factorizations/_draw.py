@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tnrank._check import shape as checked_shape
 from tnrank._memory import check_fits
 from tnrank._typing import Array, Shape
 
+Center: TypeAlias = float | Callable[[Shape], Any]
 MOST_LAYERS = 10_000
 """Depth of a product: each layer is an array of its own in the network and its plan."""
 
@@ -28,37 +30,35 @@ def draw(
     backend: str | Backend,
     dtype: str | None,
     device: Any,
-    summed: Sequence[int] = (),
+    centered: Mapping[str, Sequence[tuple[Center, float]]] = MappingProxyType({}),
 ) -> list[Array]:
     """Arrays of the given shapes.
 
-    ``summed`` says by array over how many terms its entries are summed, for ``init="mean_one"``: entries of mean one
-    over these numbers keep outputs at one.
+    ``centered`` has further names for ``init``, each with a center (or a function that gives it for a shape) and a
+    width for every array: its entries are drawn around the center with ``std`` times the width.
 
     Raises:
-        ValueError: for an unknown ``init``, a negative ``std``, or a mean with ``init="mean_one"``.
+        ValueError: for an unknown ``init``, a negative ``std``, or a mean with one of the names of ``centered``.
     """
     target = get_backend(backend)
     dtype = target.default_dtype if dtype is None else instance(dtype, "dtype", str, "a name such as 'float32'")
     target.check_dtype(dtype)
     std, mean = real_number(std, "std", 0), real_number(mean, "mean")
     generator = seeded(seed)
-    one_of(init, "init", ("normal", "identity", "mean_one") if summed else ("normal", "identity"))
-    if init == "mean_one":
-        if mean:
-            raise ValueError(f"got mean={mean:g} with init='mean_one', whose mean is one: leave it out")
-        mean = 1.0
+    one_of(init, "init", ("normal", "identity", *centered))
+    if init in centered and mean:
+        raise ValueError(f"got mean={mean:g} with init={init!r}, which has centers of its own: leave it out")
     check_fits(sum(map(prod, shapes)), "the arrays", "fewer components, or a smaller shape")
     made = []
-    for shape, terms in zip(shapes, summed or [1] * len(shapes), strict=True):
-        if init != "identity":
-            values: Any = mean + std * generator.standard_normal(shape)
-            if init == "mean_one":
-                values = values / terms
-            if dtype.startswith("complex"):
-                values = (values + 1j * std * generator.standard_normal(shape)) / np.sqrt(2)
+    for number, shape in enumerate(shapes):
+        center, width = centered[init][number] if init in centered else (mean, 1.0)
+        if init == "identity":
+            values: Any = mean + std * (np.eye(*shape) if len(shape) == 2 else np.ones(shape))
         else:
-            values = mean + std * np.eye(*shape) if len(shape) == 2 else mean + std * np.ones(shape)
+            noise: Any = generator.standard_normal(shape)
+            if dtype.startswith("complex"):
+                noise = (noise + 1j * generator.standard_normal(shape)) / np.sqrt(2)
+            values = (center(shape) if callable(center) else center) + width * std * noise
         host = dtype if dtype in ("float32", "float64", "complex64", "complex128") else "float32"
         made.append(target.asarray(np.asarray(values, host), dtype, device))
     return made

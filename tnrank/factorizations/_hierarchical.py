@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from tnrank._by_node import ByNode
 from tnrank._check import instance, whole_number
 from tnrank._explained import explained
@@ -15,7 +17,7 @@ from tnrank.dimension_tree import DimensionTree, Node
 from tnrank.factorizations._arrays import checked_arrays, kept_dtype, measured
 from tnrank.factorizations._balance import balanced_hierarchy, family_norms, largest_difference
 from tnrank.factorizations._base import Factorization
-from tnrank.factorizations._draw import check_dimensions, draw
+from tnrank.factorizations._draw import Center, check_dimensions, draw
 from tnrank.factorizations._norms import check_finite
 from tnrank.network import Network
 
@@ -120,8 +122,10 @@ class HierarchicalFactorization(Factorization):
             std: standard deviation of every entry (``init="identity"``: what stands on the diagonal). The end tensor
                 scales like ``std`` to the number of matrices.
             mean: added to every entry.
-            init: ``"normal"``, ``"identity"``, or ``"mean_one"``: entries of mean 1, those of a node of width R divided
-                by R, so that entries of the end tensor are near 1 at any order and width.
+            init: ``"normal"``, ``"identity"``, or one of two that keep entries of the end tensor near 1 at any order
+                and width. ``"mean_one"``: entries of mean 1, those of a node of width R divided by R.
+                ``"near_identity"``: the same for leaves and root, and matrices between them drawn around the identity
+                with ``std / sqrt(R)``, so that components start apart and width helps.
             balanced: rescale the drawn weights so that all vectors of every local component have equal norms.
             seed: of NumPy's Generator; the same weights on every backend.
             backend: where the arrays live.
@@ -152,8 +156,7 @@ class HierarchicalFactorization(Factorization):
             parent = tree.parent(node)
             rows = d[node.modes[0]] if node.height == 0 else widths[node]
             shapes.append((rows, classes if parent is None else widths[parent]))
-        summed = [widths.get(node, 1) for node in tree.nodes]
-        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device, summed)
+        arrays = draw(shapes, std, mean, init, seed, backend, dtype, device, _centers(tree, widths))
         made = cls._make((tree, classes > 1), arrays)
         return made.balance() if balanced else made
 
@@ -228,6 +231,22 @@ def _named(tree: DimensionTree, key: Any) -> Node:
         return tree.node(key)
     except KeyError as error:
         raise ValueError(error.args[0]) from None
+
+
+def _centers(tree: DimensionTree, widths: Mapping[Node, int]) -> dict[str, list[tuple[Center, float]]]:
+    """Name of the initialization -> center and relative width of every node's entries."""
+    mean_one: list[tuple[Center, float]] = [(1 / widths.get(v, 1), 1 / widths.get(v, 1)) for v in tree.nodes]
+    near_identity = [
+        (_cyclic_identity, widths[v] ** -0.5) if v.height and v != tree.root else ones
+        for v, ones in zip(tree.nodes, mean_one, strict=True)
+    ]
+    return {"mean_one": mean_one, "near_identity": near_identity}
+
+
+def _cyclic_identity(shape: Sequence[int]) -> Any:
+    """Column r takes component r of the children, counted around where they have fewer."""
+    rows, columns = shape
+    return np.arange(rows)[:, None] == np.arange(columns) % rows
 
 
 @lru_cache(maxsize=256)

@@ -62,9 +62,9 @@ class NaturalRank(Recipe):
         batch: images of a step.
         learning_rate: of Adam for CP factorizations.
         htf_learning_rate: of Adam for hierarchical ones, relative to the size of each matrix.
-        std: standard deviation of the initial weights around those that give 1 everywhere.
-
-    Width does not help hierarchical factorizations at these budgets: see the page of this recipe.
+        std: standard deviation of the initial weights of CP factorizations around those that give 1 everywhere.
+        htf_std: of the hierarchical ones.
+        htf_init: their initialization. Width helps from ``"near_identity"`` and does not from ``"mean_one"``.
 
     Source: Razin, Maman & Cohen 2021, Sec. 6 and App. (CP, MNIST and Fashion-MNIST); hierarchical ones are ours.
     """
@@ -75,7 +75,7 @@ class NaturalRank(Recipe):
         "quick": {},
         "paper": {
             **{"data": "mnist", "batch": 500, "learning_rate": 5e-4, "htf_learning_rate": 5e-4, "seeds": 3},
-            **{"epochs": 40, "htf_epochs": 40, "std": 1e-3},
+            **{"epochs": 40, "htf_epochs": 40, "htf_std": 0.03},
         },
     }
     draws: ClassVar[bool] = True
@@ -91,11 +91,13 @@ class NaturalRank(Recipe):
     seeds: Seeds = 1
     limit: Number = 0
     epochs: Count = 60
-    htf_epochs: Count = 40
+    htf_epochs: Count = 60
     batch: Count = 100
     learning_rate: Positive = 5e-3
-    htf_learning_rate: Positive = 2e-3
+    htf_learning_rate: Positive = 5e-3
     std: Positive = 1e-3
+    htf_std: Positive = 0.3
+    htf_init: Literal["near_identity", "mean_one"] = "near_identity"
 
     def execute(self, journal: Journal) -> Generator[SampleTraining, Any, Outcome]:
         found: list[dict[str, Any]] = []
@@ -134,7 +136,8 @@ class NaturalRank(Recipe):
         """All classes and seeds of one model, together."""
         classes, cp = self.classes_of(model), model == "cp"
         runs = [(c, seed) for c in classes for seed in range(self.seeds)]
-        options: dict[str, Any] = {"backend": self.backend, "dtype": self.dtype, "std": self.std, "init": "mean_one"}
+        start = {"std": self.std, "init": "mean_one"} if cp else {"std": self.htf_std, "init": self.htf_init}
+        options: dict[str, Any] = {"backend": self.backend, "dtype": self.dtype, **start}
         shape, tree = (self.levels,) * prod(train.shape), DimensionTree.quad(*train.shape)
         starts: list[Any] = []
         for number, _ in enumerate(runs):
