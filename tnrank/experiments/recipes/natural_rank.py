@@ -91,7 +91,7 @@ class NaturalRank(Recipe):
     seeds: Seeds = 1
     limit: Number = 0
     epochs: Count = 60
-    htf_epochs: Count = 60
+    htf_epochs: Count = 40
     batch: Count = 100
     learning_rate: Positive = 5e-3
     htf_learning_rate: Positive = 5e-3
@@ -213,7 +213,8 @@ def _table(found: Sequence[Mapping[str, Any]], recipe: NaturalRank) -> Table:
                 known = _PUBLISHED.get(recipe.data, {}).get(kind, {}).get(size) if model == "cp" else None
                 rows.append((f"{model} {size}", kind, *cells, kit.told(known or (), ".3f", none="")))
     width = 5 if recipe.data in _PUBLISHED else 4
-    note = f"Mean and standard deviation over {recipe.seeds} seeds of each class; a constant has {_told(found)}."
+    seeds = "one seed" if recipe.seeds == 1 else f"{recipe.seeds} seeds"
+    note = f"Mean and standard deviation over the classes, {seeds} each; a constant has {_told(found)}."
     if width == 5:
         note += " The published runs saw 60,000 images, up to 10,000 times."
     columns = ("model", "data", "train error", "test error", "published")[:width]
