@@ -22,7 +22,7 @@ from tnrank.experiments import Interrupted, read_metrics, run, sweep
 from tnrank.experiments._sweeps import _batch
 from tnrank.experiments._sweeps._batch import Trainer
 from tnrank.experiments._sweeps._cells import OWNER
-from tnrank.runs import RunFolder, _journal
+from tnrank.runs import RunFolder, _training
 
 pytestmark = pytest.mark.usefixtures("tiny_known")
 
@@ -187,7 +187,7 @@ def test_the_rest_of_a_batch_is_not_trained_again(tmp_path: Path, monkeypatch: p
     (folder,) = (tmp_path / "stopped").iterdir()
     with monkeypatch.context() as patched:
         patched.setattr(_batch, "complete", watched)
-        patched.setattr(_journal, "complete", watched)
+        patched.setattr(_training, "complete", watched)
         done = sweep("tiny", resume=folder, batch=batch)
     assert (done.computed, done.failed) == (5, [])
     assert sum(count for count, steps in began if steps) == 6

@@ -136,7 +136,7 @@ def test_factors_of_zero_have_the_right_derivative() -> None:
     gradients = way.unpack([g[0] for g in way.backward(x.backend, values, way.inputs(read), kept, np.ones((1, 1, 1)))])
     np.testing.assert_allclose(gradients[1][0, 0], factors[0][0, 0] * factors[2][1, 0] * factors[3][0, 0], rtol=1e-12)
     np.testing.assert_allclose(gradients[2][1, 1], factors[0][0, 1] * factors[1][0, 1] * factors[3][0, 1], rtol=1e-12)
-    assert gradients[0][0, 0] == 0
+    assert abs(gradients[0][0, 0]) < 1e-200
 
 
 @pytest.mark.parametrize("kind", ["cp", "hierarchical"])
