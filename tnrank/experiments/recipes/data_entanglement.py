@@ -49,6 +49,7 @@ class DataEntanglement(Recipe):
         width: of the circuit.
         epochs: of the circuit.
         circuit_rate: of Adam for the circuit, relative to its weights.
+        circuit_std: standard deviation of its initial weights around those that give 1 everywhere.
         batch: images of a step.
 
     Source: Alexander, De La Vega, Razin & Cohen 2023, Sec. 4 and 5.
@@ -60,7 +61,7 @@ class DataEntanglement(Recipe):
         "quick": {},
         "paper": {
             **{"data": "mnist", "samples": 60, "limit": 6000, "channels": (16, 32, 32), "steps": 1500},
-            **{"epochs": 20, "width": 10},
+            **{"epochs": 20, "circuit_rate": 1e-3, "circuit_std": 0.1},
         },
     }
     draws: ClassVar[bool] = True
@@ -76,9 +77,10 @@ class DataEntanglement(Recipe):
     channels: Annotated[tuple[Count, ...], Several(1)] = (16, 32)
     steps: Count = 800
     learning_rate: Positive = 3e-3
-    width: Count = 10
+    width: Count = 20
     epochs: Count = 30
-    circuit_rate: Positive = 3e-3
+    circuit_rate: Positive = 1e-2
+    circuit_std: Positive = 0.3
     batch: Count = 100
 
     def execute(self, journal: Journal) -> Generator[SampleTraining | Fitting, Any, Outcome]:
@@ -131,7 +133,7 @@ class DataEntanglement(Recipe):
         tree, classes = DimensionTree.quad(*x.shape[1:]), int(y.max()) + 1
         options: dict[str, Any] = {"backend": self.backend, "dtype": self.dtype, "seed": self.seed}
         start = HierarchicalFactorization.random(
-            (2,) * tree.order, tree, self.width, classes=classes, init="mean_one", std=0.3, **options
+            (2,) * tree.order, tree, self.width, classes=classes, init="near_identity", std=self.circuit_std, **options
         )
         return SampleTraining(
             f"circuit-{kind}",
@@ -148,7 +150,7 @@ class DataEntanglement(Recipe):
 
 
 def _features(x: HostArray) -> HostArray:
-    """``(M, N, 2)`` of images in [0, 1], normalized so that mean-one weights keep products near 1."""
+    """``(M, N, 2)`` of images in [0, 1], of sum 1, so that weights near 1 keep products near 1."""
     found = np.asarray(CosSin()({}, x.reshape(len(x), -1, 1)))
     return np.asarray(found / found.sum(axis=-1, keepdims=True))
 
