@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tnrank
-from tnrank.training import Stop, recorders
+from tnrank.training import Stop, gradient_flow, recorders
 
 TARGET = np.einsum("ar,br,cr->abc", *(np.random.default_rng(k).standard_normal((4, 2)) for k in range(3)))
 INDICES = np.argwhere(np.random.default_rng(5).random(TARGET.shape) < 0.7)
@@ -489,3 +489,31 @@ def test_a_balanced_start_compiles_nothing_new(compilations):
     compilations.clear()
     run(x, 50, optimizer)
     assert compilations == []
+
+
+@pytest.mark.parametrize("way", ["dense", "entries"])
+def test_logistic_loss_finds_log_odds(backend_name, way):
+    """Of probabilities at every place: their least loss is their entropy, at ``log(p / (1 - p))``."""
+    shape = (4, 3) if way == "dense" else (40, 30)
+    chances = np.random.default_rng(0).uniform(0.2, 0.8, shape)
+    indices = np.argwhere(np.ones(shape))
+    if way == "entries":
+        indices = np.array([[0, 0], [1, 2], [30, 29], [17, 4], [5, 5]])
+    values = chances[tuple(indices.T)]
+    x = tnrank.MatrixFactorization.random(
+        shape, depth=2, hidden=4, std=0.3, seed=1, backend=backend_name, dtype="float64"
+    )
+    found = tnrank.complete(x, indices, values, loss=tnrank.LogisticLoss(), optimizer=tnrank.Adam(0.02), steps=4000)
+    outputs = x.backend.to_numpy(found.factorization.entries(indices))
+    np.testing.assert_allclose(outputs, np.log(values / (1 - values)), atol=1e-5)
+    entropy = -(values * np.log(values) + (1 - values) * np.log(1 - values)).mean()
+    assert found.loss == pytest.approx(entropy, rel=1e-8)
+
+
+def test_losses_say_what_they_are_for(backend_name):
+    x = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0, backend=backend_name)
+    for train in (partial(tnrank.complete, steps=2), partial(gradient_flow, until=0.1)):
+        with pytest.raises(ValueError, match=r"CrossEntropyLoss is of the scores of several classes.*LogisticLoss\(\)"):
+            train(x, [[0, 0]], [1], loss=tnrank.CrossEntropyLoss())
+        with pytest.raises(ValueError, match=r"LogisticLoss needs targets in \[0, 1\].*got 2 \.\. 2"):
+            train(x, [[0, 0]], [2.0], loss=tnrank.LogisticLoss())

@@ -35,6 +35,14 @@ class Loss:
         """The weighted loss of outputs for their targets, and its derivative with respect to the outputs."""
         return self.weighted(outputs - targets, weights, xp, axes)
 
+    def check_targets(self, targets: Any, classes: int | None = None) -> None:
+        """Refuse targets, an array on the host, that the loss is not for; ``classes`` counts the scores of a sample if
+        it has several.
+
+        Raises:
+            ValueError: for such targets.
+        """
+
 
 def _check(name: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
@@ -162,6 +170,13 @@ class LogisticLoss(Loss):
         probability = xp.where(outputs >= 0, 1.0, small) / (1 + small)
         return xp.sum(weights * value, axis=axes), weights * (probability - targets)
 
+    def check_targets(self, targets: Any, classes: int | None = None) -> None:
+        if targets.min() < 0 or targets.max() > 1:
+            raise ValueError(
+                f"LogisticLoss needs targets in [0, 1], such as labels 0 and 1, got {targets.min():g} .. "
+                f"{targets.max():g}"
+            )
+
 
 @dataclass(frozen=True)
 class CrossEntropyLoss(Loss):
@@ -183,3 +198,15 @@ class CrossEntropyLoss(Loss):
         hot = xp.astype(targets[..., None] == places, outputs.dtype)
         value = xp.log(total[..., 0]) - xp.sum(hot * moved, axis=-1)
         return xp.sum(weights * value, axis=axes), weights[..., None] * (powers / total - hot)
+
+    def check_targets(self, targets: Any, classes: int | None = None) -> None:
+        if classes is None:
+            raise ValueError(
+                "CrossEntropyLoss is of the scores of several classes, and there is one score: use LogisticLoss(), or "
+                "tnrank.fit with a factorization that has one more mode, of the classes"
+            )
+        if targets.dtype.kind not in "uib" or targets.min() < 0 or targets.max() >= classes:
+            raise ValueError(
+                f"CrossEntropyLoss needs classes 0 .. {classes - 1}, whole numbers, got {targets.dtype.name} from "
+                f"{targets.min()} to {targets.max()}"
+            )

@@ -177,8 +177,11 @@ def objective_of(
     """As :func:`make_objective`, of observations that are checked.
 
     Raises:
-        ValueError: if runs that train together have different numbers of observations.
+        ValueError: if runs that train together have different numbers of observations, or for values that the loss is
+            not for.
     """
+    for _, numbers in given:
+        loss.check_targets(np.asarray(numbers))
     own = len(given) > 1
     if isinstance(given[0][0], RankOneMeasurements):
         return _sensing(x, given, loss, runs, own)

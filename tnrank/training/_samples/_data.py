@@ -11,7 +11,7 @@ import numpy as np
 from tnrank._backend import plain_array
 from tnrank._check import shown
 from tnrank.factorizations import Factorization
-from tnrank.training._losses import CrossEntropyLoss, LogisticLoss, Loss
+from tnrank.training._losses import CrossEntropyLoss, Loss
 
 Host = np.ndarray[Any, Any]
 
@@ -115,32 +115,20 @@ def checked_targets(x: Factorization, features: Features, targets: Any, loss: Lo
         TypeError: for something else than numbers.
     """
     found = _read_targets(targets)
-    classes = isinstance(loss, CrossEntropyLoss)
-    if classes and not features.several(x):
-        raise ValueError(
-            "CrossEntropyLoss is of the scores of several classes, and there is one a sample: use LogisticLoss(), or a "
-            "factorization with one more mode, of the classes"
-        )
-    one = (len(features),) if classes or not features.several(x) else (len(features), x.shape[-1])
+    classes = x.shape[-1] if features.several(x) else None
+    coded = isinstance(loss, CrossEntropyLoss)
+    if coded and classes is None:
+        loss.check_targets(found)
+    one = (len(features),) if coded or classes is None else (len(features), classes)
     if found.shape == one:
         found = found[None]
     elif found.shape != ((runs or 1), *one):
         several = f", or {(runs, *one)}, one a run" if runs else ""
         raise ValueError(f"targets have shape {found.shape}: needed {one}{several}, one for each of the samples")
-    if classes:
-        if found.dtype.kind not in "uib" or found.min() < 0 or found.max() >= x.shape[-1]:
-            raise ValueError(
-                f"CrossEntropyLoss needs classes 0 .. {x.shape[-1] - 1}, whole numbers, got {found.dtype.name} from "
-                f"{found.min()} to {found.max()}"
-            )
-        return found.astype(np.int32)
     if not np.isfinite(found).all():
         raise ValueError(f"{int((~np.isfinite(found)).sum())} of {found.size} targets are NaN or infinite")
-    if isinstance(loss, LogisticLoss) and (found.min() < 0 or found.max() > 1):
-        raise ValueError(
-            f"LogisticLoss needs targets in [0, 1], such as labels 0 and 1, got {found.min():g} .. {found.max():g}"
-        )
-    return floating(x, found)
+    loss.check_targets(found, classes)
+    return found.astype(np.int32) if coded else floating(x, found)
 
 
 def _read_targets(targets: Any) -> Host:
