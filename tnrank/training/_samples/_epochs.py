@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from tnrank.training._loop import State
     from tnrank.training._run import Run
 
-_ORDERED = 2**20
-"""Samples whose order is drawn ahead, in numbers."""
+_AHEAD, _ORDERED = 64, 2**20
+"""The most epochs, and samples in them, whose order is drawn ahead; compiled programs are of one such number."""
 
 
 class Epochs:
@@ -42,7 +42,7 @@ class Epochs:
         self.put, self.samples, self.batch, self.seed = put, samples, batch, seed
         self.gave_up: Any = defaultdict(bool)
         self.steps = -(-samples // batch)
-        self.window = max(2, min(epochs + 1, _ORDERED // samples))
+        self.epochs, self.window = epochs, max(2, min(_AHEAD, _ORDERED // samples))
         self.watched, self.patience = watched, patience
         self.first: int | None = None
 
@@ -63,7 +63,10 @@ class Epochs:
         if first == self.first:
             return data
         self.first = first
-        orders = np.stack([self.order(first + k) for k in range(self.window)])
+        orders = np.zeros((self.window, self.steps, self.batch), np.int32)
+        # The loss after the last step is that of the first batch of an epoch that is not trained on.
+        for k in range(min(self.window, self.epochs + 1 - first)):
+            orders[k] = self.order(first + k)
         return {**data, "order": self.put(orders), "first": self.put(np.asarray(first, np.int32))}
 
     def limit(self, position: int, end: int) -> int:

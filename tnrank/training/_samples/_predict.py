@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+from tnrank._backend import get_backend
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization
@@ -44,11 +47,20 @@ def scores(x: Factorization, features: Any) -> Array:
 def scores_of_read(x: Factorization, read: Features) -> Array:
     """As :func:`scores`, of features that are checked."""
     backend, found = x.backend, []
-    for start in range(0, len(read), _ROWS):
-        rows = read.rows(start, start + _ROWS)
-        way = scores_of(x, read.modes, read.coded, len(rows))
-        packed = way.pack([backend.stop_gradient(v) for v in x._values], backend.xp)
-        inputs = [put(x, a) for a in way.inputs(rows)]
-        found.append(way.forward(backend, [value[None] for value in packed], inputs)[0][0])
+    rows = min(_ROWS, len(read))
+    way = scores_of(x, read.modes, read.coded, rows)
+    values = [value[None] for value in way.pack([backend.stop_gradient(v) for v in x._values], backend.xp)]
+    forward = _forward(backend.name, way)
+    for start in range(0, len(read), rows):
+        # The last samples are seen with some before them, so that one compiled program serves all.
+        first = min(start, len(read) - rows)
+        inputs = [put(x, a) for a in way.inputs(read.rows(first, first + rows))]
+        found.append(forward(values, inputs)[0][start - first :])
     whole = backend.xp.concat(found, axis=0)
     return whole if read.several(x) else whole[:, 0]
+
+
+@lru_cache(maxsize=64)
+def _forward(backend_name: str, way: Any) -> Callable[..., Array]:
+    backend = get_backend(backend_name)
+    return backend.jit(lambda values, inputs: way.forward(backend, values, inputs)[0])
