@@ -17,14 +17,14 @@ from tnrank.dimension_tree import DimensionTree
 from tnrank.experiments.fields import Count, Number, Positive, Several
 from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, SampleTraining, Table, register
 from tnrank.factorizations import HierarchicalFactorization
-from tnrank.plots.painters import Figure, Line, lines, panels
+from tnrank.plots.painters import Figure, Line, legend_below, lines, panels
 from tnrank.ranks import correlation_tree, entanglement_report, rearrange
 from tnrank.runs import Fitting
 from tnrank.training import Adam, CrossEntropyLoss, scores
 
 KINDS = ("natural", "shuffled", "rearranged", "random")
 _RAISED, _RECOVERED = 1.3, 0.35
-_BETTER: dict[str, tuple[str, ...]] = {"mnist": ("network", "circuit")}
+_BETTER: dict[str, tuple[str, ...]] = {"mnist": ("network",)}
 """Data -> models that classified the images better than shuffled ones for each of three seeds."""
 
 
@@ -220,7 +220,9 @@ def _figure(reports: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> F
         drawn.append(Line(sizes, mean, kind, k, marker=True, band=(mean - error, mean + error)))
     limit = reports["natural"].limit
     drawn.append(Line([1, max(sizes)], [limit, limit], "ln of the number of images", "quiet", "--"))
-    lines(axes[0, 0], drawn, "Entanglement with the rest", "pixels of a node", "entropy, nats", "x")
+    lines(axes[0, 0], drawn, "Entanglement with the rest", "pixels of a node", "entropy, nats", "x", where=None)
+    axes[0, 0].set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes[0, 0].minorticks_off()
     places = np.arange(len(KINDS))
     models = [
         Line(places, [accuracy[kind][model] for kind in KINDS], name, k, "", True)
@@ -229,4 +231,5 @@ def _figure(reports: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> F
     lines(axes[0, 1], models, "Test accuracy", "arrangement of pixels", "accuracy", where="lower left")
     axes[0, 1].set_xticks(places, KINDS)
     axes[0, 1].set_ylim(0, 1.03)
+    legend_below(figure, axes[0, 0])
     return figure
