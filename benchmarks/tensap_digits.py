@@ -126,7 +126,9 @@ def theirs(tensap: Any, digits: Digits, seed: int, adapt: bool) -> tuple[float, 
     gray = tensap.DiscreteRandomVariable(np.unique(digits.patches))
     bases = [tensap.UserDefinedFunctionalBasis(functions, gray, PIXELS) for _ in range(4)]
     tree = tensap.DimensionTree.balanced(4)
-    solver = tensap.TreeBasedTensorLearning(tree, np.full(tree.nb_nodes, True), tensap.SquareLossFunction())
+    loss = tensap.SquareLossFunction()
+    loss.test_error = lambda function, sample: digits.error(function(sample[0]), digits.held)  # chosen by it, like ours
+    solver = tensap.TreeBasedTensorLearning(tree, np.full(tree.nb_nodes, True), loss)
     solver.bases = tensap.FunctionalBases(bases)
     solver.initialization_type = "random"
     solver.training_data = [digits.patches[digits.train], one_hot[digits.train]]
