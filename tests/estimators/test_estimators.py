@@ -45,3 +45,14 @@ def test_grid_search_in_a_pipeline() -> None:
     pipe = make_pipeline(MinMaxScaler(clip=True), FactorizationClassifier(representation=CosSin(), random_state=0))
     search = GridSearchCV(pipe, {"factorizationclassifier__rank": [1, 4]}, cv=3).fit(X, y)
     assert search.best_score_ > 0.9
+
+
+@pytest.mark.parametrize("model", ["cp", "htf"])
+def test_images_are_classified(model: str) -> None:
+    """Of writers who are not among those trained on; logistic regression has 0.92."""
+    images, labels = tnrank.data.images("digits", "train")
+    others, right = tnrank.data.images("digits", "test")
+    tree = tnrank.DimensionTree.quad(8, 8) if model == "htf" else None
+    found = FactorizationClassifier(model, 10, tree=tree, epochs=20, random_state=0).fit(images.reshape(-1, 64), labels)
+    assert found.score(images.reshape(-1, 64), labels) > 0.95
+    assert found.score(others.reshape(-1, 64), right) > 0.85

@@ -116,7 +116,9 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             if node == tree.root:
                 matrices[node] = random.standard_normal((self.rank, max(classes, 1))) / self.rank
             elif node.height:
-                matrices[node] = near(np.ones(self.rank), self.rank) / self.rank
+                # Components that start alike would stay alike for long.
+                noise = random.standard_normal((self.rank, self.rank))
+                matrices[node] = np.eye(self.rank) + self.std * noise / np.sqrt(self.rank)
             else:
                 matrices[node] = near(ones, self.rank)
         return HierarchicalFactorization(tree, matrices).to(*options)
