@@ -21,6 +21,7 @@ from tnrank.plots.painters import Figure, Line, legend_below, lines, panels
 from tnrank.ranks import correlation_tree, entanglement_report, rearrange
 from tnrank.runs import Fitting
 from tnrank.training import Adam, CrossEntropyLoss, scores
+from tnrank.training.recorders import Loss
 
 KINDS = ("natural", "shuffled", "rearranged", "random")
 _RAISED, _RECOVERED = 1.3, 0.35
@@ -147,6 +148,7 @@ class DataEntanglement(Recipe):
             epochs=self.epochs,
             batch=self.batch,
             seed=self.seed,
+            record=[Loss(every=-(-len(y) // self.batch))],
             save=False,
         )
 

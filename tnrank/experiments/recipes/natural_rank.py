@@ -18,6 +18,7 @@ from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, S
 from tnrank.factorizations import CPFactorization, HierarchicalFactorization
 from tnrank.plots.painters import Figure, Line, legend_below, lines, panels
 from tnrank.training import Adam, scores
+from tnrank.training.recorders import Loss
 
 KINDS = ("natural", "random image", "random label")
 _LOW = {"mnist": (0.4, 0.45), "digits": (0.5, 0.5), "fashion-mnist": (0.5, 0.5)}
@@ -104,8 +105,13 @@ class NaturalRank(Recipe):
         for kind, (train, test) in self.twins().items():
             for model, sizes in (("cp", self.ranks), ("htf", self.widths)):
                 for size in sizes:
-                    results = yield self.training(kind, model, size, train)
-                    found += self._errors(kind, model, size, results, train, test)
+                    asked = self.training(kind, model, size, train)
+                    results = yield asked
+                    errors = self._errors(kind, model, size, results, train, test)
+                    for name, result, one in zip(asked.names, results, errors, strict=True):
+                        for quantity in ("train", "test"):
+                            journal.record(name, result.steps, f"{quantity}_error", one[quantity])
+                    found += errors
         summary = {"errors": found, "variance": _variance(found, "cp")}
         return Outcome(summary, [_table(found, self)], _claims(found, self), partial(_figure, found))
 
@@ -157,8 +163,8 @@ class NaturalRank(Recipe):
             epochs=self.epochs if cp else self.htf_epochs,
             batch=self.batch,
             seed=self.seed,
+            record=[Loss(every=-(-len(train.labels) // self.batch))],
             save=False,
-            checkpoint=60.0,
         )
 
     def _errors(
