@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tnrank
+from tests.wrong_calls.garbage import GARBAGE, complaint_of
 from tnrank.circuits import CosSin
 from tnrank.estimators import FactorizationClassifier, FactorizationRegressor
 
@@ -56,3 +57,18 @@ def test_images_are_classified(model: str) -> None:
     found = FactorizationClassifier(model, 10, tree=tree, epochs=20, random_state=0).fit(images.reshape(-1, 64), labels)
     assert found.score(images.reshape(-1, 64), labels) > 0.95
     assert found.score(others.reshape(-1, 64), right) > 0.85
+
+
+OWN = sorted(set(FactorizationClassifier().get_params()) - {"random_state", "verbose"})
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_wrong_settings_are_explained(name: str) -> None:
+    """Whatever they are; of data and seeds scikit-learn complains itself."""
+    numbers, labels = np.random.default_rng(0).random((12, 3)), np.arange(12) % 3
+    found = []
+    for title, make in GARBAGE.items():
+        model = FactorizationClassifier(**{"epochs": 2, name: make()})
+        if not (name == "epochs" and title == "10**30"):
+            found.append(complaint_of(lambda model=model: model.fit(numbers, labels)))
+    assert not any(found), [one for one in found if one]

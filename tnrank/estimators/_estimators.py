@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tnrank._check import one_of, whole_number
+from tnrank._check import one_of, real_number, whole_number
+from tnrank._memory import check_fits
 from tnrank.dimension_tree import DimensionTree
 from tnrank.estimators._features import features_for
 from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization
@@ -56,7 +57,9 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _fit(self, x: Host, targets: Host, loss: Any, classes: int) -> None:
         """Train; sets what ends with an underscore."""
         one_of(self.model, "model", ("cp", "htf"))
-        whole_number(self.rank, "rank", 1)
+        rank = whole_number(self.rank, "rank", 1)
+        real_number(self.std, "std", 0)
+        check_fits(rank * (rank if self.model == "htf" else 1) * x.shape[1], "the weights", "a smaller rank")
         random = check_random_state(self.random_state)
         self.features_ = features_for(self.representation, x)
         features = self.features_(x)
@@ -80,11 +83,10 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.factorization_: Factorization = result.factorization
 
     def _held_out(self, count: int, random: Any) -> Host:
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is a share in [0, 1), got {self.validation_fraction}")
+        share = real_number(self.validation_fraction, "validation_fraction", 0, 1)
         held = np.zeros(count, bool)
-        number = int(self.validation_fraction * count)
-        if self.validation_fraction and not 0 < number < count:
+        number = int(share * count)
+        if share and not 0 < number < count:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} of {count} samples leaves none to train on, or "
                 "none to validate on"

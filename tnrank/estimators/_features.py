@@ -119,9 +119,9 @@ def features_for(representation: Any, x: Host) -> Any:
     Raises:
         TypeError: for no representation, or one with weights of its own.
     """
-    if representation is None or representation == "scaled":
+    if representation is None or (isinstance(representation, str) and representation == "scaled"):
         return Scaled.of(x)
-    if representation == "states":
+    if isinstance(representation, str) and representation == "states":
         return States.of(x)
     if isinstance(representation, OneHot):
         return States.of(x, representation.features)
