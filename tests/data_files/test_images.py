@@ -94,6 +94,10 @@ def test_small_sets_on_disk(tmp_path: Path) -> None:
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(_idx(8, images))
     (tmp_path / "mnist" / "train-labels-idx1-ubyte").write_bytes(_idx(8, np.array([3, 4], np.uint8)))
     assert mnist("train", tmp_path)[1].tolist() == [3, 4]
+    assert mnist("train", tmp_path / "mnist")[1].tolist() == [3, 4]
+    # Files of the same names: those of a folder that is called otherwise are not taken for Fashion-MNIST.
+    with pytest.raises(FileNotFoundError, match=r"fashion-mnist"):
+        fashion_mnist("train", tmp_path / "mnist")
     (tmp_path / "mnist" / "train-labels-idx1-ubyte").write_bytes(_idx(8, np.zeros(3, np.uint8)))
     with pytest.raises(ValueError, match="do not match"):
         mnist("train", tmp_path)

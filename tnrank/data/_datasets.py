@@ -78,7 +78,7 @@ def mnist(
 
     Args:
         split: ``"train"`` or ``"test"``.
-        data_dir: folder that holds ``mnist/``, the only one to look into.
+        data_dir: folder that holds ``mnist/``, or is called so, the only one to look into.
         download: whether files that are in none of the folders are downloaded, into ``data_dir`` if it is given, else
             into the cache. Their checksums are compared, those of files that the cache has, too.
         progress: whether a line on standard error tells how far a download is, or a function that takes its text.

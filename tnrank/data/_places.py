@@ -74,14 +74,20 @@ def find(
 
 
 def _named(source: DataSet, data_dir: str | os.PathLike[str] | None) -> Path | None:
-    """The folder of the set in ``data_dir``, or else in that of the environment variable."""
+    """The folder of the set in ``data_dir``, or else in that of the environment variable; either may be that folder
+    itself, if it has its name: MNIST and Fashion-MNIST have files of the same names."""
     if data_dir is None:
         given = os.environ.get(VARIABLE)
-        return Path(given) / source.folder if given else None
-    from tnrank._files import check_path
+        if not given:
+            return None
+        folder = Path(given)
+    else:
+        from tnrank._files import check_path
 
-    check_path(data_dir, "data_dir", "the path of a folder")
-    return Path(os.fsdecode(data_dir)) / source.folder
+        check_path(data_dir, "data_dir", "the path of a folder")
+        folder = Path(os.fsdecode(data_dir))
+    inner = folder / source.folder
+    return folder if folder.name == source.folder and not os.path.exists(inner) else inner
 
 
 def _complete(folder: Path, files: tuple[SourceFile, ...]) -> list[Path] | None:

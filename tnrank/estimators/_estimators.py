@@ -181,7 +181,8 @@ class FactorizationClassifier(ClassifierMixin, _Base):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"the labels have one class, {self.classes_[0]!r}: a classifier needs two or more")
+            (only,) = self.classes_.tolist()
+            raise ValueError(f"the labels have one class, {only!r}: a classifier needs two or more")
         self._fit(X, codes, CrossEntropyLoss(), len(self.classes_))
         return self
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank.circuits import CosSin
-from tnrank.data import gray, images, pixel_permutation
+from tnrank.data import check_labeled, gray, images, pixel_permutation
 from tnrank.dimension_tree import DimensionTree
 from tnrank.experiments.fields import Count, Number, Positive, Several
 from tnrank.experiments.kit import Check, HostArray, Journal, Outcome, Recipe, SampleTraining, Table, register
@@ -108,6 +108,7 @@ class DataEntanglement(Recipe):
 
     def _images(self, split: Literal["train", "test"]) -> tuple[HostArray, HostArray]:
         pictures, labels = images(self.data, split, self.data_dir)
+        check_labeled(pictures, labels)
         return gray(pictures), labels
 
     def _arranged(self, x: HostArray, test: HostArray) -> dict[str, tuple[HostArray, HostArray]]:
