@@ -105,16 +105,19 @@ def test_patience(backend_name: str, several: bool) -> None:
     np.testing.assert_allclose(losses[: len(losses) - 3], best.history["validation_loss"].values, rtol=1e-9)
 
 
-@pytest.mark.few_on_jax("jax-False")
+@pytest.mark.few_on_jax("jax-False-True")
 @pytest.mark.parametrize("several", [False, True])
-def test_resumed_is_uninterrupted(backend_name: str, several: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_resumed_is_uninterrupted(backend_name: str, several: bool, ended: bool, tmp_path: Path) -> None:
+    """A run that was stopped between two epochs, and one that ended and is given more of them."""
     rng = np.random.default_rng(5)
     validation = rng.integers(0, 2, (9, ORDER)), rng.standard_normal(9)
     x = [start(backend_name, seed) for seed in range(2)] if several else start(backend_name)
     options: dict[str, Any] = {"optimizer": tnrank.Adam(1e-2), "batch": 5, "validation": validation, "patience": 50}
     whole = tnrank.fit(x, STATES, TARGETS, epochs=8, **options)
     kept = Checkpoint(tmp_path / "run", every=7, unit="steps")
-    tnrank.fit(x, STATES, TARGETS, epochs=8, checkpoint=kept, callback=lambda step, _: step >= 17, **options)
+    stopped: dict[str, Any] = {"epochs": 3} if ended else {"epochs": 8, "callback": lambda step, _: step >= 17}
+    tnrank.fit(x, STATES, TARGETS, checkpoint=kept, **stopped, **options)
     resumed = tnrank.fit(x, STATES, TARGETS, epochs=8, checkpoint=kept, resume=True, **options)
     for one, other in zip(*((r if several else [r]) for r in (whole, resumed)), strict=True):
         assert (one.steps, one.status, one.loss) == (other.steps, other.status, other.loss)

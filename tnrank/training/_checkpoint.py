@@ -161,8 +161,14 @@ class Keeper:
         here = json.loads(json.dumps(self.identity))
         wrong = [name for name in here if found.get(name) != here[name]]
         if wrong:
-            told = "; ".join(f"its {name} is {_short(found.get(name))}, here {_short(here[name])}" for name in wrong)
-            raise ValueError(f"the checkpoint in {self.source} is of another run: {told}")
+            told = "; ".join(
+                _DIGESTS.get(name, f"its {name} is {_short(found.get(name))}, here {_short(here[name])}")
+                for name in wrong
+            )
+            raise ValueError(
+                f"the checkpoint in {self.source} is of another run: {told}. Call as that run was called, or leave "
+                "resume out and begin anew in another folder"
+            )
 
     def before_chunk(self, run: Run, state: State, position: int) -> None:
         """Keep a copy of what the next chunk changes in place, in case that it is interrupted."""
@@ -222,6 +228,14 @@ class Keeper:
 
 _OF_EACH_RUN = ("initial weights", "observations", "recorded targets")
 """What a checkpoint knows of each run."""
+
+
+_DIGESTS = {
+    "initial weights": "its initial weights are others",
+    "observations": "its data, or the batches they come in, are others",
+    "recorded targets": "what its recorders compare with is other",
+}
+"""What is compared by a hash."""
 
 
 def _identity(run: Run, optimizer: Any) -> dict[str, Any]:

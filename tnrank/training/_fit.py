@@ -211,7 +211,7 @@ def _together(
     objective = SampleObjective(way, call.loss, several, samples.steps, read.several(first))
     course = Epochs(
         lambda array: put(first, array),
-        *(len(read), samples.batch, call.steps // samples.steps, samples.seed),
+        *(len(read), samples.batch, samples.seed),
         *(len(recorders[0]) - 1, samples.patience),
     )
     weights = np.zeros((samples.steps, samples.batch))

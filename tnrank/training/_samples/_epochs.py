@@ -23,7 +23,6 @@ class Epochs:
         put: makes an array of the run's backend and device.
         samples: M.
         batch: B.
-        epochs: how many epochs there are.
         seed: of the orders; ``None`` keeps the samples as they are.
         watched: which recorder gives the validation loss.
         patience: epochs without a lower validation loss that end a run; ``None`` for no such rule.
@@ -34,7 +33,6 @@ class Epochs:
         put: Callable[[Any], Any],
         samples: int,
         batch: int,
-        epochs: int,
         seed: int | None,
         watched: int | None = None,
         patience: int | None = None,
@@ -42,7 +40,7 @@ class Epochs:
         self.put, self.samples, self.batch, self.seed = put, samples, batch, seed
         self.gave_up: Any = defaultdict(bool)
         self.steps = -(-samples // batch)
-        self.epochs, self.window = epochs, max(2, min(_AHEAD, _ORDERED // samples))
+        self.window = max(2, min(_AHEAD, _ORDERED // samples))
         self.watched, self.patience = watched, patience
         self.first: int | None = None
 
@@ -63,10 +61,8 @@ class Epochs:
         if first == self.first:
             return data
         self.first = first
-        orders = np.zeros((self.window, self.steps, self.batch), np.int32)
-        # The loss after the last step is that of the first batch of an epoch that is not trained on.
-        for k in range(min(self.window, self.epochs + 1 - first)):
-            orders[k] = self.order(first + k)
+        # Also of epochs that will not be trained on: a checkpoint, which knows its data, may be given more of them.
+        orders = np.stack([self.order(first + k) for k in range(self.window)])
         return {**data, "order": self.put(orders), "first": self.put(np.asarray(first, np.int32))}
 
     def limit(self, position: int, end: int) -> int:
