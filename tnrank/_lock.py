@@ -9,11 +9,12 @@ import platform
 import random
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
+
+from tnrank._warn import warn
 
 if sys.platform == "win32":
     import msvcrt
@@ -100,7 +101,7 @@ def _locked(handle: int, shared: bool, folder: Path) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
         text = f"the file system of {folder} has no locks ({error.strerror}): let no other process work there"
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        warn(text, RuntimeWarning)
     return True
 
 

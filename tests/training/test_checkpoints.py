@@ -430,7 +430,9 @@ def test_of_another_run(tmp_path):
     refused("its initial weights are others", x=start("numpy", seed=1))
     refused("its dtype is float64, here float32", x=start("numpy", dtype="float32"))
     refused("its recorders is", record=[recorders.Loss()])
-    refused("what its recorders compare with is other", record=[*record()[:-1], recorders.Error(TARGET + 1, at=[0, 50, 83])])
+    refused(
+        "what its recorders compare with is other", record=[*record()[:-1], recorders.Error(TARGET + 1, at=[0, 50, 83])]
+    )
     wider = tnrank.HierarchicalFactorization.random(SHAPE, width=4, std=0.5, seed=0)
     refused("its shapes is", x=wider)
     refused("its factorization is htf, here cp|its factorization is", x=tnrank.CPFactorization.random(SHAPE, rank=3))

@@ -190,3 +190,19 @@ def test_losses_and_their_derivatives(loss: Any, targets: tuple[float, ...]) -> 
 def test_wrong_calls_say_what_is_wrong(call: Any, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         call(start())
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "said"),
+    [
+        ({"std": 1e-2}, 1e-3, r"all scores are 0 \(at most .*e-.*\).*products of 80 factors.*init='mean_one'"),
+        ({"init": "mean_one", "std": 0.1}, 0.5, "all scores are 0|scores reach"),
+        ({"std": 30.0}, 1e-6, r"scores reach \de\+.*products of 80 factors"),
+    ],
+)
+def test_scores_that_say_nothing_are_told(settings: dict[str, Any], rate: float, said: str) -> None:
+    states = np.random.default_rng(0).integers(0, 2, (30, 80))
+    x = tnrank.CPFactorization.random((2,) * 80, 3, **settings)
+    with pytest.warns(UserWarning, match=said) as caught:
+        tnrank.fit(x, states, states[:, 0] * 1.0, optimizer=tnrank.Adam(rate), epochs=20, batch=10)
+    assert caught[0].filename == __file__

@@ -54,7 +54,7 @@ def test_a_checkpoint_knows_the_observations(tmp_path: Any, backend_name: str) -
     straight = tnrank.complete(xs, indices, values, record=record, steps=20)
     for a, b in zip(resumed, straight, strict=True):
         np.testing.assert_array_equal(a.history["error"].values, b.history["error"].values)
-    with pytest.raises(ValueError, match="another run: its observations"):
+    with pytest.raises(ValueError, match="another run: its data, or the batches they come in, are others"):
         tnrank.complete(xs, indices, [v + 1 for v in values], record=record, checkpoint=keep, resume=True)
 
 

@@ -57,7 +57,7 @@ def test_some_runs_of_others_are_refused(tmp_path):
     given = [start("torch", seed) for seed in range(3)]
     folder = tmp_path / "all"
     run(given, steps=20, checkpoint=Checkpoint(folder))
-    with pytest.raises(ValueError, match="its initial weights is"):
+    with pytest.raises(ValueError, match="its initial weights are others"):
         run(given[:2], resume=SavedRuns(folder, [1, 2]))
     with pytest.raises(ValueError, match="has 3 runs, 0 to 2, and none 3: name others"):
         run(given[:2], resume=SavedRuns(folder, [1, 3]))

@@ -13,6 +13,7 @@ from tnrank._backend import Backend, available_backends, get_backend
 from tnrank._check import shown
 from tnrank._explained import explained
 from tnrank._files import check_path
+from tnrank._warn import warn
 from tnrank.completion._filled import Filled
 from tnrank.completion._filling import filling
 from tnrank.completion._incomplete import Incomplete
@@ -125,7 +126,7 @@ def fill_missing(
     with target.dtype_enabled(dtype):
         filled = drive(filling(given, settings), _Trainer(progress, kept))
     if filled.unlearned:
-        warnings.warn("; ".join(filled.blind), UserWarning, stacklevel=3)
+        warn("; ".join(filled.blind))
     return replace(filled, array=given.fill(filled.array))
 
 

@@ -7,7 +7,6 @@ import csv
 import io
 import math
 import re
-import warnings
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from tnrank._check import shown
 from tnrank._explained import explained
 from tnrank._reading import decimal_number, read_bytes, reading
+from tnrank._warn import warn
 
 _DELIMITERS = ("\t", ";", ",")  # a comma next to one of the others is a decimal comma
 _MISSING = frozenset({"", "na", "n/a", "null", "none"})
@@ -225,7 +225,7 @@ def _index_as_data(file: Path, header: _Row | None, names: list[str], form: CsvF
     starts = (0, 1) if len(names) > 1 else (0,)
     if words or any(numbers == [float(k + start) for k in range(len(names))] for start in starts):
         what = "holds words" if words else "counts the rows"
-        warnings.warn(f"{told} and {what}: it is left out, index_column=False keeps it", UserWarning, stacklevel=5)
+        warn(f"{told} and {what}: it is left out, index_column=False keeps it")
         return None
     if header is not None and header.fields[0].strip():
         raise ValueError(
@@ -233,7 +233,7 @@ def _index_as_data(file: Path, header: _Row | None, names: list[str], form: CsvF
             "index_column=True to leave the first column out, or correct the header"
         )
     if len(names) > 1:
-        warnings.warn(f"{told}: it is read as data, index_column=True leaves it out", UserWarning, stacklevel=5)
+        warn(f"{told}: it is read as data, index_column=True leaves it out")
     return numbers
 
 

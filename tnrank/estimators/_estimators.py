@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import Any, Self
 
 import numpy as np
@@ -30,8 +31,8 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         representation: Any = None,
         epochs: int = 100,
         batch: int = 100,
-        learning_rate: float = 1e-2,
-        std: float = 0.1,
+        learning_rate: float | None = None,
+        std: float | None = None,
         validation_fraction: float = 0.0,
         patience: int = 10,
         random_state: Any = None,
@@ -58,12 +59,15 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """Train; sets what ends with an underscore."""
         one_of(self.model, "model", ("cp", "htf"))
         rank = whole_number(self.rank, "rank", 1)
-        real_number(self.std, "std", 0)
+        order = x.shape[1]
+        # A score is a product over all features: what moves each of them moves it so many times as much.
+        rate = min(1e-2, 0.64 / order) if self.learning_rate is None else self.learning_rate
+        std = min(0.1, 0.8 / np.sqrt(order)) if self.std is None else real_number(self.std, "std", 0)
         check_fits(rank * (rank if self.model == "htf" else 1) * x.shape[1], "the weights", "a smaller rank")
         random = check_random_state(self.random_state)
         self.features_ = features_for(self.representation, x)
         features = self.features_(x)
-        start = self._start(x.shape[1], classes, random)
+        start = self._start(order, classes, std, random)
         held = self._held_out(len(x), random)
         validation = (features[held], targets[held]) if held.any() else None
         result = fit(
@@ -71,7 +75,7 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             features[~held],
             targets[~held],
             loss=loss,
-            optimizer=Adam(self.learning_rate, relative=True),
+            optimizer=Adam(rate, relative=True),
             epochs=self.epochs,
             batch=self.batch,
             seed=int(random.randint(2**31 - 1)),
@@ -79,6 +83,8 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             patience=self.patience if held.any() else None,
             progress=bool(self.verbose),
         )
+        if result.status == "interrupted":
+            raise KeyboardInterrupt
         self.result_ = result
         self.factorization_: Factorization = result.factorization
 
@@ -94,11 +100,11 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         held[random.permutation(count)[:number]] = True
         return held
 
-    def _start(self, order: int, classes: int, random: Any) -> Factorization:
+    def _start(self, order: int, classes: int, std: float, random: Any) -> Factorization:
         """Every score is near 1 / R of each component's 1, and slopes are small."""
 
         def near(rows: Host, columns: int) -> Host:
-            return np.asarray(rows[:, None] + self.std * random.standard_normal((len(rows), columns)))
+            return np.asarray(rows[:, None] + std * random.standard_normal((len(rows), columns)))
 
         ones = self.features_.ones
         options = self.backend, self.dtype
@@ -109,10 +115,7 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             else:
                 factors[0] = factors[0] * random.standard_normal(self.rank) / self.rank
             return CPFactorization(factors).to(*options)
-        tree = DimensionTree.balanced(order) if self.tree is None else self.tree
-        tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
-        if tree.order != order:
-            raise ValueError(f"the tree has {tree.order} modes, and X has {order} features: one mode a feature")
+        tree = self._tree(order)
         matrices = {}
         for node in tree.nodes:
             if node == tree.root:
@@ -120,10 +123,25 @@ class _Base(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             elif node.height:
                 # Components that start alike would stay alike for long.
                 noise = random.standard_normal((self.rank, self.rank))
-                matrices[node] = np.eye(self.rank) + self.std * noise / np.sqrt(self.rank)
+                matrices[node] = np.eye(self.rank) + std * noise / np.sqrt(self.rank)
             else:
                 matrices[node] = near(ones, self.rank)
         return HierarchicalFactorization(tree, matrices).to(*options)
+
+    def _tree(self, order: int) -> DimensionTree:
+        if isinstance(self.tree, str) and self.tree == "quad":
+            side = isqrt(order)
+            if side * side != order:
+                raise ValueError(
+                    f"tree='quad' is of square images, and X has {order} features: of others "
+                    "tree=tnrank.DimensionTree.quad(rows, columns)"
+                )
+            return DimensionTree.quad(side, side)
+        tree = DimensionTree.balanced(order) if self.tree is None else self.tree
+        tree = tree if isinstance(tree, DimensionTree) else DimensionTree(tree)
+        if tree.order != order:
+            raise ValueError(f"the tree has {tree.order} modes, and X has {order} features: one mode a feature")
+        return tree
 
     def _scores(self, x: Any) -> Host:
         check_is_fitted(self)
@@ -136,20 +154,24 @@ _ARGUMENTS = """
     Args:
         model: ``"cp"`` or ``"htf"``, a hierarchical factorization.
         rank: components of cp, width of htf.
-        tree: of htf, a DimensionTree over the features or nested tuples; balanced if not given.
-        representation: what each number becomes: ``"scaled"`` (1, z) with z of mean 0 and variance 1, which any real
-            number has; ``"states"``, one-hot features of whole numbers; or a representation without weights, such as
-            ``tnrank.circuits.CosSin()`` of numbers in [0, 1].
+        tree: of htf, a DimensionTree over the features or nested tuples; balanced if not given; ``"quad"`` for the
+            pixels of square images.
+        representation: what each number becomes: ``"scaled"`` (1, z) with z of mean 0 and variance 1, or less where
+            values are rarely far off; ``"states"``, one-hot features of whole numbers; or a representation without
+            weights, such as ``tnrank.circuits.CosSin()`` of numbers in [0, 1].
         epochs: how often all samples are seen.
         batch: samples of a step.
-        learning_rate: of ``tnrank.Adam(.., relative=True)``.
-        std: of the initial weights around those whose scores do not depend on the sample.
+        learning_rate: of ``tnrank.Adam(.., relative=True)``; 0.64 / N, 0.01 at most, if not given.
+        std: of the initial weights around those whose scores do not depend on the sample; 0.8 / sqrt(N), 0.1 at most,
+            if not given.
         validation_fraction: share of the samples held out to end the training early; 0 for none.
         patience: epochs without a lower validation loss that end it.
         random_state: a seed, or as scikit-learn has it.
         backend: ``"numpy"``, ``"torch"`` or ``"jax"``.
         dtype: ``"float64"`` or ``"float32"``.
         verbose: show a line of progress.
+
+    Ctrl-C ends the training with ``KeyboardInterrupt``.
 
     Attributes:
         factorization_: the trained factorization, whose ranks can be measured.

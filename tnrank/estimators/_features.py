@@ -15,11 +15,12 @@ Host = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Scaled:
-    """``(1, z)`` with ``z = (x - mean) / std`` of the samples that were fitted; any real number.
+    """``(1, z)`` with ``z = (x - mean) / scale`` of the samples that were fitted; any real number.
 
     Attributes:
         mean: ``(N,)``.
-        scale: ``(N,)``, 1 where a feature is constant.
+        scale: ``(N,)``: the standard deviation, but at least an eighth of the range, so that rare values do not become
+            large numbers; 1 where a feature is constant.
     """
 
     mean: Host
@@ -28,7 +29,7 @@ class Scaled:
     @classmethod
     def of(cls, x: Host) -> Scaled:
         """Of the samples to fit."""
-        mean, scale = x.mean(axis=0), x.std(axis=0)
+        mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), np.ptp(x, axis=0) / 8)
         return cls(mean, np.where(scale > 1e-12 * np.maximum(1, abs(mean)), scale, 1.0))
 
     def __call__(self, x: Host) -> Host:
@@ -100,7 +101,9 @@ class Represented:
                 f"features are {low:g} .. {high:g}, and CosSin() needs numbers in [0, 1]: divide gray levels by 255, "
                 "scale with sklearn.preprocessing.MinMaxScaler(clip=True), or leave representation out"
             )
-        return np.asarray(self.representation({}, x[:, :, None]))
+        found = np.asarray(self.representation({}, x[:, :, None]))
+        # Products over hundreds of features stay near 1.
+        return found / found.sum(axis=-1, keepdims=True) if isinstance(self.representation, CosSin) else found
 
     @property
     def size(self) -> int:

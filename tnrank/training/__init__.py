@@ -3,7 +3,7 @@
 from tnrank.training import recorders
 from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns
 from tnrank.training._complete import complete
-from tnrank.training._fit import FitResult, fit
+from tnrank.training._fit import fit
 from tnrank.training._flow import FlowFailed, FlowResult, FlowTrace, gradient_flow
 from tnrank.training._loop import Stop
 from tnrank.training._losses import (
@@ -19,6 +19,7 @@ from tnrank.training._observations import RankOneMeasurements
 from tnrank.training._optimizers import Adam, GradientDescent, GroupRMSProp, Optimizer
 from tnrank.training._rates_of import MeasuredRates, rates_of
 from tnrank.training._result import CompletionResult, Trace
+from tnrank.training._samples._fit_result import FitResult
 from tnrank.training._samples._predict import scores
 from tnrank.training._stability import stability_limit
 

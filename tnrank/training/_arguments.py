@@ -40,7 +40,7 @@ def check_loss(loss: Any) -> Loss:
     Raises:
         TypeError: if it is something else.
     """
-    return _check.instance(loss, "loss", Loss, "a loss such as tnrank.SquaredLoss() or tnrank.HuberLoss(0.1)")
+    return _check.instance(loss, "loss", Loss, "a loss such as tnrank.SquaredLoss() or tnrank.CrossEntropyLoss()")
 
 
 def _check_weights(x: Factorization, which: str) -> None:

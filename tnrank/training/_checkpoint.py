@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnrank._warn import warn
 from tnrank.training._checkpoint_folder import (
     Checkpoint,
     SavedRuns,
@@ -144,7 +144,7 @@ class Keeper:
 
     def _skip(self, step: int, error: BaseException) -> None:
         path = paths_of(self.source or Path(), step)[0]
-        warnings.warn(f"skipped the checkpoint {path}: {error}", RuntimeWarning, stacklevel=6)
+        warn(f"skipped the checkpoint {path}: {error}", RuntimeWarning)
 
     def _chosen(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The identity of the runs that go on, of all that were saved."""
@@ -201,11 +201,10 @@ class Keeper:
             write_checkpoint(self.folder, position, packed, content)
         except OSError as error:
             # A full disk shall not end a run of hours: its result is still to come.
-            warnings.warn(
+            warn(
                 f"the checkpoint of step {position:,} could not be written to {self.folder}: "
                 f"{error.strerror or error}; training goes on",
                 RuntimeWarning,
-                stacklevel=4,
             )
             self.saved_when = self._now()
             return

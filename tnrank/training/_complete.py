@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack, overload
@@ -11,6 +10,7 @@ from typing import Any, TypedDict, Unpack, overload
 import numpy as np
 
 from tnrank._explained import explained
+from tnrank._warn import warn
 from tnrank.factorizations import Factorization
 from tnrank.training._arguments import (
     check_given,
@@ -136,7 +136,7 @@ def complete(
     observations = checked_observations(first, indices, values, len(given) if several else None)
     unobserved = [unobserved_slices(one, first.shape) for one in observations]
     if steps and (message := warning_of(unobserved, first.ndim)):
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn(message)
     call = Call(loss, optimizer, resolved, int(steps), stop, progress, callback, on_record, checkpoint, resume)
 
     def alone(own: Call, run: int) -> CompletionResult:

@@ -11,7 +11,6 @@ import numpy as np
 
 from tnrank._check import shown, whole_number
 from tnrank._explained import explained
-from tnrank._typing import Array
 from tnrank.factorizations import Factorization
 from tnrank.training._arguments import (
     check_given,
@@ -26,49 +25,12 @@ from tnrank.training._checkpoint_folder import Checkpoint, SavedRuns, check_kept
 from tnrank.training._loop import Problem, Stop, columns
 from tnrank.training._losses import Loss, SquaredLoss
 from tnrank.training._optimizers import Adam, evaluates, resolve
-from tnrank.training._result import CompletionResult, Trace
 from tnrank.training._samples._data import Features, check_features, checked_targets, floating, put, read_features
 from tnrank.training._samples._epochs import Epochs
+from tnrank.training._samples._fit_result import FitResult, fit_result
 from tnrank.training._samples._objective import SampleObjective, scores_of
-from tnrank.training._samples._predict import scores, scores_of_read
 from tnrank.training._samples._recorder import SampleLoss
 from tnrank.training.recorders import Recorder
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """The end of a run on samples.
-
-    Attributes:
-        factorization: the last one; with ``patience``, the one with the lowest validation loss.
-        history: recorder's name -> Trace; ``validation_loss`` if there are samples for it.
-        status: ``"steps"`` (all epochs done), ``"patience"``, ``"converged"`` (the stop rule held), ``"nan"``,
-            ``"stopped"`` (by the callback) or ``"interrupted"`` (Ctrl-C).
-        epochs: epochs done.
-        steps: updates done.
-        loss: the loss of ``factorization`` on all samples.
-        seconds: wall-clock time, compilation included.
-        message: the status in words.
-    """
-
-    factorization: Any
-    history: dict[str, Trace]
-    status: str
-    epochs: float
-    steps: int
-    loss: float
-    seconds: float
-    message: str
-
-    def scores(self, features: Any) -> Array:
-        """The scores of other samples; see :func:`tnrank.scores`."""
-        return scores(self.factorization, features)
-
-    def __repr__(self) -> str:
-        return (
-            f"FitResult({self.status}: {self.message}; {self.epochs:g} epochs in {self.seconds:.1f} s, "
-            f"loss {self.loss:.3e}; history: {', '.join(self.history) or 'none'})"
-        )
 
 
 @explained
@@ -226,33 +188,10 @@ def _together(
     structure = first.backend.name, type(first), first._static
     problem = Problem(*structure, objective, call.resolved, call.stop, columns_, several, len(recorders) > 1)
     driver = call.driver(problem, given, recorders, course.of_chunk(data, -1), course)
-    return [_result(one, run, samples, call.loss, course) for run, one in enumerate(driver.finish())]
-
-
-def _result(one: CompletionResult, run: int, samples: _Samples, loss: Loss, course: Epochs) -> FitResult:
-    told = {"status": one.status, "message": one.message}
-    if one.status == "steps" and course.gave_up[run]:
-        epochs = f"{samples.patience} epoch{'s' if samples.patience != 1 else ''}"
-        told = {"status": "patience", "message": f"no lower validation loss for {epochs}"}
-    return FitResult(
-        one.factorization,
-        one.history,
-        epochs=one.steps / samples.steps,
-        steps=one.steps,
-        loss=_loss(one.factorization, samples, samples.targets[run % len(samples.targets)], loss),
-        seconds=one.seconds,
-        **told,
-    )
-
-
-def _loss(x: Factorization, samples: _Samples, targets: np.ndarray[Any, Any], loss: Loss) -> float:
-    """The loss on all samples, summed on the host."""
-    found = np.asarray(x.backend.to_numpy(scores_of_read(x, samples.features)), np.float64)
-    count = len(found)
-    weights = np.full(targets.shape[:1] + (1,) * (targets.ndim - 1), loss.weight(count))
-    if targets.ndim > 1:
-        weights = weights / found.shape[-1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(
-            loss.of(found, targets if targets.dtype.kind == "i" else targets.astype(np.float64), weights, np)[0]
+    return [
+        fit_result(
+            *(one, samples.features, samples.targets[run % len(samples.targets)], call.loss, samples.steps),
+            samples.patience if course.gave_up[run] else None,
         )
+        for run, one in enumerate(driver.finish())
+    ]

@@ -203,7 +203,8 @@ class CrossEntropyLoss(Loss):
         if classes is None:
             raise ValueError(
                 "CrossEntropyLoss is of the scores of several classes, and there is one score: use LogisticLoss(), or "
-                "tnrank.fit with a factorization that has one more mode, of the classes"
+                "tnrank.fit with a factorization that has one more mode, of the C classes: HierarchicalFactorization"
+                ".random(shape, classes=C), or CPFactorization.random((*shape, C))"
             )
         if targets.dtype.kind not in "uib" or targets.min() < 0 or targets.max() >= classes:
             raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
@@ -14,6 +13,7 @@ from tnrank._backend import backend_of, get_backend
 from tnrank._memory import check_fits
 from tnrank._scale import is_safe, not_finite, over, peak, unit_of
 from tnrank._typing import Array
+from tnrank._warn import warn
 from tnrank.factorizations._arrays import measurable, rounding_of
 from tnrank.factorizations._cp_fit._als import HostArray, component_norms
 from tnrank.factorizations._cp_fit._fit import Fit, Options, Progress, fit_rank, fit_tolerance, lossless
@@ -59,7 +59,7 @@ def from_dense(
         if not met:
             raise ValueError(_missed(best, rtol, most))
     if best.diverging:
-        warnings.warn(_diverging(best), RuntimeWarning, stacklevel=3)
+        warn(_diverging(best), RuntimeWarning)
     return _back(tensor, dtype, _sorted(expand(bases, best.factors), size, exponent))
 
 

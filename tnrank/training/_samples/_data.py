@@ -65,7 +65,11 @@ def read_features(features: Any) -> Features:
         if array.ndim == 2 and array.dtype.kind in "uib" and array.size:
             return Features(array.astype(np.uint8 if array.min() >= 0 and array.max() < 256 else np.int32), True)
         if array.ndim != 3:
-            fix = ": tnrank.data.states(images) makes states of gray levels" if array.ndim == 2 else ""
+            fix = (
+                ". Of a table X np.stack([np.ones_like(X), X], axis=-1) makes vectors (1, x), of gray levels "
+                "tnrank.data.states(images) states"
+            )
+            fix = fix if array.ndim == 2 else ""
             raise ValueError(f"features are {array.dtype} numbers of shape {array.shape}, needed {needed}{fix}")
         arrays = [array[:, mode] for mode in range(array.shape[1])]
     if not arrays or not len(arrays[0]):
@@ -124,7 +128,8 @@ def checked_targets(x: Factorization, features: Features, targets: Any, loss: Lo
         found = found[None]
     elif found.shape != ((runs or 1), *one):
         several = f", or {(runs, *one)}, one a run" if runs else ""
-        raise ValueError(f"targets have shape {found.shape}: needed {one}{several}, one for each of the samples")
+        fix = "; whole numbers 0 .. C - 1, as classes, go with loss=tnrank.CrossEntropyLoss()" if len(one) > 1 else ""
+        raise ValueError(f"targets have shape {found.shape}: needed {one}{several}, one for each of the samples{fix}")
     if not np.isfinite(found).all():
         raise ValueError(f"{int((~np.isfinite(found)).sum())} of {found.size} targets are NaN or infinite")
     loss.check_targets(found, classes)
@@ -165,7 +170,8 @@ def _host(given: Any, what: str) -> Host:
         array, backend = plain_array(given)
         found = np.asarray(backend.to_numpy(array))
     if found.dtype.kind not in "uibf":
-        raise TypeError(f"{what} are real numbers, got dtype {found.dtype}")
+        fix = "; numpy.unique(labels, return_inverse=True)[1] numbers labels" if found.dtype.kind in "OUST" else ""
+        raise TypeError(f"{what} are real numbers, got dtype {found.dtype}{fix}")
     return found
 
 
