@@ -228,11 +228,11 @@ def _figure(reports: dict[str, Any], accuracy: dict[str, dict[str, float]]) -> F
     axes[0, 0].minorticks_off()
     places = np.arange(len(KINDS))
     models = [
-        Line(places, [accuracy[kind][model] for kind in KINDS], name, k, "", True)
+        Line(places + 0.1 * k - 0.05, [accuracy[kind][model] for kind in KINDS], name, k, "", True)
         for k, (model, name) in enumerate((("network", "convolutional network"), ("circuit", "circuit")))
     ]
     lines(axes[0, 1], models, "Test accuracy", "arrangement of pixels", "accuracy", where="lower left")
     axes[0, 1].set_xticks(places, KINDS)
     axes[0, 1].set_ylim(0, 1.03)
-    legend_below(figure, axes[0, 0])
+    legend_below(figure, axes[0, 0], columns=5)
     return figure
