@@ -25,7 +25,7 @@ from tnrank.training.recorders import Loss
 
 KINDS = ("natural", "shuffled", "rearranged", "random")
 _RAISED, _RECOVERED = 1.3, 0.35
-_BETTER: dict[str, tuple[str, ...]] = {"mnist": ("network",)}
+_BETTER: dict[str, tuple[str, ...]] = {"mnist": ("network",), "cifar10": ("network",)}
 """Data -> models that classified the images better than shuffled ones for each of three seeds."""
 
 
