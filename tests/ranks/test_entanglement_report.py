@@ -12,7 +12,8 @@ import pytest
 
 import tnrank
 from tnrank import DimensionTree, entanglement_report
-from tnrank.ranks import EntanglementReport, LevelEntanglement
+from tnrank.ranks import Entanglement, EntanglementReport, LevelEntanglement
+from tnrank.ranks._entanglement._judgment import judge
 from tnrank.ranks._entanglement._levels import levels_of
 from tnrank.ranks._entanglement._twins import twin_of
 
@@ -182,19 +183,18 @@ def test_judgments() -> None:
     X = waves(60, 64)
     good = entanglement_report(X)
     assert good.suits is True
-    assert "times less entangled with the rest than shuffled ones" in good.judgment
-    bad = entanglement_report(X[:, np.random.default_rng(1).permutation(64)])
-    assert bad.suits is False
-    assert "correlation_tree(X) may find a better one" in bad.judgment
+    assert good.judgment.startswith("Well arranged: ")
+    assert "A locally connected network suits the data." in good.judgment
+    shuffled = entanglement_report(X[:, np.random.default_rng(1).permutation(64)])
+    assert shuffled.suits is None
+    assert "correlation_tree(X) may find a better arrangement" in shuffled.judgment
     found = entanglement_report(X[:, ::-1], tree=tnrank.correlation_tree(X[:, ::-1]))
     assert found.suits is True
-    strided = DimensionTree.balanced(64).permute([(k % 8) * 8 + k // 8 for k in range(64)])
-    harm = entanglement_report(X, tree=strided)
-    assert harm.suits is False
-    assert "another tree may find a better one" in harm.judgment
-    noise = entanglement_report(np.random.default_rng(0).random((60, 64)))
-    assert noise.suits is False
-    assert "as strongly entangled with the rest as uniform noise" in noise.judgment
+    strided = DimensionTree.balanced(256).permute([(k % 16) * 16 + k // 16 for k in range(256)])
+    little = entanglement_report(waves(60, 256), tree=strided)
+    assert little.suits is False
+    assert "less than 1.2 times lower, and the difference exceeds two standard errors" in little.judgment
+    assert "Another tree may be better" in little.judgment
     for report, words in [
         (entanglement_report(X, twins=False), "pass twins=True"),
         (entanglement_report(X, tree=DimensionTree.star(64)), "no level with nodes of 4 to 64"),
@@ -205,6 +205,53 @@ def test_judgments() -> None:
         assert report.suits is None
         assert report.judgment.startswith("No judgment: ")
         assert words in report.judgment
+
+
+def test_noise_and_shuffles_are_never_called_good() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(6):
+        assert entanglement_report(rng.random((60, 64)), seed=seed).suits is not True
+        assert entanglement_report(waves(60, 64)[:, rng.permutation(64)], seed=seed).suits is not True
+
+
+@pytest.mark.parametrize(
+    ("natural", "shuffled", "error", "suits", "words"),
+    [
+        # Two standard errors of a difference are 2 * sqrt(2) of one: 2.828 times the error of the shuffled mean.
+        (0.15, 0.20, 0.02, None, "0.15 against 0.20 nats for shuffled features, nodes of 8 features, a difference"),
+        (0.15, 0.20, 0.02, None, "within two standard errors (0.06). More samples or features may tell."),
+        (0.15, 0.20, 0.017, True, "1.3 times lower and a difference of more than two standard errors (0.05)"),
+        (1.00, 1.19, 0.06, False, "less than 1.2 times lower, and the difference exceeds two standard errors (0.17)"),
+        (1.00, 1.21, 0.07, True, "1.2 times lower"),
+        (1.00, 1.21, 0.08, None, "Undecided"),
+        (1.00, 0.80, 0.08, None, "Undecided"),
+        (1.00, 0.80, 0.06, False, "higher, the arrangement does harm"),
+        (1.00, 1.00, 0.0, None, "within two standard errors (0.00)"),
+        (1.00, 1.21, 0.001, True, "(0.0028)"),
+    ],
+)
+def test_rule_of_the_judgment(natural: float, shuffled: float, error: float, suits: bool | None, words: str) -> None:
+    means = {"natural": Entanglement(natural, 0.1, 0.1), "shuffled": Entanglement(shuffled, error, 0.1)}
+    actual, text = judge([LevelEntanglement(3, 8, 8, (8, 8), 8.0, False, **means)], 100, False)
+    assert actual is suits
+    assert words in text
+
+
+def test_shuffled_features_are_the_same_where_they_are_alone() -> None:
+    X = waves(20, 9) ** 3
+    report = entanglement_report(X, tree=DimensionTree.quad(3, 3), blocks=3)
+    alone = report.levels[-1]
+    assert (alone.count, alone.measured, alone.features) == (9, 3, (1, 1))
+    assert alone.shuffled == alone.natural
+    # The shuffled twin by its definition, at the places where the permutation has put those features.
+    twin = twin_of(X, "shuffled", 0)
+    tensor = dense(twin, np.ones(20), 0.5)
+    places = [
+        int(np.flatnonzero((twin == X[:, list(modes)]).all(axis=0))[0])
+        for modes in levels_of(report.tree, 3, 0)[-1].chosen
+    ]
+    expected = np.mean([of_matrix(tensor, (place,))[0] for place in places])
+    assert alone.shuffled.entropy == pytest.approx(expected, abs=1e-10)
 
 
 def level(report: EntanglementReport, features: int) -> LevelEntanglement:

@@ -15,7 +15,7 @@ from tnrank.dimension_tree import DimensionTree
 from tnrank.ranks._entanglement import _text
 from tnrank.ranks._entanglement._input import check_range, drawn, read_arrangement, read_labels, read_samples
 from tnrank.ranks._entanglement._judgment import judge
-from tnrank.ranks._entanglement._levels import levels_of
+from tnrank.ranks._entanglement._levels import Modes, levels_of
 from tnrank.ranks._entanglement._measure import measure_nodes
 from tnrank.ranks._entanglement._partition import log_gram, rotations
 from tnrank.ranks._entanglement._twins import SHUFFLED, TWINS, twin_of
@@ -164,14 +164,17 @@ def entanglement_report(
 
     levels = levels_of(arrangement.tree, blocks, seed)
     wanted = {modes for level in levels for modes in level.chosen}
-    measured = {}
+    # A permutation changes no partition of one feature against all others: what was drawn of them stays the same.
+    single = {modes for level in levels if level.single for modes in level.chosen}
+    measured: dict[str, dict[Modes, tuple[float, float]]] = {}
     everything = range(host.shape[1])
     for name in ("natural", *(TWINS if twins else ())):
         vectors = rotations(host if name == "natural" else twin_of(host, name, seed), scale)
         if name != SHUFFLED:  # the product over all features does not depend on their order
             log_all = log_gram(vectors, everything)
             _check_norm(log_all, signs)
-        measured[name] = measure_nodes(arrangement.tree, wanted, vectors, log_all, signs)
+        kept = {modes: measured["natural"][modes] for modes in single} if name == SHUFFLED else {}
+        measured[name] = kept | measure_nodes(arrangement.tree, wanted - set(kept), vectors, log_all, signs)
     limit = math.log(count)
     rows_of_levels = []
     for level in levels:
