@@ -170,7 +170,8 @@ def _column(file: Path, header: Row | None, width: int, name: str) -> int:
         )
     names = [field.strip() for field in header.fields]
     if names.count(name.strip()) != 1:
-        listed = ", ".join(names[:_LISTED]) + (", .." if len(names) > _LISTED else "")
+        known = [field for field in names if field]
+        listed = ", ".join(known[:_LISTED]) + (", .." if len(known) > _LISTED else "")
         raise ValueError(
             f"{file} has {names.count(name.strip())} columns named {shown(name)}, needed one: its header has {listed}"
         )
