@@ -148,6 +148,11 @@ def test_labels_are_a_column_of_the_table(call: Call, tmp_path: Path) -> None:
             ("two.csv", "--index-column", "--labels", "sort"),
             "two.csv has 0 columns named 'sort', needed one: its header has a, b",
         ),
+        (
+            ("numbers.csv", "--labels", "numbr"),
+            "numbers.csv has 0 columns named 'numbr', needed one: its header has number\n",
+        ),
+        (("two.csv", "--index-column"), "line 2, field 4: 'setosa' is not a number; leave missing entries empty, and"),
         (("numbers.csv", "--labels", "number", "--positive", "x"), "got --positive 'x', needed a number as the labels"),
         (("numbers.csv", "--labels", "number", "--no-header"), "error: numbers.csv has no header row, needed one"),
     ]:

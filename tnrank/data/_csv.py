@@ -8,6 +8,7 @@ import warnings
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def _read(path: Path, form: CsvFormat | None, name: str | None) -> tuple[NDArray
             for column in kept_columns:
                 value = _number(row.fields[column], form)
                 if value is None:
-                    told = _explain(row.fields[column], delimiter, form, row is first)
+                    told = _explain(row.fields[column], delimiter, form, row is first and header is None)
                     raise ValueError(f"{file}, line {row.line}, field {column + 1}: {told}")
                 numbers.append(value)
         table = np.frombuffer(numbers, np.float64).reshape(-1, len(kept_columns)).copy()
@@ -171,6 +172,7 @@ def _column(file: Path, header: Row | None, width: int, name: str) -> int:
     names = [field.strip() for field in header.fields]
     if names.count(name.strip()) != 1:
         known = [field for field in names if field]
+        known = get_close_matches(name, known) or known
         listed = ", ".join(known[:_LISTED]) + (", .." if len(known) > _LISTED else "")
         raise ValueError(
             f"{file} has {names.count(name.strip())} columns named {shown(name)}, needed one: its header has {listed}"
@@ -216,7 +218,7 @@ def _index_as_data(file: Path, header: Row | None, names: list[str], form: CsvFo
     starts = (0, 1) if len(names) > 1 else (0,)
     if words or any(numbers == [float(k + start) for k in range(len(names))] for start in starts):
         what = "holds words" if words else "counts the rows"
-        warnings.warn(f"{told} and {what}: it is left out, index_column=False keeps it", UserWarning, stacklevel=6)
+        warnings.warn(f"{told} and {what}: it is left out, index_column=False keeps it", UserWarning, stacklevel=7)
         return None
     if header is not None and header.fields[0].strip():
         raise ValueError(
@@ -224,7 +226,7 @@ def _index_as_data(file: Path, header: Row | None, names: list[str], form: CsvFo
             "index_column=True to leave the first column out, or correct the header"
         )
     if len(names) > 1:
-        warnings.warn(f"{told}: it is read as data, index_column=True leaves it out", UserWarning, stacklevel=6)
+        warnings.warn(f"{told}: it is read as data, index_column=True leaves it out", UserWarning, stacklevel=7)
     return numbers
 
 
