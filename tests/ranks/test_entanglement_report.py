@@ -1,4 +1,4 @@
-"""Entanglement of data sets: against the dense tensor, against published numbers, and its judgment."""
+"""Entanglement of data sets: against the dense tensor and other libraries, its twins, levels and texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import pytest
 
 import tnrank
 from tnrank import DimensionTree, entanglement_report
-from tnrank.ranks import Entanglement, EntanglementReport, LevelEntanglement
-from tnrank.ranks._entanglement._judgment import judge
 from tnrank.ranks._entanglement._levels import levels_of
 from tnrank.ranks._entanglement._twins import twin_of
 
@@ -174,72 +172,8 @@ def test_text_and_dictionary() -> None:
     assert json.loads(json.dumps(alone.to_dict(), allow_nan=False))["levels"][0]["natural"]["error"] is None
 
 
-def waves(count: int, order: int) -> NDArray:
-    """Samples whose neighbors are alike."""
-    steps = np.random.default_rng(0).normal(size=(count, order)).cumsum(axis=1)
-    return 1 / (1 + np.exp(-2 * steps))
-
-
-def test_judgments() -> None:
-    X = waves(60, 64)
-    good = entanglement_report(X)
-    assert good.suits is True
-    assert good.judgment.startswith("Well arranged: ")
-    assert "A locally connected network suits the data." in good.judgment
-    shuffled = entanglement_report(X[:, np.random.default_rng(1).permutation(64)])
-    assert shuffled.suits is None
-    assert "correlation_tree(X) may find a better arrangement" in shuffled.judgment
-    found = entanglement_report(X[:, ::-1], tree=tnrank.correlation_tree(X[:, ::-1]))
-    assert found.suits is True
-    strided = DimensionTree.balanced(256).permute([(k % 16) * 16 + k // 16 for k in range(256)])
-    little = entanglement_report(waves(60, 256), tree=strided)
-    assert little.suits is False
-    assert "less than 1.2 times lower, and the difference exceeds two standard errors" in little.judgment
-    assert "Another tree may be better" in little.judgment
-    for report, words in [
-        (entanglement_report(X, twins=False), "pass twins=True"),
-        (entanglement_report(X, tree=DimensionTree.star(64)), "no level with nodes of 4 to 64"),
-        (entanglement_report(np.full((9, 16), 0.5)), "not entangled at all"),
-        (entanglement_report(X[:3]), "are saturated, within ln 2 of ln 3"),
-        (entanglement_report(X[:, :8]), "one partition"),
-    ]:
-        assert report.suits is None
-        assert report.judgment.startswith("No judgment: ")
-        assert words in report.judgment
-
-
-def test_noise_and_shuffles_are_never_called_good() -> None:
-    rng = np.random.default_rng(0)
-    for seed in range(6):
-        assert entanglement_report(rng.random((60, 64)), seed=seed).suits is not True
-        assert entanglement_report(waves(60, 64)[:, rng.permutation(64)], seed=seed).suits is not True
-
-
-@pytest.mark.parametrize(
-    ("natural", "shuffled", "error", "suits", "words"),
-    [
-        # Two standard errors of a difference are 2 * sqrt(2) of one: 2.828 times the error of the shuffled mean.
-        (0.15, 0.20, 0.02, None, "0.15 against 0.20 nats for shuffled features, nodes of 8 features, a difference"),
-        (0.15, 0.20, 0.02, None, "within two standard errors (0.06). More samples or features may tell."),
-        (0.15, 0.20, 0.017, True, "1.3 times lower and a difference of more than two standard errors (0.05)"),
-        (1.00, 1.19, 0.06, False, "less than 1.2 times lower, and the difference exceeds two standard errors (0.17)"),
-        (1.00, 1.21, 0.07, True, "1.2 times lower"),
-        (1.00, 1.21, 0.08, None, "Undecided"),
-        (1.00, 0.80, 0.08, None, "Undecided"),
-        (1.00, 0.80, 0.06, False, "higher, the arrangement does harm"),
-        (1.00, 1.00, 0.0, None, "within two standard errors (0.00)"),
-        (1.00, 1.21, 0.001, True, "(0.0028)"),
-    ],
-)
-def test_rule_of_the_judgment(natural: float, shuffled: float, error: float, suits: bool | None, words: str) -> None:
-    means = {"natural": Entanglement(natural, 0.1, 0.1), "shuffled": Entanglement(shuffled, error, 0.1)}
-    actual, text = judge([LevelEntanglement(3, 8, 8, (8, 8), 8.0, False, **means)], 100, False)
-    assert actual is suits
-    assert words in text
-
-
 def test_shuffled_features_are_the_same_where_they_are_alone() -> None:
-    X = waves(20, 9) ** 3
+    X = np.random.default_rng(0).random((20, 9)) ** 3
     report = entanglement_report(X, tree=DimensionTree.quad(3, 3), blocks=3)
     alone = report.levels[-1]
     assert (alone.count, alone.measured, alone.features) == (9, 3, (1, 1))
@@ -253,104 +187,6 @@ def test_shuffled_features_are_the_same_where_they_are_alone() -> None:
     ]
     expected = np.mean([of_matrix(tensor, (place,))[0] for place in places])
     assert alone.shuffled.entropy == pytest.approx(expected, abs=1e-10)
-
-
-def level(report: EntanglementReport, features: int) -> LevelEntanglement:
-    return min(report.levels, key=lambda entry: abs(entry.mean_features - features))
-
-
-def test_images_are_less_entangled_than_their_shuffled_pixels(data_dir: Path) -> None:
-    """Published numbers: MNIST 1.38, 2.78 shuffled, 1.93 independent, 4.01 uniform; CIFAR-10 2.40, 3.53, 3.87, 4.01."""
-    from tnrank.data import cifar10, mnist
-
-    images, labels = mnist("train", data_dir=data_dir)
-    found = entanglement_report(images[:60] / 255, labels[:60] % 2)
-    assert found.suits is True
-    at_16 = next(entry for entry in found.levels if entry.features == (16, 16))
-    assert at_16.shuffled.entropy >= 1.3 * at_16.natural.entropy
-    assert at_16.natural.entropy == pytest.approx(1.38, abs=0.15)
-    assert at_16.uniform.entropy == pytest.approx(4.01, abs=0.01)
-
-    images, labels = cifar10("train", data_dir=data_dir)
-    first = np.flatnonzero(labels < 2)[:60]
-    found = entanglement_report(images[first].mean(axis=-1) / 255, labels[first])
-    at_16 = level(found, 16)
-    assert found.suits is True
-    assert at_16.shuffled.entropy >= 1.3 * at_16.natural.entropy
-    expected = (2.40, 3.53, 3.87, 4.01)
-    actual = [getattr(at_16, name).entropy for name in ("natural", "shuffled", "independent", "uniform")]
-    np.testing.assert_allclose(actual, expected, atol=0.02)
-
-
-def test_digits_are_less_entangled_than_noise() -> None:
-    pytest.importorskip("sklearn")
-    from tnrank.data import digits
-
-    images, _ = digits()
-    at_16 = level(entanglement_report(images[:100]), 16)
-    assert at_16.natural.entropy < at_16.uniform.entropy - 0.5
-
-
-@pytest.mark.parametrize(
-    ("X", "named", "error", "message"),
-    [
-        (
-            np.zeros(3),
-            {},
-            ValueError,
-            r"X has shape \(3,\), needed \(M, N\), one row a sample, or \(M, H, W\), one gray",
-        ),
-        (np.zeros((2, 1, 5, 4)), {}, ValueError, r"one gray image a sample: pass X.reshape\(2, 5, 4\)"),
-        (np.zeros((2, 5, 4, 1)), {}, ValueError, r"one gray image a sample: pass X.reshape\(2, 5, 4\)"),
-        (np.zeros((2, 3, 4, 4)), {}, ValueError, r"pass tnrank.data.gray\(numpy.moveaxis\(X, 1, -1\)\)"),
-        (np.zeros((2, 3, 4, 5)), {}, ValueError, r"pass tnrank.data.gray\(numpy.moveaxis\(X, 1, -1\)\)"),
-        (np.zeros((2, 2, 4, 5)), {}, ValueError, r"pass X.reshape\(2, -1\)"),
-        (np.zeros((2, 4, 4, 3)), {}, ValueError, r"X has shape \(2, 4, 4, 3\), .*: pass tnrank.data.gray\(X\)"),
-        (np.zeros((1, 4)), {}, ValueError, "X has 1 sample, needed 2"),
-        (np.zeros((4, 1)), {}, ValueError, "X has 1 feature, needed 2"),
-        (np.zeros((4, 4)) + 0j, {}, ValueError, "X has dtype complex128, needed real numbers"),
-        (np.array([[0.0, np.nan], [1, 1]]), {}, ValueError, "1 of 4 entries of X are NaN or infinite, the first is"),
-        (
-            np.array([[0.0, 16], [1, 1]]),
-            {},
-            ValueError,
-            r"0 to 16, needed \[0, 1\]: pass rescale=True, .* each column by",
-        ),
-        (np.full((4, 2, 2), 3.0), {}, ValueError, "pass rescale=True, which scales all pixels by their one range"),
-        (np.full((4, 4), 3.0), {"grid": (2, 2)}, ValueError, "which scales all pixels by their one range"),
-        (np.array([[0, 200], [1, 1]], np.uint8), {}, ValueError, "pass X / 255 for pixels; for columns .* rescale"),
-        (np.full((4, 2, 2), 3, np.uint8), {}, ValueError, "pass X / 255$"),
-        (np.zeros((4, 6)), {"grid": (2, 2)}, ValueError, "got grid 2 x 2 for 6 features"),
-        (np.zeros((4, 2, 3)), {"grid": (3, 2)}, ValueError, r"images of shape \(2, 3\), got grid \(3, 2\)"),
-        (np.zeros((4, 6)), {"tree": DimensionTree.balanced(5)}, ValueError, "5 modes, and X has 6 features"),
-        (np.zeros((4, 6)), {"tree": DimensionTree.balanced(6), "grid": (2, 3)}, ValueError, "leave grid out"),
-        (np.zeros((4, 6)), {"tree": "balanced"}, TypeError, "tree is a DimensionTree"),
-        (np.zeros((4, 6)), {"y": np.zeros(3)}, ValueError, r"y has shape \(3,\), needed \(4,\), one label a sample"),
-        (np.zeros((4, 6)), {"y": np.zeros((4, 1))}, ValueError, r"one label a sample: pass y.reshape\(-1\)"),
-        (np.zeros((4, 6)), {"y": np.zeros(4) + 1j}, ValueError, "y has dtype complex128, needed numbers, booleans or"),
-        (np.zeros((4, 6)), {"y": np.array(["a", "b", "c", "a"])}, ValueError, "'b', 'c'.*, needed two: pass y == 'a'"),
-        (np.zeros((4, 6)), {"y": np.array(["a", 2, 2, "a"], object)}, ValueError, r"pass y.astype\(str\)"),
-        (np.zeros((4, 6)), {"y": np.ones(4)}, ValueError, r"labels of one class \(1\), needed two: leave y out"),
-        (
-            np.zeros((4, 6)),
-            {"y": np.arange(4)},
-            ValueError,
-            r"labels of 4 classes \(0, 1, 2, ..\), needed two: pass y == 0,",
-        ),
-        (np.zeros((4, 6)), {"y": np.array([0, 1, np.nan, 1])}, ValueError, "1 labels that are NaN or infinite"),
-        (np.zeros((4, 6)), {"y": np.array([0, 1, 1, 0])}, ValueError, "every sample has a copy with the other label"),
-        (np.zeros((4, 6)), {"scale": 0.6}, ValueError, "scale is a finite number above 0 and of at most 0.5"),
-        (np.zeros((4, 6)), {"scale": 0}, ValueError, "scale is a finite number above 0"),
-        (np.zeros((4, 6)), {"samples": 1}, ValueError, "samples is a whole number from 2"),
-        (np.zeros((4, 6)), {"rescale": "yes"}, TypeError, "rescale is True or False"),
-        (np.zeros((4, 6)), {"blocks": 0}, ValueError, "blocks is a whole number from 1"),
-        (np.zeros((4, 6)), {"seed": -1}, ValueError, "seed is a whole number from 0"),
-        (np.zeros((4, 6)), {"twins": "no"}, TypeError, "twins is True or False"),
-    ],
-)
-def test_bad_input(X: NDArray, named: dict[str, Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        entanglement_report(X, **named)
 
 
 def test_only_drawn_samples_are_read(tmp_path: Path) -> None:

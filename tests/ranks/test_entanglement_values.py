@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import tnrank
-from tnrank import entanglement_report
+from tnrank import DimensionTree, entanglement_report
 from tnrank.ranks._entanglement._values import rescaled
+
+NDArray = np.ndarray[Any, Any]
 
 
 def test_columns_are_scaled_by_their_own_range() -> None:
@@ -64,3 +68,65 @@ def test_tree_from_correlations_by_name() -> None:
     assert named.tree == tree
     assert named.samples == 20
     assert entanglement_report(X, tree="correlation", rescale=True).tree == tnrank.correlation_tree(X)
+
+
+@pytest.mark.parametrize(
+    ("X", "named", "error", "message"),
+    [
+        (
+            np.zeros(3),
+            {},
+            ValueError,
+            r"X has shape \(3,\), needed \(M, N\), one row a sample, or \(M, H, W\), one gray",
+        ),
+        (np.zeros((2, 1, 5, 4)), {}, ValueError, r"one gray image a sample: pass X.reshape\(2, 5, 4\)"),
+        (np.zeros((2, 5, 4, 1)), {}, ValueError, r"one gray image a sample: pass X.reshape\(2, 5, 4\)"),
+        (np.zeros((2, 3, 4, 4)), {}, ValueError, r"pass tnrank.data.gray\(numpy.moveaxis\(X, 1, -1\)\)"),
+        (np.zeros((2, 3, 4, 5)), {}, ValueError, r"pass tnrank.data.gray\(numpy.moveaxis\(X, 1, -1\)\)"),
+        (np.zeros((2, 2, 4, 5)), {}, ValueError, r"pass X.reshape\(2, -1\)"),
+        (np.zeros((2, 4, 4, 3)), {}, ValueError, r"X has shape \(2, 4, 4, 3\), .*: pass tnrank.data.gray\(X\)"),
+        (np.zeros((1, 4)), {}, ValueError, "X has 1 sample, needed 2"),
+        (np.zeros((4, 1)), {}, ValueError, "X has 1 feature, needed 2"),
+        (np.zeros((4, 4)) + 0j, {}, ValueError, "X has dtype complex128, needed real numbers"),
+        (np.array([[0.0, np.nan], [1, 1]]), {}, ValueError, "1 of 4 entries of X are NaN or infinite, the first is"),
+        (
+            np.array([[0.0, 16], [1, 1]]),
+            {},
+            ValueError,
+            r"0 to 16, needed \[0, 1\]: pass rescale=True, .* each column by",
+        ),
+        (np.full((4, 2, 2), 3.0), {}, ValueError, "pass rescale=True, which scales all pixels by their one range"),
+        (np.full((4, 4), 3.0), {"grid": (2, 2)}, ValueError, "which scales all pixels by their one range"),
+        (np.array([[0, 200], [1, 1]], np.uint8), {}, ValueError, "pass X / 255 for pixels; for columns .* rescale"),
+        (np.full((4, 2, 2), 3, np.uint8), {}, ValueError, "pass X / 255$"),
+        (np.zeros((4, 6)), {"grid": (2, 2)}, ValueError, "got grid 2 x 2 for 6 features"),
+        (np.zeros((4, 2, 3)), {"grid": (3, 2)}, ValueError, r"images of shape \(2, 3\), got grid \(3, 2\)"),
+        (np.zeros((4, 6)), {"tree": DimensionTree.balanced(5)}, ValueError, "5 modes, and X has 6 features"),
+        (np.zeros((4, 6)), {"tree": DimensionTree.balanced(6), "grid": (2, 3)}, ValueError, "leave grid out"),
+        (np.zeros((4, 6)), {"tree": "balanced"}, TypeError, "tree is a DimensionTree"),
+        (np.zeros((4, 6)), {"y": np.zeros(3)}, ValueError, r"y has shape \(3,\), needed \(4,\), one label a sample"),
+        (np.zeros((4, 6)), {"y": np.zeros((4, 1))}, ValueError, r"one label a sample: pass y.reshape\(-1\)"),
+        (np.zeros((4, 6)), {"y": np.zeros(4) + 1j}, ValueError, "y has dtype complex128, needed numbers, booleans or"),
+        (np.zeros((4, 6)), {"y": np.array(["a", "b", "c", "a"])}, ValueError, "'b', 'c'.*, needed two: pass y == 'a'"),
+        (np.zeros((4, 6)), {"y": np.array(["a", 2, 2, "a"], object)}, ValueError, r"pass y.astype\(str\)"),
+        (np.zeros((4, 6)), {"y": np.ones(4)}, ValueError, r"labels of one class \(1\), needed two: leave y out"),
+        (
+            np.zeros((4, 6)),
+            {"y": np.arange(4)},
+            ValueError,
+            r"labels of 4 classes \(0, 1, 2, ..\), needed two: pass y == 0,",
+        ),
+        (np.zeros((4, 6)), {"y": np.array([0, 1, np.nan, 1])}, ValueError, "1 labels that are NaN or infinite"),
+        (np.zeros((4, 6)), {"y": np.array([0, 1, 1, 0])}, ValueError, "every sample has a copy with the other label"),
+        (np.zeros((4, 6)), {"scale": 0.6}, ValueError, "scale is a finite number above 0 and of at most 0.5"),
+        (np.zeros((4, 6)), {"scale": 0}, ValueError, "scale is a finite number above 0"),
+        (np.zeros((4, 6)), {"samples": 1}, ValueError, "samples is a whole number from 2"),
+        (np.zeros((4, 6)), {"rescale": "yes"}, TypeError, "rescale is True or False"),
+        (np.zeros((4, 6)), {"blocks": 0}, ValueError, "blocks is a whole number from 1"),
+        (np.zeros((4, 6)), {"seed": -1}, ValueError, "seed is a whole number from 0"),
+        (np.zeros((4, 6)), {"twins": "no"}, TypeError, "twins is True or False"),
+    ],
+)
+def test_bad_input(X: NDArray, named: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        entanglement_report(X, **named)
