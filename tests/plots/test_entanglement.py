@@ -23,6 +23,11 @@ def test_lines(tree: str, twins: bool) -> None:
     said = words(figure)
     assert "ln 20" in said
     assert ("uniform" in said) is twins
+    (legend,) = [axes.get_legend() for axes in figure.axes]
+    entries = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
+    assert "4 to 64 features, the judged range" in entries
+    # Entropies close to ln 20 are those of larger nodes, which a star has none of.
+    assert ("within ln 2 of ln 20, saturated" in entries) is (tree != "star")
     (axes,) = figure.axes
     first = axes.containers[0].lines[0]
     np.testing.assert_allclose(first.get_ydata(), [level.natural.entropy for level in report.levels])

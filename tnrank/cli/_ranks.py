@@ -221,11 +221,11 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not isfinite(content) else content
 
 
-def read_tree(text: str | None, order: int) -> Any:
-    """A dimension tree from the command line.
+def read_tree(text: str | None, order: int, more: tuple[str, ...] = ()) -> Any:
+    """A dimension tree from the command line; errors list the names in ``more`` beside those that are read here.
 
     Raises:
-        ValueError: for anything but balanced, linear or nested modes.
+        ValueError: for anything but balanced, linear, star or nested modes.
     """
     from ast import literal_eval
 
@@ -240,9 +240,8 @@ def read_tree(text: str | None, order: int) -> Any:
             warnings.simplefilter("ignore")  # Python's doubts about text that is refused right after
             nested = literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        raise ValueError(
-            f"a tree is balanced, linear, star, or nested modes such as '((0,1),(2,3))', got {shown(text)}"
-        ) from None
+        names = ", ".join((*more, "balanced", "linear", "star"))
+        raise ValueError(f"a tree is {names}, or nested modes such as '((0,1),(2,3))', got {shown(text)}") from None
     return DimensionTree(nested)
 
 

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import math
 import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tnrank._check import shown
 from tnrank._explained import explained
-from tnrank._reading import decimal_number, read_bytes, reading
+from tnrank._reading import decimal_number, reading
 from tnrank._warn import warn
+from tnrank.data._csv_rows import Row, delimiter_of, lines_of, rows_of
 
-_DELIMITERS = ("\t", ";", ",")  # a comma next to one of the others is a decimal comma
+NDArray = np.ndarray[Any, Any]
+
 _MISSING = frozenset({"", "na", "n/a", "null", "none"})
-_ENCODINGS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_SHARE = 12
-"""Bytes that the text and the numbers of a file take for one of its own."""
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _LONGEST = 10_000
 """Characters of one field; the longest float64 in full has 1,078."""
+_LISTED = 12
+"""Names of columns that an error message repeats."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +83,7 @@ class CsvFormat:
             )
 
 
-class _Row(NamedTuple):
-    line: int
-    fields: list[str]
-
-
-def read_csv(path: Path, form: CsvFormat | None = None) -> np.ndarray[Any, Any]:
+def read_csv(path: Path, form: CsvFormat | None = None) -> NDArray:
     """The matrix in a delimited text file; empty fields are NaN, one header row is left out.
 
     UTF-8, or UTF-16 and UTF-32 with their marks. Blank lines and lines that start with ``#`` are skipped.
@@ -104,11 +91,35 @@ def read_csv(path: Path, form: CsvFormat | None = None) -> np.ndarray[Any, Any]:
     Raises:
         ValueError: if a field is not a number, the rows differ in length, or there is none; the line is named.
     """
+    return _read(path, form, None)[0]
+
+
+def read_labeled_csv(path: Path, name: str, form: CsvFormat | None = None) -> tuple[NDArray, NDArray]:
+    """The matrix in a delimited text file without one of its columns, and that column: numbers, or else words.
+
+    Raises:
+        ValueError: as :func:`read_csv`, or if there is no header, not one column of that name, or a label is missing.
+    """
+    form = CsvFormat() if form is None else form
+    table, entries = _read(path, form, name)
+    found = [_number(entry, form) for entry in entries]
+    missing = sum(value is not None and math.isnan(value) for value in found)
+    if missing:
+        raise ValueError(
+            f"{path} has {missing:,} rows without a label in the column {shown(name)}, needed one a row: fill them in "
+            "or leave those rows out"
+        )
+    numbers = [value for value in found if value is not None]
+    return table, np.array(numbers if len(numbers) == len(entries) else [entry.strip() for entry in entries])
+
+
+def _read(path: Path, form: CsvFormat | None, name: str | None) -> tuple[NDArray, list[str]]:
+    """The matrix, and the entries of the column ``name``, which is no part of it."""
     form = CsvFormat() if form is None else form
     with reading(path) as file:
-        kept = _lines(file)
-        delimiter = form.delimiter or _delimiter([line for _, line in kept[:2]], form)
-        rows = _split(file, kept, delimiter)
+        kept = lines_of(file)
+        delimiter = form.delimiter or delimiter_of([line for _, line in kept[:2]], form)
+        rows = rows_of(file, kept, delimiter)
         header, rows = _header(next(rows), rows, form)
         first = next(rows, None)
         if first is None:
@@ -122,7 +133,12 @@ def read_csv(path: Path, form: CsvFormat | None = None) -> np.ndarray[Any, Any]:
         apart = form.index_column or (form.index_column is None and _nameless(header, width))
         if apart and width < 2:
             raise ValueError(f"{file} has one column, and index_column=True leaves none: needed two or more")
-        numbers, names = array("d"), []
+        label = None if name is None else _column(file, header, width, name)
+        apart = apart and label != 0
+        kept_columns = [k for k in range(1 if apart else 0, width) if k != label]
+        if not kept_columns:
+            raise ValueError(f"{file} has the column {shown(name)} and no others: needed columns of numbers, too")
+        numbers, names, labels = array("d"), [], []
         for row in chain([first], rows):
             if len(row.fields) != width:
                 raise ValueError(
@@ -131,20 +147,40 @@ def read_csv(path: Path, form: CsvFormat | None = None) -> np.ndarray[Any, Any]:
                 )
             if apart:
                 names.append(row.fields[0])
-            for column in range(1 if apart else 0, width):
+            if label is not None:
+                labels.append(row.fields[label])
+            for column in kept_columns:
                 value = _number(row.fields[column], form)
                 if value is None:
-                    told = _explain(row.fields[column], delimiter, form, row is first)
+                    told = _explain(row.fields[column], delimiter, form, row is first and header is None)
                     raise ValueError(f"{file}, line {row.line}, field {column + 1}: {told}")
                 numbers.append(value)
-        table = np.frombuffer(numbers, np.float64).reshape(len(names) if apart else -1, width - apart).copy()
+        table = np.frombuffer(numbers, np.float64).reshape(-1, len(kept_columns)).copy()
         if not apart or form.index_column:
-            return table
+            return table, labels
         kept_names = _index_as_data(file, header, names, form)
-        return table if kept_names is None else np.column_stack([kept_names, table])
+        return table if kept_names is None else np.column_stack([kept_names, table]), labels
 
 
-def _header(top: _Row, rows: Iterator[_Row], form: CsvFormat) -> tuple[_Row | None, Iterator[_Row]]:
+def _column(file: Path, header: Row | None, width: int, name: str) -> int:
+    """Which field of a row has the name in the header."""
+    if header is None:
+        raise ValueError(
+            f"{file} has no header row, needed one that names the column {shown(name)}: give header=True if the first "
+            "row holds names, or the labels in a file of their own"
+        )
+    names = [field.strip() for field in header.fields]
+    if names.count(name.strip()) != 1:
+        known = [field for field in names if field]
+        known = get_close_matches(name, known) or known
+        listed = ", ".join(known[:_LISTED]) + (", .." if len(known) > _LISTED else "")
+        raise ValueError(
+            f"{file} has {names.count(name.strip())} columns named {shown(name)}, needed one: its header has {listed}"
+        )
+    return names.index(name.strip()) + width - len(names)
+
+
+def _header(top: Row, rows: Iterator[Row], form: CsvFormat) -> tuple[Row | None, Iterator[Row]]:
     """The header, if the top row is one, and the rows that follow."""
     second = next(rows, None)
     rest = rows if second is None else chain([second], rows)
@@ -154,53 +190,10 @@ def _header(top: _Row, rows: Iterator[_Row], form: CsvFormat) -> tuple[_Row | No
     return (top, rest) if is_header else (None, chain([top], rest))
 
 
-def _is_numbered(entries: list[str], second: _Row | None) -> bool:
+def _is_numbered(entries: list[str], second: Row | None) -> bool:
     """Whether columns and rows are numbered from 0 on, as pandas does where they have no names."""
     numbered = len(entries) > 1 and entries == ["", *map(str, range(len(entries) - 1))]
     return numbered and second is not None and second.fields[0] == "0"
-
-
-def _lines(file: Path) -> list[tuple[int, str]]:
-    """The numbered lines that are neither blank nor comments."""
-    raw = read_bytes(file, _SHARE)
-    encoding = next((name for mark, name in _ENCODINGS if raw.startswith(mark)), "utf-8")
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        told = encoding.removesuffix("-sig").upper()
-        raise ValueError(f"{file} is not {told} text ({error.reason} at byte {error.start})") from error
-    if "\0" in text:
-        raise ValueError(f"{file} is no text, it has NUL characters: if it is UTF-16 without a mark, save it as UTF-8")
-    lines = enumerate(io.StringIO(text, newline=None), 1)
-    kept = [(number, line.rstrip("\n")) for number, line in lines if line.strip() and not line.startswith("#")]
-    if not kept:
-        raise ValueError(f"{file} has no rows")
-    return kept
-
-
-def _delimiter(lines: list[str], form: CsvFormat) -> str:
-    """The delimiter of the last line, the first of which may be a header; what is in quotes is none."""
-    for line in reversed(lines):
-        bare = _QUOTED.sub("", line)
-        for delimiter in _DELIMITERS:
-            # Where numbers have commas in them, only quotes tell those from delimiters.
-            if delimiter in bare and (bare != line or delimiter not in (form.decimal, form.thousands)):
-                return delimiter
-    return ";" if "," in (form.decimal, form.thousands) else ","
-
-
-def _split(file: Path, kept: list[tuple[int, str]], delimiter: str) -> Iterator[_Row]:
-    for number, line in kept:
-        if '"' not in line:
-            yield _Row(number, line.split() if delimiter == " " else line.split(delimiter))
-            continue
-        text = " ".join(line.split()) if delimiter == " " else line
-        try:
-            (fields,) = csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True)
-        except (csv.Error, ValueError) as error:
-            told = "quoted fields over several lines" if "unexpected end" in str(error) else f"wrong quotes ({error})"
-            raise ValueError(f"{file}, line {number}: it has {told}, needed numbers only") from None
-        yield _Row(number, fields)
 
 
 def _is_header(entries: list[str], form: CsvFormat) -> bool:
@@ -209,14 +202,14 @@ def _is_header(entries: list[str], form: CsvFormat) -> bool:
     return bool(named) and all(_number(e, form) is None and any(map(str.isalpha, e)) for e in named)
 
 
-def _nameless(header: _Row | None, width: int) -> bool:
+def _nameless(header: Row | None, width: int) -> bool:
     """Whether the header names all columns but the first, as pandas and R write it."""
     if header is None or width < 2:
         return False
     return len(header.fields) == width - 1 or not header.fields[0].strip()
 
 
-def _index_as_data(file: Path, header: _Row | None, names: list[str], form: CsvFormat) -> list[float] | None:
+def _index_as_data(file: Path, header: Row | None, names: list[str], form: CsvFormat) -> list[float] | None:
     """A first column without a name, if it is data: not if it holds words or counts the rows. Either is said."""
     values = [_number(entry, form) for entry in names]
     numbers = [value for value in values if value is not None]

@@ -29,7 +29,7 @@ def entanglement(report: EntanglementReport) -> Figure:
 
     Args:
         report: from :func:`tnrank.entanglement_report`. The shaded range has the nodes that its judgment is drawn from;
-            the dotted line is ln M, and hollow marks are within ln 2 of it.
+            the dotted line is ln M, and hollow marks are within ln 2 of it, as the legend says.
 
     Raises:
         TypeError: if ``report`` is none.
@@ -53,7 +53,6 @@ def entanglement(report: EntanglementReport) -> Figure:
     figure = _style.new_figure(6.4, 3.6)
     axes = figure.add_subplot()
     sizes = np.array([level.mean_features for level in report.levels])
-    axes.axvspan(SMALLEST, LARGEST, color=_style.GRID, alpha=0.5, linewidth=0, zorder=0)
     axes.axhline(report.limit, color=_style.INK, linewidth=0.8, linestyle=":", zorder=1)
     axes.annotate(
         f"ln {report.samples:,}",
@@ -64,6 +63,7 @@ def entanglement(report: EntanglementReport) -> Figure:
         fontsize=8.5,
         color=_style.INK,
     )
+    saturated = False
     for name, number, marker, dashes in _LINES:
         means = [getattr(level, name) for level in report.levels]
         if None in means:
@@ -76,9 +76,22 @@ def entanglement(report: EntanglementReport) -> Figure:
             sizes, y, errors, linestyle=dashes, linewidth=1.6 if name == "natural" else 1.2, capsize=2.5, **look
         )
         hollow = y > report.limit - np.log(2)
+        saturated = saturated or bool(hollow.any())
         for where, face in ((~hollow, color), (hollow, "white")):
             axes.plot(sizes[where], y[where], marker, markersize=4.6, markerfacecolor=face, **look)
         axes.plot([], [], marker, linestyle=dashes, color=color, markersize=4.6, label=name)
+    judged = f"{SMALLEST} to {LARGEST} features,\nthe judged range"
+    axes.axvspan(SMALLEST, LARGEST, color=_style.GRID, alpha=0.5, linewidth=0, zorder=0, label=judged)
+    if saturated:
+        axes.plot(
+            [],
+            [],
+            "o",
+            color=_style.INK,
+            markerfacecolor="white",
+            markersize=4.6,
+            label=f"within ln 2 of\nln {report.samples:,}, saturated",
+        )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(list(sizes)))
     axes.xaxis.set_minor_locator(NullLocator())

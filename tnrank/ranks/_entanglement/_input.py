@@ -14,9 +14,6 @@ from tnrank.dimension_tree import DimensionTree
 
 NDArray = np.ndarray[Any, Any]
 
-_SLACK = 1e-6
-"""How far values that were scaled in single precision may lie outside [0, 1]."""
-
 
 class Arrangement(NamedTuple):
     """A tree of the features, and how it is called."""
@@ -36,11 +33,12 @@ def read_samples(
     backend = backend_of(X)
     if len(X.shape) not in (2, 3) or 0 in X.shape:
         raise ValueError(
-            f"X has one row a sample, (M, N), or one gray image a sample, (M, H, W), got shape {tuple(X.shape)}"
+            f"X has shape {tuple(X.shape)}, needed (M, N), one row a sample, or (M, H, W), one gray image a sample"
+            f"{_reshaped(tuple(X.shape))}"
         )
     host = np.asarray(backend.to_numpy(X))
     if host.dtype.kind not in "biuf":
-        raise ValueError(f"X has real numbers in [0, 1], got dtype {host.dtype}")
+        raise ValueError(f"X has dtype {host.dtype}, needed real numbers in [0, 1]")
     sides = None if grid is None else shape(grid, "grid")
     if host.ndim == 3:
         if sides is not None and sides != host.shape[1:]:
@@ -66,42 +64,10 @@ def read_samples(
     return samples, sides, rows
 
 
-def check_range(samples: NDArray, was: str) -> NDArray:
-    """The samples clipped to [0, 1], in which all of them must lie but for rounding."""
-    low, high = float(samples.min()), float(samples.max())
-    if low < -_SLACK or high > 1 + _SLACK:
-        fix = (
-            "X / 255" if was.endswith("uint8") else "X / X.max()" if low >= 0 else "(X - X.min()) / (X.max() - X.min())"
-        )
-        raise ValueError(f"X has entries from {low:.4g} to {high:.4g}, needed [0, 1]: pass {fix}")
-    return np.clip(samples, 0.0, 1.0)
-
-
-def read_labels(y: Any, count: int) -> NDArray | None:
-    """The labels of two classes as -1 and +1, of the smaller and the larger number."""
-    if y is None:
-        return None
-    labels = np.asarray(backend_of(y).to_numpy(y))
-    if labels.shape != (count,):
-        raise ValueError(f"y has one label a sample, ({count},), got shape {labels.shape}")
-    if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
-        raise ValueError(f"y has labels that are finite real numbers, got {shown(labels)}")
-    classes = np.unique(labels)
-    if len(classes) != 2:
-        listed = ", ".join(f"{float(c):g}" for c in classes[:5]) + (", .." if len(classes) > 5 else "")
-        fix = (
-            "leave y out"
-            if len(classes) == 1
-            else f"pass y == {float(classes[0]):g}, which is one class against the rest"
-        )
-        raise ValueError(f"y has the labels of two classes, got {len(classes)} ({listed}): {fix}")
-    return np.where(labels == classes[1], 1.0, -1.0)
-
-
 def read_arrangement(order: int, grid: tuple[int, ...] | None, tree: Any) -> Arrangement:
     """The tree that was given, the quad tree of a two-dimensional grid, or the balanced tree of a row."""
     if tree is not None:
-        instance(tree, "tree", DimensionTree, "a DimensionTree such as correlation_tree(X), or None")
+        instance(tree, "tree", DimensionTree, "a DimensionTree, 'correlation', or None")
         if tree.order != order:
             raise ValueError(f"the tree has {tree.order} modes, and X has {order} features: needed one mode a feature")
         return Arrangement(tree, f"{order:,} features on a tree", None)
@@ -112,5 +78,20 @@ def read_arrangement(order: int, grid: tuple[int, ...] | None, tree: Any) -> Arr
 
 def drawn(count: int, samples: Any, most: int, rng: np.random.Generator) -> NDArray:
     """The numbers of the samples that are measured, ascending: all, or as many as are asked for or may be at most."""
-    wanted = min(count, most) if samples is None else whole_number(samples, "samples", 2, count)
+    wanted = min(count, most if samples is None else whole_number(samples, "samples", 2))
     return np.arange(count) if wanted == count else np.sort(rng.choice(count, wanted, replace=False))
+
+
+def _reshaped(given: tuple[int, ...]) -> str:
+    """The call that makes samples of what has another number of axes; nothing if there is none."""
+    if len(given) < 4 or 0 in given:
+        return ""
+    if len(given) == 4 and given[1] == 1:
+        return f": pass X.reshape({given[0]}, {given[2]}, {given[3]})"
+    if len(given) == 4 and given[3] == 1:
+        return f": pass X.reshape({given[0]}, {given[1]}, {given[2]})"
+    if len(given) == 4 and given[3] == 3:
+        return ": pass tnrank.data.gray(X)"
+    if len(given) == 4 and given[1] == 3:
+        return ": pass tnrank.data.gray(numpy.moveaxis(X, 1, -1))"
+    return f": pass X.reshape({given[0]}, -1)"

@@ -11,16 +11,20 @@ if TYPE_CHECKING:
 
 SMALLEST, LARGEST = 4, 64
 """Features of the nodes that count: near the root everything is saturated, and single features have no neighbors."""
-_CLEAR, _SLIGHT = 1.2, 1.05
-"""How many times less entangled than shuffled features an arrangement is that clearly, or only slightly, pays off."""
+_CLEAR = 1.2
+"""How many times less entangled than shuffled features an arrangement is that pays off."""
 _ERRORS = 2.0
-"""Standard errors that a difference must have to be one."""
-_NOISE = 0.95
-"""Share of the entropy of uniform data from which on data that are no better than shuffled ones count as noise."""
+"""Standard errors that a difference must exceed to be certain."""
+_ROUNDING = 1e-9
+"""Nats that are no difference, where the error is zero."""
 
 
 def judge(levels: Sequence[LevelEntanglement], samples: int, given_tree: bool) -> tuple[bool | None, str]:
-    """``True`` if the arrangement suits, ``False`` if not, ``None`` if that is open; and a sentence."""
+    """Whether the arrangement suits a locally connected network, and a sentence that says why.
+
+    With the means over the levels that count: ``None`` if natural and shuffled entropy differ by at most two standard
+    errors or no level counts, ``True`` if the natural one is at least 1.2 times lower, else ``False``.
+    """
     named = f"{SMALLEST} to {LARGEST} features"
     counted = [level for level in levels if SMALLEST <= level.mean_features <= LARGEST]
     if not counted:
@@ -37,41 +41,28 @@ def judge(levels: Sequence[LevelEntanglement], samples: int, given_tree: bool) -
     natural = sum(level.natural.entropy for level in free) / len(free)
     if natural < 1e-9:
         return None, "No judgment: the features are not entangled at all, the samples do not differ enough."
-    shuffled, uniform = [level.shuffled for level in free], [level.uniform for level in free]
-    if None in shuffled or None in uniform:
+    shuffled = [level.shuffled for level in free if level.shuffled is not None]
+    if len(shuffled) < len(free):
         return None, "No judgment: without twins there is nothing to compare with, pass twins=True."
-    other = sum(x.entropy for x in shuffled if x) / len(free)
-    noise = sum(x.entropy for x in uniform if x) / len(free)
+    other = sum(mean.entropy for mean in shuffled) / len(free)
     # If the arrangement carried nothing, the natural one would be one more shuffle, with the error of a shuffle.
-    error = math.sqrt(2 * sum(x.error**2 for x in shuffled if x)) / len(free)
-    apart = (other - natural) / error if error > 0 else math.copysign(math.inf, other - natural)
-    ratio = other / natural
+    error = math.sqrt(2 * sum(mean.error**2 for mean in shuffled)) / len(free)
     sizes = sorted({round(level.mean_features) for level in free})
     of = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
-    numbers = f"{natural:.2f} against {other:.2f} nats, nodes of {of} features"
-    better = "another tree" if given_tree else "correlation_tree(X)"
-    if ratio >= _CLEAR and apart >= _ERRORS:
+    numbers = f"{natural:.2f} against {other:.2f} nats for shuffled features, nodes of {of} features"
+    bound = f"two standard errors ({_digits(_ERRORS * error)})"
+    better = "Another tree may be better." if given_tree else "correlation_tree(X) may find a better arrangement."
+    if abs(other - natural) <= max(_ERRORS * error, _ROUNDING):
+        return None, f"Undecided: {numbers}, a difference within {bound}. More samples or features may tell. {better}"
+    if other >= _CLEAR * natural:
         return True, (
-            f"Neighboring features are {ratio:.1f} times less entangled with the rest than shuffled ones ({numbers}): "
-            "a locally connected network suits the data."
+            f"Well arranged: {numbers}, {other / natural:.1f} times lower and a difference of more than {bound}. A "
+            "locally connected network suits the data."
         )
-    if ratio >= _SLIGHT and apart >= _ERRORS:
-        return None, (
-            f"Neighboring features are slightly less entangled with the rest than shuffled ones ({numbers}): the "
-            f"arrangement carries a little; {better} may find a better one."
-        )
-    if ratio <= 1 / _SLIGHT and apart <= -_ERRORS:
-        return False, (
-            f"Neighboring features are more strongly entangled with the rest than shuffled ones ({numbers}): the "
-            f"arrangement does harm; {better} may find a better one."
-        )
-    if _NOISE * noise <= natural <= noise / _NOISE:
-        return False, (
-            f"Neighboring features are as strongly entangled with the rest as uniform noise ({natural:.2f} against "
-            f"{noise:.2f} nats): a locally connected network does not suit the data."
-        )
-    return False, (
-        f"Neighboring features are about as strongly entangled with the rest as shuffled ones ({numbers}, a difference "
-        f"of less than 5 % or two standard errors): the arrangement carries nothing that shows; {better} may find a "
-        "better one."
-    )
+    small = f"less than {_CLEAR:g} times lower" if natural < other else "higher, the arrangement does harm"
+    return False, f"Not well arranged: {numbers}, {small}, and the difference exceeds {bound}. {better}"
+
+
+def _digits(error: float) -> str:
+    """An error in nats with two decimal places, or two digits where that would be 0.00."""
+    return f"{error:.2f}" if error >= 0.01 or error == 0 else f"{error:.2g}"

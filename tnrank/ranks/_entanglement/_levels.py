@@ -19,6 +19,11 @@ class Level(NamedTuple):
     size: int
     chosen: tuple[Modes, ...]
 
+    @property
+    def single(self) -> bool:
+        """Whether all nodes are single features."""
+        return max(map(len, self.chosen)) == 1
+
 
 def levels_of(tree: DimensionTree, blocks: int, seed: int) -> tuple[Level, ...]:
     """The levels below the root, the largest nodes first, with at most ``blocks`` nodes each, drawn by the seed.

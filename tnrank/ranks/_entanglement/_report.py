@@ -13,12 +13,14 @@ from tnrank._explained import explained
 from tnrank._memory import check_fits
 from tnrank.dimension_tree import DimensionTree
 from tnrank.ranks._entanglement import _text
-from tnrank.ranks._entanglement._input import check_range, drawn, read_arrangement, read_labels, read_samples
+from tnrank.ranks._entanglement._correlation import correlation_tree
+from tnrank.ranks._entanglement._input import drawn, read_arrangement, read_samples
 from tnrank.ranks._entanglement._judgment import judge
-from tnrank.ranks._entanglement._levels import levels_of
+from tnrank.ranks._entanglement._levels import Modes, levels_of
 from tnrank.ranks._entanglement._measure import measure_nodes
 from tnrank.ranks._entanglement._partition import log_gram, rotations
 from tnrank.ranks._entanglement._twins import SHUFFLED, TWINS, twin_of
+from tnrank.ranks._entanglement._values import check_range, read_labels, rescaled
 
 if TYPE_CHECKING:
     from tnrank._typing import Array
@@ -100,7 +102,8 @@ def entanglement_report(
     y: Array | None = None,
     *,
     grid: tuple[int, ...] | None = None,
-    tree: DimensionTree | None = None,
+    tree: DimensionTree | str | None = None,
+    rescale: bool = False,
     scale: float = 0.5,
     twins: bool = True,
     blocks: int = 64,
@@ -115,17 +118,20 @@ def entanglement_report(
 
     Args:
         X: samples ``(M, N)`` in [0, 1], or gray images ``(M, H, W)``.
-        y: labels ``(M,)`` of two classes, which become -1 and +1; ``None`` gives every sample the weight 1.
+        y: labels ``(M,)`` of two classes, numbers, booleans or words, which become -1 and +1 in their order; ``None``
+            gives every sample the weight 1.
         grid: ``(H, W)`` if the features of ``(M, N)`` are pixels in row-major order; its tree is
             ``DimensionTree.quad(H, W)``. Without it they stand in a row, ``DimensionTree.balanced(N)``.
-        tree: any other tree of the features, such as that of :func:`tnrank.correlation_tree`.
+        tree: any other tree of the features, or ``"correlation"`` for ``tnrank.correlation_tree(X, grid)``.
+        rescale: bring X to [0, 1] first, by the ranges in the drawn samples: each feature of a table by its own (0 if
+            it is constant), images and what has a grid by the one of all pixels.
         scale: t, above 0 and up to 0.5, at which the values 0 and 1 become orthogonal as in
             :func:`tnrank.data_tensor`; small scales make all data look alike.
         twins: also measure three data sets made from X: ``shuffled`` (one permutation of the features for all
             samples), ``independent`` (each feature permuted over the samples) and ``uniform`` (noise in [0, 1]).
         blocks: measure at most so many nodes a level, drawn at random.
         seed: of the drawn samples, nodes and twins.
-        samples: how many samples to draw; ``None`` takes all, or 500 of more.
+        samples: the most samples that are drawn; ``None`` takes all, or 500 of more.
 
     Returns:
         An :class:`EntanglementReport`. Its judgment compares the natural with the shuffled entropy at nodes of 4 to 64
@@ -148,30 +154,37 @@ def entanglement_report(
         >>> [level.features[0] for level in report.levels], report.suits
         ([8, 4, 2, 1], True)
     """
-    if tree is not None and grid is not None:
+    by_correlation = isinstance(tree, str) and tree == "correlation"
+    if tree is not None and grid is not None and not by_correlation:
         raise ValueError("got a grid and a tree: the tree says how the features are arranged, leave grid out")
+    instance(rescale, "rescale", bool, "True or False")
     scale = real_number(scale, "scale", 0.0, 0.5, above=True)
     instance(twins, "twins", bool, "True or False")
     blocks, seed = whole_number(blocks, "blocks", 1), whole_number(seed, "seed")
     host, sides, rows = read_samples(
         X, grid, draw=lambda count: drawn(count, samples, _MOST_SAMPLES, generator(seed, 2))
     )
-    host, count = check_range(host, str(X.dtype)), len(rows)
+    pixels, count = len(X.shape) == 3 or grid is not None, len(rows)
+    host = rescaled(host, pixels) if rescale else check_range(host, pixels, str(X.dtype))
     labels = read_labels(y, int(X.shape[0]))
     signs = None if labels is None else _both(labels[rows])
-    arrangement = read_arrangement(host.shape[1], sides, tree)
+    chosen = correlation_tree(X, grid) if by_correlation else tree
+    arrangement = read_arrangement(host.shape[1], sides, chosen)
     check_fits(20 * count**2, f"Gram matrices of {count:,} samples", "give samples=500, or as many as fit")
 
     levels = levels_of(arrangement.tree, blocks, seed)
     wanted = {modes for level in levels for modes in level.chosen}
-    measured = {}
+    # A permutation changes no partition of one feature against all others: what was drawn of them stays the same.
+    single = {modes for level in levels if level.single for modes in level.chosen}
+    measured: dict[str, dict[Modes, tuple[float, float]]] = {}
     everything = range(host.shape[1])
     for name in ("natural", *(TWINS if twins else ())):
         vectors = rotations(host if name == "natural" else twin_of(host, name, seed), scale)
         if name != SHUFFLED:  # the product over all features does not depend on their order
             log_all = log_gram(vectors, everything)
             _check_norm(log_all, signs)
-        measured[name] = measure_nodes(arrangement.tree, wanted, vectors, log_all, signs)
+        kept = {modes: measured["natural"][modes] for modes in single} if name == SHUFFLED else {}
+        measured[name] = kept | measure_nodes(arrangement.tree, wanted - set(kept), vectors, log_all, signs)
     limit = math.log(count)
     rows_of_levels = []
     for level in levels:

@@ -16,7 +16,8 @@ SHUFFLED, INDEPENDENT, UNIFORM = TWINS = ("shuffled", "independent", "uniform")
 def twin_of(X: NDArray, name: str, seed: int) -> NDArray:
     """A twin of the samples ``X``, shape ``(M, N)``.
 
-    ``shuffled`` permutes the features, in all samples alike: the same values elsewhere. ``independent`` permutes each
+    ``shuffled`` permutes the features, in all samples alike: the same values elsewhere; the report
+    measures single features of it at the places of the natural ones. ``independent`` permutes each
     feature over the samples: the same distribution of each. ``uniform`` shares the shape alone, with values in [0, 1].
     """
     drawn = generator(seed, 1, TWINS.index(name))
