@@ -179,7 +179,10 @@ def _outcome(recipe: DataEntanglement, reports: dict[str, Any], accuracy: dict[s
         rows.append((f"{of_kinds[0].mean_features:g}", f"{of_kinds[0].measured} of {of_kinds[0].count}", *cells))
     limit = reports["natural"].limit
     count = recipe.samples
-    note = f"Mean and standard error over the nodes; {count} images have at most ln {count} = {limit:.2f}."
+    note = (
+        f"Mean and standard error over the nodes; {count} images have at most ln {count} = {limit:.2f}. Where not all "
+        "nodes are measured, the same places are, which hold other pixels in each column."
+    )
     tables = [
         Table("Entanglement entropy", ("pixels", "nodes", *KINDS), rows, note),
         Table(
