@@ -40,7 +40,9 @@ def images(
         name: ``"digits"``, which needs no file (1,200 for training, 597 for testing), ``"mnist"``, ``"fashion-mnist"``
             or ``"cifar10"``.
         split: ``"train"`` or ``"test"``.
-        data_dir, download, progress: see :func:`mnist`.
+        data_dir: folder that holds the set's own folder, the only one to look into; see :func:`mnist`.
+        download: whether files that are in none of the folders are downloaded.
+        progress: whether a download shows a line of progress, or a function of such lines.
 
     Returns:
         Images as :func:`digits`, :func:`mnist` and :func:`cifar10` give them, which is what :func:`states`,
