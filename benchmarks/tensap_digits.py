@@ -122,7 +122,7 @@ def theirs(tensap: Any, digits: Digits, seed: int, adapt: bool) -> tuple[float, 
     one_hot = np.eye(CLASSES)[digits.labels]
     functions = [lambda x: np.ones((len(x), 1))]
     for function, pixel in product((np.cos, np.sin), range(PIXELS)):
-        functions.append(lambda x, function=function, pixel=pixel: function(np.pi / 2 * x[:, pixel]))  # type: ignore[misc]
+        functions.append(lambda x, function=function, pixel=pixel: function(np.pi / 2 * x[:, pixel]))
     gray = tensap.DiscreteRandomVariable(np.unique(digits.patches))
     bases = [tensap.UserDefinedFunctionalBasis(functions, gray, PIXELS) for _ in range(4)]
     tree = tensap.DimensionTree.balanced(4)

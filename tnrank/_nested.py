@@ -26,6 +26,12 @@ def to_text(nested: Any) -> str:
     return "".join(parts)
 
 
+def brief(nested: Any) -> str:
+    """The beginning of that text, for messages."""
+    text = to_text(nested)
+    return text if len(text) <= 200 else f"{text[:200]} .."
+
+
 def from_text(text: str) -> Any:
     """The nested tuples that ``text`` describes.
 
@@ -104,14 +110,14 @@ def _mode(entry: Any) -> int | None:
 
 
 def modes_of(nested: Any) -> Iterator[int]:
-    """Every mode, in no particular order."""
+    """Every mode, in the order in which a depth-first walk meets them."""
     stack = [nested]
     while stack:
         entry = stack.pop()
         if isinstance(entry, int):
             yield entry
         else:
-            stack.extend(entry)
+            stack.extend(reversed(entry))
 
 
 def modes_named(key: Any) -> tuple[int, ...] | None:

@@ -15,4 +15,5 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _ours(module: str) -> bool:
-    return module.partition(".")[0].startswith("tnrank")
+    package = module.partition(".")[0]
+    return package == "tnrank" or package.startswith("tnrank_")  # the library, and backends, which are called so

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tnrank._check import instance, shape, shown, whole_number
 from tnrank._explained import explained
-from tnrank._nested import from_text, frozen, modes_named, modes_of, renamed, split, to_text
+from tnrank._nested import brief, from_text, frozen, modes_named, modes_of, renamed, split, to_text
 
 _MOST_MODES = 2**20
 """Modes of a tree, whose construction takes a few seconds then."""
@@ -65,11 +65,11 @@ class DimensionTree:
             if mode < 0:
                 raise ValueError(f"a mode is a number from 0 on, got {mode}")
             if count > 1:
-                raise ValueError(f"mode {mode} appears {count} times in {_brief(self._nested)}, needed once")
+                raise ValueError(f"mode {mode} appears {count} times in {brief(self._nested)}, needed once")
         missing = sorted(set(range(len(modes))) - set(modes))
         if missing:
             raise ValueError(
-                f"mode {missing[0]} is missing from {_brief(self._nested)}: "
+                f"mode {missing[0]} is missing from {brief(self._nested)}: "
                 f"{len(modes)} modes are numbered 0 .. {len(modes) - 1}"
             )
 
@@ -238,14 +238,7 @@ class DimensionTree:
             >>> DimensionTree(((0, 2), (3, 1))).leaf_order
             (0, 2, 3, 1)
         """
-        found, stack = [], [self._nested]
-        while stack:
-            entry = stack.pop()
-            if isinstance(entry, int):
-                found.append(entry)
-            else:
-                stack.extend(reversed(entry))
-        return tuple(found)
+        return tuple(modes_of(self._nested))
 
     @cached_property
     def interior(self) -> tuple[Node, ...]:
@@ -405,9 +398,3 @@ class DimensionTree:
 
 def _checked(order: Any, name: str) -> int:
     return whole_number(order, f"{name}, the number of modes," if name == "order" else name, 1, _MOST_MODES)
-
-
-def _brief(nested: Any) -> str:
-    # Python's repr recurses, and trees may be deep.
-    text = to_text(nested)
-    return text if len(text) <= 200 else f"{text[:200]} .."

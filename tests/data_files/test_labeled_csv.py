@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tnrank.data import CsvFormat
-from tnrank.data._csv import read_labeled_csv
+from tnrank.data import CsvFormat, read_labeled_csv
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,7 @@ def test_labels_are_no_part_of_the_table(
     tmp_path: Path, text: str, form: CsvFormat | None, labels: list[str | float]
 ) -> None:
     (tmp_path / "x.csv").write_text(text)
-    table, found = read_labeled_csv(tmp_path / "x.csv", "kind", form)
+    table, found = read_labeled_csv(tmp_path / "x.csv", "kind", csv=form)
     np.testing.assert_array_equal(table, [[1.0, 2.0], [3.0, 4.0]])
     assert found.tolist() == labels
 

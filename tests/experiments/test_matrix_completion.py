@@ -116,11 +116,11 @@ def test_wrong_targets(tmp_path: Path, array: Any, said: str) -> None:
 
 def test_shares_of_a_target_of_ones_own_are_observed(tmp_path: Path) -> None:
     own = make_recipe("matrix-completion", target=written(tmp_path, np.ones((8, 4))))
-    assert own._counts((8, 4)) == ([6, 8, 10, 12, 16, 24], 6)  # type: ignore[attr-defined]
-    assert own._counts((1, 4)) == ([1, 2, 3], 1)  # type: ignore[attr-defined]
-    assert make_recipe("matrix-completion")._counts((32, 32)) == ([192, 256, 320, 384, 512, 768], 192)  # type: ignore[attr-defined]
+    assert own._counts((8, 4)) == ([6, 8, 10, 12, 16, 24], 6)
+    assert own._counts((1, 4)) == ([1, 2, 3], 1)
+    assert make_recipe("matrix-completion")._counts((32, 32)) == ([192, 256, 320, 384, 512, 768], 192)
     with pytest.raises(ValueError, match=r"few lies in 1 \.\. 32"):
-        make_recipe("matrix-completion", few=33, observed=(16,))._counts((8, 4))  # type: ignore[attr-defined]
+        make_recipe("matrix-completion", few=33, observed=(16,))._counts((8, 4))
 
 
 def test_planted_solutions_against_a_linear_program() -> None:

@@ -58,7 +58,7 @@ def test_labels_are_any_two_values() -> None:
         ["yes" if label else "no" for label in y],
         y.tolist(),
     ):
-        assert entanglement_report(X, labels).to_dict() == expected  # type: ignore[arg-type]
+        assert entanglement_report(X, labels).to_dict() == expected
 
 
 def test_tree_from_correlations_by_name() -> None:

@@ -136,6 +136,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "completion.fill_missing": {"array": HOLED, "steps": 3, "hold_out": 0, "backend": "numpy"},
     "completion.filling": {"given": Incomplete.of(HOLED), "settings": Settings(steps=3, hold_out=0)},
     "data.read_array": {},
+    "data.read_labeled_csv": {"column": "kind"},
     "data.read_mask": {},
     "data.average_pool": {"images": IMAGES, "size": 2},
     "data.check_labeled": {"images": IMAGES, "labels": LABELS},

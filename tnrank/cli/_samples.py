@@ -20,9 +20,7 @@ def read_samples(
     ``labels`` is a column of the same ``.csv`` file or an array of the same ``.npz`` file unless it has the suffix of a
     file.
     """
-    from tnrank.data import CsvFormat, read_array
-    from tnrank.data._csv import read_labeled_csv
-    from tnrank.data._images import SUFFIXES
+    from tnrank.data import IMAGE_SUFFIXES, CsvFormat, read_array, read_labeled_csv
 
     suffix = file.suffix.lower()
     inside = labels is not None and Path(labels).suffix.lower() not in _ARRAYS
@@ -31,10 +29,10 @@ def read_samples(
         if key is not None or csv is not None:
             raise ValueError(f"{file} is a folder of images: --key and the options of .csv files have no meaning there")
         X = _images(file, gray)
-    elif suffix in SUFFIXES:
+    elif suffix in IMAGE_SUFFIXES:
         raise ValueError(f"{file} is one image, needed samples: give the folder that the images are in")
     elif labels is not None and inside and suffix == ".csv" and file.is_file() and key is None:
-        X, y = read_labeled_csv(file, labels, None if csv is None else CsvFormat(**csv))
+        X, y = read_labeled_csv(file, labels, csv=None if csv is None else CsvFormat(**csv))
     else:
         X = _scaled(file, read_array(file, key, csv=None if csv is None else CsvFormat(**csv)), gray, rescale)
     if labels is not None and y is None:
@@ -92,21 +90,19 @@ def _images(folder: Path, gray: bool) -> Any:
     import numpy as np
 
     from tnrank._memory import check_fits
+    from tnrank.data import IMAGE_SUFFIXES, read_array
     from tnrank.data import gray as to_gray
-    from tnrank.data import read_array
-    from tnrank.data._images import SUFFIXES
 
     inside = sorted(folder.iterdir())
-    files = [path for path in inside if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    files = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
     if len(files) < 2:
         subfolders = any(path.is_dir() for path in inside)
         fix = (
             "; its subfolders are not read: move all images into one folder, and give the class of each, in the order "
             "of their names, as --labels FILE"
         )
-        raise ValueError(
-            f"{folder} holds {len(files)} images ({' '.join(SUFFIXES)}), needed 2 or more{fix if subfolders else ''}"
-        )
+        told = f"{folder} holds {len(files)} images ({' '.join(IMAGE_SUFFIXES)}), needed 2 or more"
+        raise ValueError(told + (fix if subfolders else ""))
     images: list[Any] = []
     for path in files:
         image = read_array(path)

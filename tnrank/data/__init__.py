@@ -9,8 +9,10 @@ from tnrank.data._datasets import images as images
 from tnrank.data._datasets import mnist as mnist
 from tnrank.data._digits import digits as digits
 from tnrank.data._files import read_array as read_array
+from tnrank.data._files import read_labeled_csv as read_labeled_csv
 from tnrank.data._files import read_mask as read_mask
 from tnrank.data._idx import read_idx as read_idx
+from tnrank.data._images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from tnrank.data._labels import check_labeled as check_labeled
 from tnrank.data._labels import one_versus_all as one_versus_all
 from tnrank.data._pixels import average_pool as average_pool

@@ -94,7 +94,7 @@ def read_csv(path: Path, form: CsvFormat | None = None) -> NDArray:
     return _read(path, form, None)[0]
 
 
-def read_labeled_csv(path: Path, name: str, form: CsvFormat | None = None) -> tuple[NDArray, NDArray]:
+def split_labels(path: Path, name: str, form: CsvFormat | None = None) -> tuple[NDArray, NDArray]:
     """The matrix in a delimited text file without one of its columns, and that column: numbers, or else words.
 
     Raises:

@@ -12,14 +12,13 @@ from tnrank._check import instance
 from tnrank._check import shape as checked_shape
 from tnrank._explained import explained
 from tnrank._reading import check_size, regular_file
-from tnrank.data._csv import CsvFormat, read_csv
-from tnrank.data._images import SUFFIXES as _IMAGES
-from tnrank.data._images import read_image
+from tnrank.data._csv import CsvFormat, read_csv, split_labels
+from tnrank.data._images import IMAGE_SUFFIXES, read_image
 from tnrank.data._npy import read_npy, read_npz
 
 NDArray = np.ndarray[Any, Any]
 
-_SUFFIXES = (".npy", ".npz", ".csv", *_IMAGES)
+_SUFFIXES = (".npy", ".npz", ".csv", *IMAGE_SUFFIXES)
 
 
 @explained
@@ -83,9 +82,44 @@ def read_rounded(
         raise ValueError(f"{file} is no .csv file, got csv={csv}: a format says how text is read")
     if suffix == ".csv":
         return read_csv(file, csv), None
-    if suffix in _IMAGES:
+    if suffix in IMAGE_SUFFIXES:
         return read_image(file)
     return (read_npy(file) if suffix == ".npy" else read_npz(file, key)), None
+
+
+@explained
+def read_labeled_csv(
+    path: str | os.PathLike[str], column: str, *, csv: CsvFormat | None = None
+) -> tuple[NDArray, NDArray]:
+    """The numbers of a table ``(M, N)`` without one of its columns, and that column, the labels ``(M,)``.
+
+    Args:
+        path: a ``.csv`` file with a header row; delimiter comma, semicolon or tab.
+        column: the name of the labels in the header; they may be words.
+        csv: how numbers are written; found where it is not given.
+
+    Raises:
+        FileNotFoundError: if there is no such file; similar names are given.
+        ValueError: if there is no header, not one column of that name, a label is missing, or as :func:`read_array`.
+        TypeError: if an argument is of another type.
+
+    Source: none; a convention of this library.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tnrank.data import read_labeled_csv
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "flowers.csv"
+        >>> _ = path.write_text("width,height,kind\\n1,2,rose\\n3,4,lily\\n")
+        >>> read_labeled_csv(path, "kind")
+        (array([[1., 2.],
+               [3., 4.]]), array(['rose', 'lily'], dtype='<U4'))
+    """
+    file = regular_file(path)
+    if file.suffix.lower() != ".csv":
+        raise ValueError(f"{file} is no .csv file: columns have names in those only, tnrank.data.read_array reads it")
+    instance(column, "column", str, "the name of a column in the header")
+    instance(csv, "csv", (CsvFormat, type(None)), "a format such as CsvFormat(decimal=','), or None")
+    return split_labels(file, column, csv)
 
 
 @explained

@@ -16,7 +16,7 @@ import numpy as np
 from tnrank._reading import check_size, reading
 from tnrank.data._extra import require
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF")
 """Pillow would start other programs for some formats that it finds under these suffixes."""

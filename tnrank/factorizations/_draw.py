@@ -35,7 +35,7 @@ def draw(
     """Arrays of the given shapes.
 
     ``centered`` has further names for ``init``, each with a center (or a function that gives it for a shape) and a
-    width for every array: its entries are drawn around the center with ``std`` times the width.
+    spread for every array: its entries are drawn around the center with ``std`` times the spread.
 
     Raises:
         ValueError: for an unknown ``init``, a negative ``std``, or a mean with one of the names of ``centered``.
@@ -51,14 +51,14 @@ def draw(
     check_fits(sum(map(prod, shapes)), "the arrays", "fewer components, or a smaller shape")
     made = []
     for number, shape in enumerate(shapes):
-        center, width = centered[init][number] if init in centered else (mean, 1.0)
+        center, spread = centered[init][number] if init in centered else (mean, 1.0)
         if init == "identity":
             values: Any = mean + std * (np.eye(*shape) if len(shape) == 2 else np.ones(shape))
         else:
             noise: Any = generator.standard_normal(shape)
             if dtype.startswith("complex"):
                 noise = (noise + 1j * generator.standard_normal(shape)) / np.sqrt(2)
-            values = (center(shape) if callable(center) else center) + width * std * noise
+            values = (center(shape) if callable(center) else center) + spread * std * noise
         host = dtype if dtype in ("float32", "float64", "complex64", "complex128") else "float32"
         made.append(target.asarray(np.asarray(values, host), dtype, device))
     return made

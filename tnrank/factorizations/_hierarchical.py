@@ -234,7 +234,7 @@ def _named(tree: DimensionTree, key: Any) -> Node:
 
 
 def _centers(tree: DimensionTree, widths: Mapping[Node, int]) -> dict[str, list[tuple[Center, float]]]:
-    """Name of the initialization -> center and relative width of every node's entries."""
+    """Name of the initialization -> center and spread of every node's entries, in units of ``std``."""
     mean_one: list[tuple[Center, float]] = [(1 / widths.get(v, 1), 1 / widths.get(v, 1)) for v in tree.nodes]
     near_identity = [
         (_cyclic_identity, widths[v] ** -0.5) if v.height and v != tree.root else ones

@@ -110,7 +110,11 @@ class Training:
 
     def __repr__(self) -> str:
         first = self.starts if isinstance(self.starts, Factorization) else (*self.starts, None)[0]
-        return f"Training({self.title}: {type(first).__name__}, {self.steps:,} steps)"
+        return f"{type(self).__name__}({self.title}: {type(first).__name__}, {self._length})"
+
+    @property
+    def _length(self) -> str:
+        return f"{self.steps:,} steps"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +156,9 @@ class SampleTraining(Training):
     def carry_out(self, **how: Any) -> Any:
         return fit(self.starts, self.indices, self.values, record=self.record, **self.options, **how)
 
-    def __repr__(self) -> str:
-        return (
-            super()
-            .__repr__()
-            .replace("Training", "SampleTraining", 1)
-            .replace(f"{self.steps:,} steps", f"{self.epochs:,} epochs")
-        )
+    @property
+    def _length(self) -> str:
+        return f"{self.epochs:,} epochs"
 
 
 Asked: TypeAlias = Training | Fitting

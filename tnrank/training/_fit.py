@@ -86,6 +86,9 @@ def fit(
         checkpoint: where to save the run on its way.
         resume: go on from there, bit for bit; ``epochs`` may grow.
 
+    Warns ``UserWarning`` if all scores are 0 or beyond all measure at the end: products of N factors have left the
+    range near 1.
+
     Returns:
         A FitResult; a list of them for a sequence.
 

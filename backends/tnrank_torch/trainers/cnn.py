@@ -64,7 +64,8 @@ class CNN:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(labels))
             rows = torch.as_tensor(order[step * self.batch : (step + 1) * self.batch])
             self.optimizer.zero_grad()
-            nn.functional.cross_entropy(self.model(images[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
+            loss = nn.functional.cross_entropy(self.model(images[rows]), labels[rows])
+            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             self.optimizer.step()
             self.done += 1
 
