@@ -117,7 +117,7 @@ class Training:
         return f"{self.steps:,} steps"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SampleTraining(Training):
     """A call of :func:`tnrank.fit` that a recipe yields; ``indices`` are its features, and ``values`` its targets.
 
