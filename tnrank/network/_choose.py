@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from tnrank.network._finders import candidates
 from tnrank.network._given import Finder, GivenOrder, read
 from tnrank.network._labels import checked_sizes, listed
 from tnrank.network._path import walk
-from tnrank.network._plan import ContractionPlan, Numbers
+from tnrank.network._plan import ContractionPlan, Numbers, checked_varying
 from tnrank.network._slicing import Slicing, choose_slices, parse_limit
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def make_plan(
     memory_limit: int | str | None,
     batch: tuple[Label, ...],
     dtype: str,
+    varying: Sequence[Label] = (),
 ) -> ContractionPlan:
     """See :meth:`tnrank.Network.plan`."""
     limit = parse_limit(memory_limit, dtype)
@@ -56,7 +58,8 @@ def make_plan(
     choice = read(optimize, network)
     # Networks are equal in whatever order their tensors were given; a plan's path is not, so the order is in
     # the key.
-    return _cached_plan(network, tuple(network.tensors), values, choice, limit, batch)
+    changing = checked_varying(network, varying)
+    return _cached_plan(network, tuple(network.tensors), values, choice, limit, batch, changing)
 
 
 @lru_cache(maxsize=1024)
@@ -67,10 +70,11 @@ def _cached_plan(
     choice: str | Finder | GivenOrder,
     limit: int | None,
     batch: tuple[Label, ...],
+    varying: tuple[Label, ...],
 ) -> ContractionPlan:
     sizes = dict(zip(network.indices, values, strict=True))
     if not network.tensors:
-        return ContractionPlan(network, sizes, ())
+        return ContractionPlan(network, sizes, (), varying=varying)
     numbers = Numbers(network, sizes)
     every = tuple(dict.fromkeys((*network.batch_indices, *batch)))
     problem = numbers.problem(every)
@@ -93,4 +97,4 @@ def _cached_plan(
         )
     _, method, path, slices = best
     labels = network.indices
-    return ContractionPlan(network, sizes, path, {labels[x]: chunk for x, chunk in slices}, method)
+    return ContractionPlan(network, sizes, path, {labels[x]: chunk for x, chunk in slices}, method, varying)

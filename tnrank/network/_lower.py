@@ -1,5 +1,8 @@
 """From index patterns to array operations: each step becomes one matrix product, product or einsum.
 
+A negative size is that of an index whose size may vary from call to call; its magnitude is that of the example. No
+shape may hold it: reshapes find it out.
+
 The operations of a program are plain tuples in one flat tuple, so that a loop over them is cheap on NumPy,
 compiles under ``torch.compile(fullgraph=True)`` and disappears under ``jax.jit``. NumPy's and torch's einsum
 know 52 labels, so nothing here is passed on by label but by position.
@@ -59,15 +62,15 @@ def lower_pair(a: Labels, b: Labels, out: Sequence[Hashable], sizes: Sizes) -> t
         return _multiply(a, b, batch, left, right, sizes)
     if batch and not (left and right):
         return _multiply_sum(a, b, batch, summed, left, right, sizes)
-    if len(b) == len(summed) + len(batch) + len(right) and prod(sizes[x] for x in b) > prod(sizes[x] for x in a):
+    if len(b) == len(summed) + len(batch) + len(right) and _elements(b, sizes) > _elements(a, sizes):
         # The order of the summed labels follows the larger operand, which then needs no copy.
         summed = [x for x in b if x in set(summed)]
     operand_a = _as_matrix(a, batch, left, summed, sizes)
     operand_b = _as_matrix(b, batch, summed, right, sizes)
     natural = (*batch, *left, *right)
     groups = [group for group in (batch, left, right) if group]
-    flat = tuple(prod(sizes[x] for x in group) for group in groups)
-    shape = tuple(sizes[x] for x in natural) if any(len(group) > 1 for group in groups) else None
+    flat = tuple(_side(group, sizes) for group in groups)
+    shape = _shape(natural, sizes) if any(len(group) > 1 for group in groups) else None
     return (MATMUL, operand_a, operand_b, flat, shape, None), natural
 
 
@@ -77,11 +80,12 @@ def _as_matrix(have: Labels, batch: list[Any], rows: list[Any], columns: list[An
     wanted = tuple(x for group in groups for x in group)
     turned = (*batch, *columns, *rows)
     simple = all(len(group) == 1 for group in groups)
-    turn = have == turned and bool(rows) and bool(columns)
+    # A copy that keeps the last axis last moves whole rows; one that does not takes several times as long.
+    turn = bool(rows) and bool(columns) and (have == turned or (have != wanted and have[-1] == turned[-1]))
     if turn:
-        groups[-2:] = columns, rows
-    axes = None if turn or have == wanted else tuple(have.index(x) for x in wanted)
-    shape = None if simple else tuple(prod(sizes[x] for x in group) for group in groups)
+        groups[-2:], wanted = (columns, rows), turned
+    axes = None if have == wanted else tuple(have.index(x) for x in wanted)
+    shape = None if simple else tuple(_side(group, sizes) for group in groups)
     return axes, shape, turn
 
 
@@ -99,7 +103,7 @@ def _multiply(
             count += 1
         natural = (*batch[:count], *left, *right, *batch[count:])
     groups = _groups(natural, a, b, frozenset())
-    shape = tuple(sizes[x] for x in natural) if len(groups) < len(natural) else None
+    shape = _shape(natural, sizes) if len(groups) < len(natural) else None
     return (MULTIPLY, _align(a, groups, sizes), _align(b, groups, sizes), None, shape, None), natural
 
 
@@ -111,7 +115,7 @@ def _multiply_sum(
     natural = tuple(x for x in every if x not in gone)
     groups = _groups(every, a, b, gone)
     axes = tuple(k for k, group in enumerate(groups) if group[0] in gone)
-    shape = tuple(sizes[x] for x in natural) if len(groups) < len(every) else None
+    shape = _shape(natural, sizes) if len(groups) < len(every) else None
     return (MULTIPLY_SUM, _align(a, groups, sizes), _align(b, groups, sizes), axes, shape, None), natural
 
 
@@ -135,8 +139,22 @@ def _align(have: Labels, groups: list[list[Any]], sizes: Sizes) -> Operand:
     present = set(have)
     wanted = tuple(x for group in groups for x in group if x in present)
     axes = None if wanted == have else tuple(have.index(x) for x in wanted)
-    shape = tuple(prod(sizes[x] for x in group) if group[0] in present else 1 for group in groups)
-    return axes, None if shape == tuple(sizes[x] for x in wanted) else shape, False
+    shape = tuple(_side(group, sizes) if group[0] in present else 1 for group in groups)
+    return axes, None if shape == _shape(wanted, sizes) else shape, False
+
+
+def _side(group: Sequence[Hashable], sizes: Sizes) -> int:
+    """The length of the axis that a group of labels becomes; -1 if it varies."""
+    length = prod(sizes[x] for x in group)
+    return length if length >= 0 else -1
+
+
+def _shape(labels: Sequence[Hashable], sizes: Sizes) -> tuple[int, ...]:
+    return tuple(_side((x,), sizes) for x in labels)
+
+
+def _elements(labels: Sequence[Hashable], sizes: Sizes) -> int:
+    return abs(prod(sizes[x] for x in labels))
 
 
 def with_final(op: tuple[Any, ...], natural: Labels, wanted: Sequence[Hashable]) -> tuple[Any, ...]:
@@ -177,7 +195,7 @@ def lower_unary(have: Labels, out: Sequence[Hashable], sizes: Sizes) -> Unary | 
     if len(distinct) == len(have):
         left = tuple(x for x in have if x in kept)
         if all(sizes[x] == 1 for x in have if x not in kept):
-            shape = None if left == have else tuple(sizes[x] for x in left)
+            shape = None if left == have else _shape(left, sizes)
             axes = None if left == wanted else tuple(left.index(x) for x in wanted)
             return None, shape, axes
     letters = {x: chr(97 + k) if k < 26 else chr(65 + k - 26) for k, x in enumerate(distinct)}
@@ -203,8 +221,9 @@ def spread(backend: Any, have: Labels, reduced: Labels, cotangent: Any, sizes: S
     labels = list(dict.fromkeys(have))
     order = [x for x in labels if x in set(reduced)]
     array = backend.permute(cotangent, tuple(reduced.index(x) for x in order)) if order != list(reduced) else cotangent
-    array = backend.reshape(array, tuple(sizes[x] if x in order else 1 for x in labels))
-    array = xp.broadcast_to(array, tuple(sizes[x] for x in labels))
+    array = backend.reshape(array, tuple(_side((x,), sizes) if x in order else 1 for x in labels))
+    varying = {x: size for x, size in zip(labels, array.shape, strict=True) if sizes[x] < 0}
+    array = xp.broadcast_to(array, tuple(varying.get(x, sizes[x]) for x in labels))
     current: list[Hashable] = list(labels)
     seen: set[Hashable] = set()
     for label in have:

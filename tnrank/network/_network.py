@@ -270,6 +270,7 @@ class Network(Structure):
         memory_limit: int | str | None = None,
         batch: Sequence[Label] = (),
         dtype: str = "float64",
+        varying: Sequence[Label] = (),
     ) -> ContractionPlan:
         """A contraction path with its costs, made once and run many times; equal calls return the cached
         plan.
@@ -291,6 +292,8 @@ class Network(Structure):
                 counted; with slices, the result is put together from pieces within the limit.
             batch: indices to treat as batch indices besides the output labels that two or more tensors carry.
             dtype: what ``memory_limit`` in bytes refers to.
+            varying: an index whose size may differ from call to call, such as that of a batch; the order is chosen for
+                the size given.
 
         Raises:
             ValueError: if a size is missing or negative, a name, path or tree does not fit, a search is given up, or
@@ -307,7 +310,7 @@ class Network(Structure):
         from tnrank.network._choose import keep_plan
 
         wanted = tuple(batch) if isinstance(batch, (str, tuple)) else tuple(sequence(batch, "batch", "indices"))
-        name = keep_plan(self, sizes, optimize, memory_limit, wanted, dtype)
+        name = keep_plan(self, sizes, optimize, memory_limit, wanted, dtype, varying)
         plan: ContractionPlan = getattr(self, name)
         return plan
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnrank._backend import Backend, backend_of, common_backend, plain_array
-from tnrank._check import instance, shown, whole_number
+from tnrank._check import instance, sequence, shown, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Array, Arrays, Label, Sizes
 from tnrank.network._amounts import exact, rounded
@@ -63,8 +63,9 @@ class ContractionPlan:
         result_size: elements of the whole result; a memory limit does not count it.
         slices: index -> elements of it that are handled at once.
         method: which finder's path was kept.
+        varying: the indices whose size may differ from ``sizes`` when the plan is called.
 
-    A plan made by hand, ``ContractionPlan(network, sizes, path, slices, method)``, has a path in static single
+    A plan made by hand, ``ContractionPlan(network, sizes, path, slices, method, varying)``, has a path in static single
     assignment form: of n tensors, step k makes array n + k, and each array is taken once. A path of opt_einsum's or
     NumPy's counts positions in what is left instead, and goes to ``network.plan(sizes, optimize=path)``. Each of the
     two refuses the other's form.
@@ -93,6 +94,7 @@ class ContractionPlan:
         path: Sequence[Sequence[int]],
         slices: Mapping[Label, int] | None = None,
         method: str = "given",
+        varying: Sequence[Label] = (),
     ) -> None:
         # A plan may come from a file or be made by hand: nothing in it is believed.
         self.network = network = checked_network(network)
@@ -100,6 +102,9 @@ class ContractionPlan:
         self.path = plan_path(path, len(network.tensors))
         self.slices: dict[Label, int] = _checked_slices(self.sizes, slices)
         self.method = instance(method, "method", str, "a string, the name of what found the path")
+        self.varying = checked_varying(network, varying)
+        if self.varying and self.slices:
+            raise ValueError("a plan with slices has one size for each index: leave out memory_limit, or varying")
         self._numbers = Numbers(network, self.sizes)
         pairs = walk(self._numbers.problem(()), list(self.path))
         names = list(network.tensors) + [f"#{k + 1}" for k in range(len(pairs))]
@@ -127,9 +132,14 @@ class ContractionPlan:
         self._pairs = pairs
         self._names = tuple(network.tensors)
         self._shapes = tuple(tuple(self.sizes[x] for x in network.tensors[name]) for name in self._names)
-        self._program = Program(
-            self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, self._numbers.sizes
-        )
+        self._open = [
+            [axis for axis, label in enumerate(network.tensors[name]) if label in self.varying] for name in self._names
+        ]
+        # Sizes that vary are negative in a program.
+        sizes = [
+            -size if label in self.varying else size for label, size in zip(labels, self._numbers.sizes, strict=True)
+        ]
+        self._program = Program(self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, sizes)
         self._in_slices = SlicedProgram(self._numbers, pairs, self._slicing) if self.slices else None
         self._compiled: dict[type, Callable[..., Any]] = {}
 
@@ -195,8 +205,8 @@ class ContractionPlan:
             kind, dtype = type(first), first.dtype
             backend = backend_of(first)
             alike = kind is np.ndarray
-            for value, shape in zip(values, self._shapes, strict=True):
-                if value.shape != shape or value.dtype != dtype:
+            for value, shape, varies in zip(values, self._shapes, self._open, strict=True):
+                if not (value.shape == shape or (varies and _fits(value.shape, shape, varies))) or value.dtype != dtype:
                     raise KeyError
                 if type(value) is not kind:
                     alike = False
@@ -218,7 +228,7 @@ class ContractionPlan:
     def _explain(self, arrays: Arrays) -> None:
         sizes = self.network.sizes(arrays)
         for label, size in sizes.items():
-            if size != self.sizes[label]:
+            if size != self.sizes[label] and label not in self.varying:
                 holder = self.network.holders(label)[0]
                 raise ValueError(
                     f"the plan was made for index {label!r} of size {self.sizes[label]}, got size {size} on "
@@ -276,10 +286,17 @@ class ContractionPlan:
     @property
     def _key(self) -> Any:
         names = tuple(self.network.tensors.items())
-        return names, self.network.output, tuple(self.sizes.items()), self.path, tuple(self.slices.items())
+        return (
+            names,
+            self.network.output,
+            tuple(self.sizes.items()),
+            self.path,
+            tuple(self.slices.items()),
+            self.varying,
+        )
 
     def __reduce__(self) -> Any:
-        return ContractionPlan, (self.network, self.sizes, self.path, self.slices, self.method)
+        return ContractionPlan, (self.network, self.sizes, self.path, self.slices, self.method, self.varying)
 
     @explained
     def save(self, path: Any) -> None:
@@ -330,6 +347,26 @@ def _checked_slices(sizes: Mapping[Label, int], slices: Any) -> dict[Label, int]
         found[label] = whole_number(chunk, name, 1, max(sizes[label], 1))
     # An index without elements has no slices to add up.
     return {label: chunk for label, chunk in found.items() if sizes[label]}
+
+
+def checked_varying(network: Network, varying: Any) -> tuple[Label, ...]:
+    """The index of the output whose size may vary: a reshape can find out only one, and only that of what is there."""
+    labels = tuple(varying) if isinstance(varying, (str, tuple)) else tuple(sequence(varying, "varying", "indices"))
+    for label in labels:
+        if label not in network.output:
+            raise ValueError(f"varying index {label!r} is not in the output: {listed(network.output)}")
+    if len(labels) > 1:
+        raise ValueError(
+            f"got {len(labels)} varying indices {labels}, needed at most one: a reshape finds out only one"
+        )
+    return labels
+
+
+def _fits(given: Sequence[int], planned: Sequence[int], varies: Sequence[int]) -> bool:
+    """Whether shapes agree but for the axes that vary."""
+    return len(given) == len(planned) and all(
+        size == expected or axis in varies for axis, (size, expected) in enumerate(zip(given, planned, strict=True))
+    )
 
 
 def _array(result: Array) -> Array:

@@ -30,6 +30,7 @@ def save(plan: ContractionPlan, path: str | os.PathLike[str]) -> None:
         "path": [list(pair) for pair in plan.path],
         "slices": [[_encode(x), chunk] for x, chunk in plan.slices.items()],
         "method": plan.method,
+        "varying": [_encode(x) for x in plan.varying],
     }
     write_atomically(path, json.dumps(content).encode())
 
@@ -49,8 +50,9 @@ def _read(content: Any) -> ContractionPlan:
     tensors = _pairs(content["tensors"], "tensors")
     if not all(isinstance(name, str) and isinstance(labels, list) for name, labels in tensors.items()):
         raise ValueError("its tensors are not lists of labels by name")
-    if not isinstance(content["output"], list) or not isinstance(content["path"], list):
-        raise ValueError("its output and path are not lists")
+    varying = content.get("varying", [])  # files of the first version have none
+    if not all(isinstance(part, list) for part in (content["output"], content["path"], varying)):
+        raise ValueError("its output, path and varying are not lists")
     network = Network(
         {name: tuple(map(_decode, labels)) for name, labels in tensors.items()}, tuple(map(_decode, content["output"]))
     )
@@ -58,7 +60,8 @@ def _read(content: Any) -> ContractionPlan:
     extra = [label for label in sizes if label not in network.indices]
     if extra:
         raise ValueError(f"it has a size for {shown(extra[0])}, which no tensor has")
-    return ContractionPlan(network, sizes, content["path"], slices, content["method"])
+    varying = [_decode(x) for x in varying]
+    return ContractionPlan(network, sizes, content["path"], slices, content["method"], varying)
 
 
 def _pairs(value: Any, what: str) -> dict[Any, Any]:
