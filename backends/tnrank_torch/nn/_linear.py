@@ -1,4 +1,4 @@
-"""Deep linear networks: matrix factorizations as modules."""
+"""Linear layers whose weight is a factorization."""
 
 from __future__ import annotations
 
@@ -8,83 +8,236 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from tnrank import MatrixFactorization
+import tnrank
+
+from tnrank.layers import WeightFormat, apply_linear, plan_for, plans_of, weight_format
+from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
 
 
-class DeepLinear(nn.Sequential):
-    """Linear layers without biases, one after the other: ``x @ W_0 @ W_1 @ ..``, a matrix factorization.
+class FactorizedLinear(FactorizedLayer):
+    """``x @ W.T + bias`` with a factorized weight W, of shape (out_features, in_features).
 
-    The weight of layer j is the transpose of ``W_j``, as ``torch.nn.Linear`` has it.
+    Inputs are contracted with the tensors along a plan that is chosen for the number of rows; where it is cheaper, the
+    plan builds W first.
 
     Args:
-        sizes: ``(d_0, .., d_L)``: features of the input, of every hidden layer, and of the output.
-        std: standard deviation of the entries; ``d_in ** -0.5`` of every layer if not given, which keeps outputs as
-            large as inputs.
-        seed: of NumPy's Generator.
-        dtype: ``torch.get_default_dtype()`` if ``None``.
+        in_features: size of the inputs.
+        out_features: size of the outputs.
+        bias: whether there is one.
+        structure: ``"mf"``, a matrix factorization (deep linear network); ``"cp"``; ``"tucker"``; ``"tt"``, a tensor
+            train over the modes of outputs and inputs; ``"ttm"``, a tensor-train matrix; ``"htf"``, a hierarchical
+            factorization; ``"btt"``, a block tensor train.
+        rank: one number for all inner indices, each at most what is of use there; or one for each. For ``"mf"`` the
+            latter are the hidden sizes of a deep linear network, which may exceed the rank of a matrix.
+        parameters: in place of ``rank``: the largest rank that takes at most this share of the dense parameters;
+            ``"same"`` is 1.
+        modes: into how many modes each side is split, or both splits: ``((outputs), (inputs))``.
+        depth: number of factors of ``"mf"``.
+        std: standard deviation of all initial entries; by default outputs and gradients start with the scale of
+            ``torch.nn.Linear``.
+        balanced: start from balanced tensors with the same product; for ``"mf"``, ``"cp"`` and ``"htf"``.
+        seed: of the initial weights; PyTorch's generator gives one if ``None``.
+        recompute: compute intermediates again in the backward pass, instead of keeping them.
         device: where the parameters live.
+        dtype: ``torch.get_default_dtype()`` if ``None``.
 
     Raises:
-        ValueError: for fewer than two sizes, or sizes below 1.
+        ValueError: for ranks or modes that do not fit; what is possible is named.
 
-    Source: Arora, Cohen, Hu & Luo 2019, Sec. 2; Razin & Cohen 2020, Sec. 2.
+    Source: Arora, Cohen, Hu & Luo 2019 (deep linear networks); Novikov, Podoprikhin, Osokin & Vetrov 2015 (tensor-train
+    matrices); Qiu, Potapczynski, Finzi, Goldblum & Wilson 2024 (block tensor trains).
 
     Example:
-        >>> import torch, tnrank
+        >>> import torch
         >>> from tnrank_torch import nn
-        >>> module = nn.DeepLinear((64, 32, 10))
-        >>> module(torch.ones(5, 64)).shape, module.value().shape
-        (torch.Size([5, 10]), (64, 10))
+        >>> layer = nn.FactorizedLinear(1024, 1024, structure="tt", parameters=0.05)
+        >>> layer
+        FactorizedLinear(
+          1024 x 1024, bias=True, tt, ranks (28, 28, 28), 51,968 of 1,048,576 parameters (5.0 %)
+          (arrays): ParameterDict(
+              (core0): Parameter containing: [torch.FloatTensor of size 32x28]
+              (core1): Parameter containing: [torch.FloatTensor of size 28x32x28]
+              (core2): Parameter containing: [torch.FloatTensor of size 28x32x28]
+              (core3): Parameter containing: [torch.FloatTensor of size 28x32]
+          )
+        )
+        >>> layer(torch.ones(5, 1024)).shape
+        torch.Size([5, 1024])
     """
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        structure: str = "mf",
+        rank: int | Sequence[int] | None = None,
+        parameters: float | str | None = None,
+        modes: Any = None,
+        depth: int = 2,
         std: float | None = None,
-        seed: int | None = 0,
-        dtype: Any = None,
+        balanced: bool = False,
+        seed: int | None = None,
+        recompute: bool = False,
         device: Any = None,
+        dtype: Any = None,
     ) -> None:
-        sizes = [int(size) for size in sizes]
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"got sizes {sizes}, needed at least two from 1 on: (input, hidden, .., output)")
-        name = str(dtype or torch.get_default_dtype()).removeprefix("torch.")
-        drawn = MatrixFactorization.random(
-            (sizes[0], sizes[-1]), depth=len(sizes) - 1, hidden=sizes[1:-1], seed=seed, backend="torch", dtype=name
-        )
-        scaled = [w * (w.shape[0] ** -0.5 if std is None else std) for w in drawn.layers]
-        super().__init__(*(_layer(w.to(device)) for w in scaled))
+        shape = (out_features, in_features)
+        weight = weight_format("linear", shape, structure, rank=rank, parameters=parameters, modes=modes, depth=depth)
+        start = nn.Linear(in_features, out_features, device="meta").bias if bias else None
+        super().__init__(weight, None, recompute)
+        if start is not None:
+            bound = in_features**-0.5
+            self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype).uniform_(-bound, bound))
+        self._draw(seed, dtype, device, std, balanced)
 
     @classmethod
-    def from_factorization(cls, x: MatrixFactorization) -> Self:
-        """The linear network of a matrix factorization; the arrays are copied.
+    def from_layer(
+        cls,
+        layer: nn.Module,
+        *,
+        structure: str = "mf",
+        rank: int | Sequence[int] | None = None,
+        rtol: float | None = None,
+        parameters: float | str | None = None,
+        modes: Any = None,
+        depth: int = 2,
+        inputs: torch.Tensor | None = None,
+        recompute: bool = False,
+    ) -> Self:
+        """The factorized layer nearest to a trained one; its ``error`` says how near.
+
+        Args:
+            layer: a ``torch.nn.Linear``, or the transposed ``Conv1D`` of language-model libraries.
+            structure: see above.
+            rank: see above; one of ``rank``, ``rtol`` and ``parameters``.
+            rtol: bounds the relative error of the weight.
+            parameters: see above.
+            modes: see above.
+            depth: see above.
+            inputs: inputs ``(.., in_features)`` that the layer sees: the error of its outputs for them is made small,
+                in place of that of its weight.
+            recompute: see above.
 
         Raises:
-            TypeError: for another factorization.
+            TypeError: for another layer, or a quantized weight.
+            ValueError: as above.
 
         Example:
-            >>> import torch, tnrank
+            >>> import torch
             >>> from tnrank_torch import nn
-            >>> x = tnrank.MatrixFactorization.random((4, 3), depth=3, seed=0, backend="torch")
-            >>> bool(torch.allclose(nn.DeepLinear.from_factorization(x)(torch.eye(4)), x.to_dense()))
+            >>> dense = torch.nn.Linear(64, 32)
+            >>> nn.FactorizedLinear.from_layer(dense, rank=32).error < 1e-5
             True
         """
-        if not isinstance(x, MatrixFactorization):
-            raise TypeError(
-                f"got {type(x).__name__}, needed a MatrixFactorization; others: ConvolutionalArithmeticCircuit"
-            )
-        x = x if x.backend.name == "torch" else x.to("torch")
-        made = cls.__new__(cls)
-        nn.Sequential.__init__(made, *(_layer(w) for w in x.layers))
+        transposed = is_transposed(layer)
+        if not isinstance(layer, nn.Linear) and not transposed:
+            raise TypeError(f"got a {type(layer).__name__}, needed a torch.nn.Linear")
+        dense: Any = layer.weight.T if transposed else layer.weight
+        settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
+        moments = second_moments(inputs, dense.shape[1])
+        fit = fit_layer(dense, "linear", {**settings, "modes": modes, "depth": depth}, moments)
+        made = cls.of_format(fit.weight, layer.bias is not None, recompute)
+        made._fill(fit.arrays)
+        if layer.bias is not None:
+            made.bias = nn.Parameter(layer.bias.detach().clone(), layer.bias.requires_grad)
+        made.error, made._original = fit.error, type(layer) if transposed else None
         return made
 
-    def value(self) -> MatrixFactorization:
-        """The matrix factorization of the present parameters; gradients flow through it."""
-        return MatrixFactorization([layer.weight.mT for layer in self])
+    @classmethod
+    def from_factorization(cls, x: tnrank.Factorization, outputs: int | None = None, bias: bool = False) -> Self:
+        """The layer whose weight is a factorization, with its arrays, copied, as parameters.
+
+        Args:
+            x: modes of the outputs, then those of the inputs: a matrix factorization ``(out_features, in_features)``,
+                a CP, Tucker, tensor-train or hierarchical one, or a tensor-train operator.
+            outputs: how many of its modes are outputs; half of them by default.
+            bias: whether there is one; it starts at 0.
+
+        Raises:
+            TypeError: for another class.
+            ValueError: if its modes do not fit.
+
+        Example:
+            >>> import tnrank
+            >>> from tnrank_torch import nn
+            >>> x = tnrank.MatrixFactorization.random((10, 64), depth=3, hidden=20, std=0.1, seed=0)
+            >>> layer = nn.FactorizedLinear.from_factorization(x)
+            >>> layer.in_features, layer.value().depth
+            (64, 3)
+        """
+        weight, arrays = WeightFormat.of_factorization(x, outputs)
+        made = cls.of_format(weight, bias)
+        backend = tnrank.get_backend("torch")
+        made._fill({name: backend.asarray(x.backend.to_numpy(a), x.dtype).clone() for name, a in arrays.items()})
+        if made.bias is not None:
+            made.bias.data = made.bias.data.to(getattr(torch, x.dtype))
+        return made
+
+    @classmethod
+    def of_format(cls, weight: WeightFormat, bias: bool, recompute: bool = False) -> Self:
+        """A layer of a format without content, for :meth:`from_layer` and other code that fills it."""
+        made = cls.__new__(cls)
+        FactorizedLayer.__init__(made, weight, torch.zeros(weight.shape[0]) if bias else None, recompute)
+        return made
+
+    _original: Any = None
+
+    def _set_format(self, weight: WeightFormat) -> None:
+        super()._set_format(weight)
+        self.out_features, self.in_features = weight.shape
+        # Planned here, so that a compiler meets nothing but the contractions.
+        self._plans = plans_of(weight)
+        self._example = 64
+
+    def dense_weight(self) -> torch.Tensor:
+        dense = super().dense_weight()
+        return dense.mT if self._original else dense
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs ``(.., out_features)`` of inputs ``(.., in_features)``."""
+        if x.shape[-1] != self.in_features:
+            raise ValueError(f"inputs have shape {tuple(x.shape)}, needed (.., {self.in_features})")
+        flat, arrays, bias = self._cast(x.reshape(-1, self.in_features))
+        weight, plan = self.format, plan_for(self._plans, rows_of(flat, self._example))
+        y = self._run(lambda given, inputs: apply_linear(weight, plan, given, inputs), flat, arrays)
+        if bias is not None:
+            y = y + bias
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def collapse(self) -> nn.Module:
+        """The dense layer that computes the same.
+
+        Example:
+            >>> import torch
+            >>> from tnrank_torch import nn
+            >>> layer = nn.FactorizedLinear(64, 32, structure="cp", rank=10, dtype=torch.float64)
+            >>> x = torch.ones(3, 64, dtype=torch.float64)
+            >>> bool(torch.allclose(layer.collapse()(x), layer(x), atol=1e-12))
+            True
+        """
+        weight = self.dense_weight().detach().contiguous()
+        made: Any = (
+            self._original(self.out_features, self.in_features)
+            if self._original
+            else nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        )
+        made.weight = nn.Parameter(weight)
+        made.bias = None if self.bias is None else nn.Parameter(self.bias.detach().clone())
+        return made  # type: ignore[no-any-return]  # the class of a transposed layer is another library's
 
 
-def _layer(matrix: torch.Tensor) -> nn.Linear:
-    # Made on the meta device: the layer's own initialization would be thrown away.
-    layer = nn.Linear(matrix.shape[0], matrix.shape[1], bias=False, device="meta")
-    layer.weight = nn.Parameter(matrix.detach().mT.clone(memory_format=torch.contiguous_format))
-    return layer
+def is_transposed(layer: nn.Module) -> bool:
+    """True for the ``Conv1D`` of language-model libraries: a linear layer with the weight (inputs, outputs)."""
+    weight = getattr(layer, "weight", None)
+    return type(layer).__name__ == "Conv1D" and hasattr(layer, "nf") and getattr(weight, "ndim", 0) == 2
+
+
+def rows_of(flat: torch.Tensor, example: int) -> int:
+    """The number of rows to plan for: of a symbolic one, as in an export, that of the example."""
+    rows: Any = flat.shape[0]
+    if isinstance(rows, torch.SymInt):
+        hint = getattr(rows.node, "hint", None)
+        return example if hint is None else int(hint)
+    return int(rows)

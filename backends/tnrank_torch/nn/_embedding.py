@@ -1,0 +1,173 @@
+"""Embeddings whose table is a factorization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from tnrank.layers import WeightFormat, apply_lookup, plan_for, plans_of, weight_format
+from tnrank_torch.nn._layer import FactorizedLayer, fit_layer
+from tnrank_torch.nn._linear import rows_of
+
+
+class FactorizedEmbedding(FactorizedLayer):
+    """Rows of a factorized table; only what belongs to the rows that are looked up is computed.
+
+    Args:
+        num_embeddings: rows of the table.
+        embedding_dim: features of a row.
+        padding_idx: a row that is 0 and stays so.
+        structure: ``"mf"``, ``"cp"``, ``"tt"``, ``"ttm"`` or ``"htf"``; see :class:`FactorizedLinear`.
+        rank: as there.
+        parameters: as there.
+        modes: as there; splits are given as ``((rows), (features))``.
+        depth: as there.
+        std: as there; by default entries start with variance 1, as those of ``torch.nn.Embedding``.
+        balanced: as there.
+        seed: as there.
+        recompute: as there.
+        device: as there.
+        dtype: as there.
+
+    Raises:
+        ValueError: for ranks or modes that do not fit, or a ``padding_idx`` out of range.
+
+    Source: Hrinchuk et al. 2020 (tensor-train embeddings).
+
+    Example:
+        >>> import torch
+        >>> from tnrank_torch import nn
+        >>> layer = nn.FactorizedEmbedding(50_257, 768, structure="ttm", rank=16)
+        >>> layer(torch.tensor([[11, 50_256]])).shape
+        torch.Size([1, 2, 768])
+        >>> print(layer.format)
+        ttm, rank 16, 204,800 of 38,597,376 parameters (0.5 %)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        structure: str = "mf",
+        rank: int | Sequence[int] | None = None,
+        parameters: float | str | None = None,
+        modes: Any = None,
+        depth: int = 2,
+        std: float | None = None,
+        balanced: bool = False,
+        seed: int | None = None,
+        recompute: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        shape = (num_embeddings, embedding_dim)
+        weight = weight_format(
+            "embedding", shape, structure, rank=rank, parameters=parameters, modes=modes, depth=depth
+        )
+        super().__init__(weight, None, recompute)
+        self.padding_idx = _row(padding_idx, num_embeddings)
+        self._draw(seed, dtype, device, std, balanced)
+
+    @classmethod
+    def from_layer(
+        cls,
+        layer: nn.Module,
+        *,
+        structure: str = "mf",
+        rank: int | Sequence[int] | None = None,
+        rtol: float | None = None,
+        parameters: float | str | None = None,
+        modes: Any = None,
+        depth: int = 2,
+        recompute: bool = False,
+    ) -> Self:
+        """The factorized embedding nearest to a trained one; its ``error`` says how near.
+
+        Args:
+            layer: a ``torch.nn.Embedding`` without ``max_norm``, ``scale_grad_by_freq`` and ``sparse``.
+            structure: see :meth:`FactorizedLinear.from_layer`, as for the others.
+            rank: as there.
+            rtol: as there.
+            parameters: as there.
+            modes: as there.
+            depth: as there.
+            recompute: as there.
+
+        Raises:
+            TypeError: for another layer, or a quantized weight.
+            ValueError: for an option that a factorized table does not have.
+        """
+        if not isinstance(layer, nn.Embedding):
+            raise TypeError(f"got a {type(layer).__name__}, needed a torch.nn.Embedding")
+        for name, usual in (("max_norm", None), ("scale_grad_by_freq", False), ("sparse", False)):
+            if getattr(layer, name) != usual:
+                raise ValueError(f"the embedding has {name}={getattr(layer, name)}, needed {usual}")
+        settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
+        fit = fit_layer(layer.weight, "embedding", {**settings, "modes": modes, "depth": depth}, None)
+        made = cls.__new__(cls)
+        FactorizedLayer.__init__(made, fit.weight, None, recompute)
+        made.padding_idx, made.error = layer.padding_idx, fit.error
+        made._fill(fit.arrays)
+        return made
+
+    def _set_format(self, weight: WeightFormat) -> None:
+        super()._set_format(weight)
+        self.num_embeddings, self.embedding_dim = weight.shape
+        self._plans = plans_of(weight)
+
+    def dense_weight(self) -> torch.Tensor:
+        dense = super().dense_weight()
+        if self.padding_idx is None:
+            return dense
+        return dense * _others(torch.arange(self.num_embeddings, device=dense.device), self.padding_idx, dense)
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        """Rows ``(.., embedding_dim)`` at whole numbers ``(..)``.
+
+        Raises:
+            TypeError: if the indices are no whole numbers.
+            IndexError: if one is out of range.
+        """
+        if indices.is_floating_point() or indices.is_complex() or indices.dtype is torch.bool:
+            raise TypeError(f"indices are whole numbers, got {indices.dtype}")
+        flat = indices.reshape(-1)
+        self._check_range(flat)
+        weight, plan = self.format, plan_for(self._plans, rows_of(flat, 64))
+        y = self._run(lambda given, at: apply_lookup(weight, plan, given, at), flat, dict(self.arrays.items()))
+        if self.padding_idx is not None:
+            y = y * _others(flat, self.padding_idx, y)
+        return y.reshape(*indices.shape, self.embedding_dim)
+
+    def _check_range(self, flat: torch.Tensor) -> None:
+        # On an accelerator a look at the indices would wait for it; a compiled program has none to look at.
+        if torch.compiler.is_compiling() or flat.device.type != "cpu" or not len(flat):
+            return
+        least, most = (int(x) for x in torch.aminmax(flat))
+        if least < 0 or most >= self.num_embeddings:
+            wrong = least if least < 0 else most
+            raise IndexError(f"index {wrong} is out of range: the table has rows 0 to {self.num_embeddings - 1}")
+
+    def collapse(self) -> nn.Module:
+        """The dense embedding that computes the same."""
+        weight = self.dense_weight().detach().contiguous()
+        made = nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx, device="meta")
+        made.weight = nn.Parameter(weight)
+        return made
+
+
+def _row(padding_idx: int | None, rows: int) -> int | None:
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"padding_idx is a row, {-rows} to {rows - 1}, got {padding_idx}")
+    return padding_idx % rows
+
+
+def _others(rows: torch.Tensor, padding: int, like: torch.Tensor) -> torch.Tensor:
+    """1 for rows other than the one that is padded, as a column."""
+    return (rows != padding).to(like.dtype)[:, None]

@@ -1,0 +1,212 @@
+"""What all factorized layers share: arrays as parameters, the dense weight, pruning, state dicts of any rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import tnrank
+from tnrank.layers import Fit, WeightFormat, fit_weight, initial, learning_rates, prune_weight
+
+
+class FactorizedLayer(nn.Module):
+    """A layer whose weight is a network of small tensors.
+
+    Attributes:
+        format: structure, modes and ranks of the weight, a :class:`tnrank.layers.WeightFormat`.
+        arrays: the tensors by name, parameters.
+        bias: a parameter, or ``None``.
+        error: relative error of the weight that the layer was made from, or ``None``.
+        recompute: whether intermediates are computed again in the backward pass, instead of being kept.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(self, weight: WeightFormat, bias: torch.Tensor | None, recompute: bool) -> None:
+        super().__init__()
+        self.error: float | None = None
+        self.recompute = bool(recompute)
+        self.arrays = nn.ParameterDict()
+        self.bias = None if bias is None else nn.Parameter(bias)
+        self._set_format(weight)
+
+    def _fill(self, arrays: Mapping[str, torch.Tensor]) -> None:
+        for name, array in arrays.items():
+            self.arrays[name] = nn.Parameter(array)
+
+    def _draw(self, seed: int | None, dtype: Any, device: Any, std: float | None, balanced: bool) -> None:
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))  # so that torch.manual_seed makes a run repeatable
+        self._fill(initial(self.format, seed, "torch", _dtype_name(dtype), device, std, balanced))
+
+    def _set_format(self, weight: WeightFormat) -> None:
+        self.format = weight
+
+    @property
+    def structure(self) -> str:
+        """The name of the structure."""
+        return self.format.structure
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The dense weight, built anew at each access; gradients flow through it."""
+        return self.dense_weight()
+
+    def dense_weight(self) -> torch.Tensor:
+        """The dense weight, in the shape of the layer that this one stands for."""
+        dense: torch.Tensor = self.format.dense(dict(self.arrays.items()))
+        return dense
+
+    def value(self, group: int = 0) -> tnrank.Factorization:
+        """The weight of one group as a factorization of the present parameters; gradients flow through it."""
+        return self.format.value(dict(self.arrays.items()), group)
+
+    def learning_rates(self, optimizer: str = "adam") -> dict[str, float]:
+        """Parameter name -> factor on the learning rate of the dense layer.
+
+        Source: Qiu, Potapczynski, Finzi, Goldblum & Wilson 2024, Sec. 4.
+        """
+        rates = {f"arrays.{name}": rate for name, rate in learning_rates(self.format, optimizer).items()}
+        return rates if self.bias is None else {**rates, "bias": 1.0}
+
+    def collapse(self) -> nn.Module:
+        """The dense layer that computes the same."""
+        raise NotImplementedError
+
+    def _cast(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor | None]:
+        """Input, arrays and bias in the dtype of a surrounding autocast."""
+        arrays, bias, kind = dict(self.arrays.items()), self.bias, x.device.type
+        if not torch.is_autocast_enabled(kind):
+            return x, arrays, bias
+        dtype = torch.get_autocast_dtype(kind)
+        cast = {name: array.to(dtype) for name, array in arrays.items()}
+        return x.to(dtype), cast, None if bias is None else bias.to(dtype)
+
+    def _run(
+        self, fn: Callable[..., torch.Tensor], x: torch.Tensor, arrays: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return fn(dict(arrays), x)
+        names = list(arrays)
+
+        def again(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+            return fn(dict(zip(names, values, strict=True)), x)
+
+        kept: torch.Tensor = checkpoint(again, x, *arrays.values(), use_reentrant=False)
+        return kept
+
+    @torch.no_grad()
+    def prune(
+        self, rtol: float | None = None, keep: int | None = None, optimizer: torch.optim.Optimizer | None = None
+    ) -> tuple[dict[Any, np.ndarray[Any, Any]], float]:
+        """Drop the smallest components of every inner index, in place.
+
+        Args:
+            rtol: bounds the relative error of the weight.
+            keep: components to keep at each index, at most; one of the two.
+            optimizer: its moments of the parameters lose the same components.
+
+        Returns:
+            {inner index: norms of its components before, descending, relative to the weight's}, and the relative error.
+
+        Raises:
+            ValueError: if not one of the two is given, or nothing would be left.
+
+        Source: singular values at an index of two tensors (Oseledets 2011); norms of components at others.
+        """
+        host = {name: _host(array) for name, array in self.arrays.items()}
+        moments = _moments(self, optimizer)
+        found = prune_weight(self.format, host, moments, rtol, keep)
+        for name, parameter in self.arrays.items():
+            _replace(parameter, torch.as_tensor(found.arrays[name]))
+            if optimizer is not None and parameter in optimizer.state:
+                for kind in moments:
+                    old = optimizer.state[parameter][kind]
+                    new = torch.as_tensor(np.ascontiguousarray(found.moments[kind][name]))
+                    optimizer.state[parameter][kind] = new.to(old.dtype).to(old.device)
+        self._set_format(found.weight)
+        return found.norms, found.error
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
+        # The shapes of a state dict say its ranks: parameters take them before they are filled.
+        given = {name: state_dict.get(f"{prefix}arrays.{name}") for name in self.arrays}
+        if all(value is not None for value in given.values()):
+            shapes = {name: tuple(value.shape) for name, value in given.items()}
+            if shapes != {name: tuple(array.shape) for name, array in self.arrays.items()}:
+                self._set_format(self.format.of_shapes(shapes))
+                for name, parameter in self.arrays.items():
+                    _replace(parameter, torch.empty(shapes[name]))
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+
+    def extra_repr(self) -> str:
+        stated = "" if self.error is None else f", error {self.error:.2g}"
+        return f"{self._sizes()}, bias={self.bias is not None}, {self.format}{stated}"
+
+    def _sizes(self) -> str:
+        return " x ".join(map(str, self.format.shape))
+
+
+def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], moments: torch.Tensor | None) -> Fit:
+    """The weight of a trained layer in a format.
+
+    Raises:
+        TypeError: if it is quantized, or no floating-point tensor.
+    """
+    if not isinstance(dense, torch.Tensor) or dense.is_quantized or not dense.is_floating_point():
+        name = dense.dtype if isinstance(dense, torch.Tensor) else type(dense).__name__
+        raise TypeError(f"the weight is of {name}, needed floating-point numbers: dequantize the model first")
+    return fit_weight(dense.detach(), kind, moments=moments, **settings)
+
+
+def take_over(new: nn.Module, old: nn.Module) -> None:
+    """Give a layer that takes another one's place its mode and its hooks."""
+    new.train(old.training)
+    for name, hooks in vars(old).items():
+        if "hooks" in name and isinstance(hooks, dict) and hooks and "state_dict" not in name:
+            getattr(new, name).update(hooks)
+
+
+def second_moments(inputs: Any, features: int, groups: int = 1) -> torch.Tensor | None:
+    """Second moments ``(features, features)``, of each group, of inputs ``(.., groups * features)``.
+
+    A matrix of that shape itself is passed on.
+    """
+    if inputs is None:
+        return None
+    if not isinstance(inputs, torch.Tensor):
+        raise TypeError(f"inputs is a tensor with {features} features at its end, got {type(inputs).__name__}")
+    rows = inputs.detach().reshape(-1, groups, inputs.shape[-1] // groups).double()
+    if rows.shape[-1] != features:
+        raise ValueError(f"inputs have {inputs.shape[-1]} features, needed {groups * features}")
+    return torch.einsum("ngi,ngj->gij", rows, rows) / len(rows)
+
+
+def _moments(layer: FactorizedLayer, optimizer: torch.optim.Optimizer | None) -> dict[str, dict[str, Any]]:
+    """{kind: {tensor name: moments}}: what the optimizer keeps in the shape of the parameters."""
+    found: dict[str, dict[str, Any]] = {}
+    if optimizer is None:
+        return found
+    for name, parameter in layer.arrays.items():
+        for kind, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.ndim:
+                found.setdefault(kind, {})[name] = _host(value)
+    return {kind: one for kind, one in found.items() if len(one) == len(layer.arrays)}
+
+
+def _replace(parameter: nn.Parameter, new: torch.Tensor) -> None:
+    """Other content in the same parameter, which optimizers and other layers hold."""
+    parameter.grad = None
+    parameter.data = new.contiguous().to(dtype=parameter.dtype, device=parameter.device)
+
+
+def _host(x: torch.Tensor) -> np.ndarray[Any, Any]:
+    return x.detach().double().cpu().numpy()
+
+
+def _dtype_name(dtype: Any) -> str:
+    return str(dtype or torch.get_default_dtype()).removeprefix("torch.")

@@ -1,0 +1,30 @@
+"""Weights of layers as networks of small tensors: what PyTorch's and Equinox's layers are made of."""
+
+from tnrank.layers._apply import Plans, apply_linear, apply_lookup, plan_for, plans_of
+from tnrank.layers._costs import forward_flops
+from tnrank.layers._fit import Fit, fit_weight
+from tnrank.layers._format import WeightFormat
+from tnrank.layers._initial import initial, learning_rates
+from tnrank.layers._prune import Pruned, prune_weight
+from tnrank.layers._sizes import weight_format
+from tnrank.layers._stages import Stage, dense_from, stages_of
+
+__all__ = [
+    "Fit",
+    "Plans",
+    "Pruned",
+    "Stage",
+    "WeightFormat",
+    "apply_linear",
+    "apply_lookup",
+    "dense_from",
+    "fit_weight",
+    "forward_flops",
+    "initial",
+    "learning_rates",
+    "plan_for",
+    "plans_of",
+    "prune_weight",
+    "stages_of",
+    "weight_format",
+]
