@@ -46,11 +46,8 @@ class WeightFormat:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        one_of(self.kind, "kind", KINDS)
-        rules = structure_of(self.structure)
-        if self.kind not in rules.kinds:
-            usable = ", ".join(name for name, one in STRUCTURES.items() if self.kind in one.kinds)
-            raise ValueError(f"structure {self.structure!r} is not for weights of kind {self.kind!r}: use {usable}")
+        check_kind(self.kind, self.structure)
+        rules = self.rules
         rules.check(self.layout)
         if self.kind == "conv" and len(self.layout.rows) * len(self.layout.columns) != 1:
             raise ValueError(f"a convolution has one mode a side, got {self.layout.rows} and {self.layout.columns}")
@@ -223,6 +220,14 @@ class WeightFormat:
     def __str__(self) -> str:
         share = 100 * self.parameter_count / self.dense_count
         return f"{self.title}, {self.parameter_count:,} of {self.dense_count:,} parameters ({share:.1f} %)"
+
+
+def check_kind(kind: Any, structure: Any) -> None:
+    """Refuse a structure that weights of a kind cannot have; those that they can are listed."""
+    one_of(kind, "kind", KINDS)
+    if kind not in structure_of(structure).kinds:
+        usable = ", ".join(name for name, rules in STRUCTURES.items() if kind in rules.kinds)
+        raise ValueError(f"structure {structure!r} is not for weights of kind {kind!r}: use {usable}")
 
 
 def structure_of(name: Any) -> Structure:
