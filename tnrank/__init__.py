@@ -134,6 +134,7 @@ _ROOMS = frozenset(
         "linalg",
         "network",
         "plots",
+        "radar",
         "ranks",
         "runs",
         "testing",

@@ -1,7 +1,8 @@
-"""Factorizations and circuits as modules: train them inside any PyTorch program."""
+"""Factorizations and circuits as modules: train them inside any PyTorch program, and watch the ranks of others."""
 
 from tnrank_torch.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_torch.nn._factorization import Factorization
+from tnrank_torch.nn._layer_ranks import layer_ranks
 from tnrank_torch.nn._linear import DeepLinear
 
-__all__ = ["ConvolutionalArithmeticCircuit", "DeepLinear", "Factorization"]
+__all__ = ["ConvolutionalArithmeticCircuit", "DeepLinear", "Factorization", "layer_ranks"]
