@@ -36,10 +36,7 @@ def test_mf_keeps_the_largest_singular_values(keep, depth, seed):
 def test_tolerances_hold_and_errors_are_true(structure, rtol, groups):
     if groups == 2 and structure in ("ttm", "btt"):
         return
-    if groups == 2:
-        weight = weight_format("conv", (12, 5, 3), structure, rank=3, groups=2)
-    else:
-        weight = _weight(structure)
+    weight = weight_format("conv", (12, 5, 3), structure, rank=3, groups=2) if groups == 2 else _weight(structure)
     arrays = initial(weight, 0, "numpy", "float64")
     before = weight.dense(arrays)
     found = prune_weight(weight, arrays, {}, rtol, None)

@@ -135,12 +135,12 @@ class FactorizedLayer(nn.Module):
     def prune(
         self, rtol: float | None = None, keep: int | None = None, optimizer: torch.optim.Optimizer | None = None
     ) -> tuple[dict[Any, np.ndarray[Any, Any]], float]:
-        """Drop the smallest components of every inner index, in place.
+        """Drop the smallest components of every inner index, in place; the parameters are new objects.
 
         Args:
             rtol: bounds the relative error of the weight.
             keep: components to keep at each index, at most; one of the two.
-            optimizer: its moments of the parameters lose the same components.
+            optimizer: is given the new parameters, and its moments lose the same components.
 
         Returns:
             {inner index: norms of its components before, descending, relative to the weight's}, and the relative error.
@@ -153,13 +153,11 @@ class FactorizedLayer(nn.Module):
         host = {name: _host(array) for name, array in self.arrays.items()}
         moments = _moments(self, optimizer)
         found = prune_weight(self.format, host, moments, rtol, keep)
-        for name, parameter in self.arrays.items():
-            _replace(parameter, torch.as_tensor(found.arrays[name]))
-            if optimizer is not None and parameter in optimizer.state:
-                for kind in moments:
-                    old = optimizer.state[parameter][kind]
-                    new = torch.as_tensor(np.ascontiguousarray(found.moments[kind][name]))
-                    optimizer.state[parameter][kind] = new.to(old.dtype).to(old.device)
+        for name in list(self.arrays):
+            old, new = self.arrays[name], _renewed(self.arrays[name], found.arrays[name])
+            self.arrays[name] = new
+            if optimizer is not None:
+                _exchange(optimizer, old, new, {kind: one[name] for kind, one in found.moments.items()})
         self._set_format(found.weight)
         return found.norms, found.error
 
@@ -170,8 +168,8 @@ class FactorizedLayer(nn.Module):
             shapes = {name: tuple(value.shape) for name, value in given.items()}
             if shapes != {name: tuple(array.shape) for name, array in self.arrays.items()}:
                 self._set_format(self.format.of_shapes(shapes))
-                for name, parameter in self.arrays.items():
-                    _replace(parameter, torch.empty(shapes[name]))
+                for name in list(self.arrays):
+                    self.arrays[name] = _renewed(self.arrays[name], np.zeros(shapes[name]))
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def extra_repr(self) -> str:
@@ -229,10 +227,25 @@ def _moments(layer: FactorizedLayer, optimizer: torch.optim.Optimizer | None) ->
     return {kind: one for kind, one in found.items() if len(one) == len(layer.arrays)}
 
 
-def _replace(parameter: nn.Parameter, new: torch.Tensor) -> None:
-    """Other content in the same parameter, which optimizers and other layers hold."""
-    parameter.grad = None
-    parameter.data = new.contiguous().to(dtype=parameter.dtype, device=parameter.device)
+def _renewed(old: nn.Parameter, content: np.ndarray[Any, Any]) -> nn.Parameter:
+    """A parameter like ``old`` with content of another shape."""
+    # Not the same object with other data: graphs of earlier steps that are still alive know its old shape.
+    array = torch.as_tensor(np.ascontiguousarray(content)).to(dtype=old.dtype, device=old.device)
+    return nn.Parameter(array, old.requires_grad)
+
+
+def _exchange(
+    optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, moments: Mapping[str, Any]
+) -> None:
+    """Have the optimizer train ``new`` in place of ``old``, with these moments; counters stay."""
+    for group in optimizer.param_groups:
+        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
+    if old in optimizer.state:
+        state = optimizer.state.pop(old)
+        for kind, content in moments.items():
+            like = state[kind]
+            state[kind] = torch.as_tensor(np.ascontiguousarray(content)).to(like.dtype).to(like.device)
+        optimizer.state[new] = state
 
 
 def _host(x: torch.Tensor) -> np.ndarray[Any, Any]:
