@@ -205,7 +205,8 @@ def _check_weight(layer: nn.Module) -> None:
 
 def _replaceable(module: nn.Module) -> bool:
     # Subclasses may compute something else: the classes themselves are replaced.
-    return type(module) in _REPLACEMENTS or is_transposed(module) or _quantized(module)
+    kind = type(module).__mro__[1] if parametrize.is_parametrized(module) else type(module)
+    return kind in _REPLACEMENTS or is_transposed(module) or _quantized(module)
 
 
 def _quantized(module: nn.Module) -> bool:
