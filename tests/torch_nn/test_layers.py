@@ -206,7 +206,7 @@ def test_state_dicts_carry_their_ranks(structure):
     assert torch.equal(other(x), layer(x))
     assert other.format == layer.format
     wrong = nn.FactorizedLinear(16, 12, structure=structure, rank=2, **DOUBLE)
-    with pytest.raises(ValueError, match="in this layer, got arrays of size|impossible"):
+    with pytest.raises(ValueError, match=r"in this layer, got arrays of size|impossible"):
         wrong.load_state_dict(layer.state_dict())
     assert all(torch.isfinite(p).all() for p in wrong.parameters())
     with pytest.raises(RuntimeError, match="Missing key"):

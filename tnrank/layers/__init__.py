@@ -4,7 +4,7 @@ from tnrank.layers._apply import Plans, apply_linear, apply_lookup, plan_for, pl
 from tnrank.layers._costs import forward_flops
 from tnrank.layers._fit import Fit, fit_weight
 from tnrank.layers._format import WeightFormat
-from tnrank.layers._initial import initial, learning_rates
+from tnrank.layers._initial import initial, initial_bias, learning_rates
 from tnrank.layers._lora import LoraReport, write_lora
 from tnrank.layers._prune import Pruned, prune_weight
 from tnrank.layers._report import LayerChange, ModelReport
@@ -27,6 +27,7 @@ __all__ = [
     "fit_weight",
     "forward_flops",
     "initial",
+    "initial_bias",
     "learning_rates",
     "match_rules",
     "plan_for",

@@ -167,7 +167,8 @@ def _roots(frame: WeightFormat, moments: Array | None) -> list[list[tuple[Host, 
         for mode, size in enumerate(columns):
             rest = [k for k in range(len(columns)) if k != mode]
             labels = [*range(len(columns)), *(k if k in rest else len(columns) for k in range(len(columns)))]
-            marginal = np.einsum(by_mode, labels, [mode, len(columns)])
+            einsum: Any = np.einsum  # whose form with lists of axes has no types
+            marginal = einsum(by_mode, labels, [mode, len(columns)])
             if frame.structure == "btt" and mode == 0:
                 marginal = np.diag(np.diag(marginal))  # an index of both tensors can be scaled, not mixed
             roots.append(_root(marginal / np.trace(marginal) * size))

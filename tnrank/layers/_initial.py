@@ -59,6 +59,16 @@ def initial(
     return {name: target.asarray(np.asarray(array, wide), dtype, device) for name, array in host.items()}
 
 
+def initial_bias(weight: WeightFormat, seed: int | None, backend: str, dtype: str | None, device: Any = None) -> Array:
+    """A bias as dense layers start with it, uniform within ``fan_in ** -0.5``; arguments as for :func:`initial`."""
+    bound = weight.fan_in**-0.5
+    host = generator(seed, 1).uniform(-bound, bound, weight.shape[0])
+    target = get_backend(backend)
+    dtype = dtype or target.default_dtype
+    wide = dtype if dtype in ("float32", "float64") else "float32"
+    return target.asarray(np.asarray(host, wide), dtype, device)
+
+
 def standard_deviations(weight: WeightFormat) -> dict[str, float]:
     """Tensor name -> standard deviation of its initial entries."""
     fans = {name: fan_in(weight, name) for name in weight.parts}

@@ -145,7 +145,7 @@ def _align(have: Labels, groups: list[list[Any]], sizes: Sizes) -> Operand:
 
 def _side(group: Sequence[Hashable], sizes: Sizes) -> int:
     """The length of the axis that a group of labels becomes; -1 if it varies."""
-    length = prod(sizes[x] for x in group)
+    length: int = prod(sizes[x] for x in group)
     return length if length >= 0 else -1
 
 
@@ -154,7 +154,8 @@ def _shape(labels: Sequence[Hashable], sizes: Sizes) -> tuple[int, ...]:
 
 
 def _elements(labels: Sequence[Hashable], sizes: Sizes) -> int:
-    return abs(prod(sizes[x] for x in labels))
+    count: int = prod(sizes[x] for x in labels)
+    return abs(count)
 
 
 def with_final(op: tuple[Any, ...], natural: Labels, wanted: Sequence[Hashable]) -> tuple[Any, ...]:

@@ -136,10 +136,10 @@ class ContractionPlan:
             [axis for axis, label in enumerate(network.tensors[name]) if label in self.varying] for name in self._names
         ]
         # Sizes that vary are negative in a program.
-        sizes = [
+        signed = [
             -size if label in self.varying else size for label, size in zip(labels, self._numbers.sizes, strict=True)
         ]
-        self._program = Program(self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, sizes)
+        self._program = Program(self._numbers.given, self._numbers.reduced, pairs, self._numbers.output, signed)
         self._in_slices = SlicedProgram(self._numbers, pairs, self._slicing) if self.slices else None
         self._compiled: dict[type, Callable[..., Any]] = {}
 

@@ -57,11 +57,7 @@ class _FactorizedConv(FactorizedLayer):
             depth=depth,
             groups=groups,
         )
-        start = torch.empty(out_channels, device=device, dtype=dtype) if bias else None
-        if start is not None:
-            bound = weight.fan_in**-0.5
-            start.uniform_(-bound, bound)
-        super().__init__(weight, start, recompute)
+        super().__init__(weight, torch.zeros(out_channels) if bias else None, recompute)
         self._take_geometry(frame)
         self.draw(std=std, balanced=balanced, seed=seed, dtype=dtype, device=device)
 
@@ -143,9 +139,9 @@ class _FactorizedConv(FactorizedLayer):
         uneven = any(before != behind for before, behind in self._pads)
         pads = [before for before, _ in self._pads]
         if self.padding_mode != "zeros" or uneven:
-            sides = [side for pair in reversed(self._pads) for side in pair]
+            around = [side for pair in reversed(self._pads) for side in pair]
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            x, pads = functional.pad(x, sides, mode), [0] * self.dims
+            x, pads = functional.pad(x, around, mode), [0] * self.dims
         run = self._dense if self._places(x) >= self._dense_from else self._chain
         y = self._run(lambda given, inputs: run(given, inputs, pads), x, arrays)
         return y if bias is None else y + bias.reshape(-1, *[1] * self.dims)
@@ -181,7 +177,7 @@ class _FactorizedConv(FactorizedLayer):
     def collapse(self) -> nn.Module:
         """The dense convolution that computes the same."""
         weight = self.dense_weight().detach().contiguous()
-        made: nn.Module = self.dense_class(
+        made: Any = self.dense_class(
             self.in_channels,
             self.out_channels,
             self.kernel_size,
@@ -195,7 +191,7 @@ class _FactorizedConv(FactorizedLayer):
         )
         made.weight = nn.Parameter(weight)
         made.bias = None if self.bias is None else nn.Parameter(self.bias.detach().clone())
-        return made
+        return made  # type: ignore[no-any-return]  # a class of torch.nn
 
 
 class FactorizedConv1d(_FactorizedConv):

@@ -101,12 +101,13 @@ class FactorizedEmbedding(FactorizedLayer):
             TypeError: for another layer, or a quantized weight.
             ValueError: for an option that a factorized table does not have.
         """
-        _check_options(layer)
+        trained: Any = layer
+        _check_options(trained)
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
-        fit = fit_layer(layer.weight, "embedding", {**settings, "modes": modes, "depth": depth}, None)
+        fit = fit_layer(trained.weight, "embedding", {**settings, "modes": modes, "depth": depth}, None)
         made = cls.__new__(cls)
         FactorizedLayer.__init__(made, fit.weight, None, recompute)
-        made.padding_idx, made.error = layer.padding_idx, fit.error
+        made.padding_idx, made.error = trained.padding_idx, fit.error
         made._fill(fit.arrays)
         return made
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import tnrank
-from tnrank.layers import Fit, WeightFormat, fit_weight, initial, learning_rates, prune_weight
+from tnrank.layers import Fit, WeightFormat, fit_weight, initial, initial_bias, learning_rates, prune_weight
 
 _EXAMPLE = 64
 """Rows to plan for where no example has been seen."""
@@ -56,6 +56,8 @@ class FactorizedLayer(nn.Module):
         if seed is None:
             seed = int(torch.randint(2**62, ()))  # so that torch.manual_seed makes a run repeatable
         self._fill(initial(self.format, seed, "torch", _dtype_name(dtype), device, std, balanced))
+        if self.bias is not None:
+            self.bias = nn.Parameter(initial_bias(self.format, seed, "torch", _dtype_name(dtype), device))
 
     def draw_with_norm(self, norm: float, dtype: Any, device: Any, balanced: bool, seed: int | None = None) -> None:
         """New random weights of which the dense one has this norm, balanced where the structure has such weights."""

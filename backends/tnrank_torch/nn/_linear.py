@@ -84,11 +84,7 @@ class FactorizedLinear(FactorizedLayer):
     ) -> None:
         shape = (out_features, in_features)
         weight = weight_format("linear", shape, structure, rank=rank, parameters=parameters, modes=modes, depth=depth)
-        start = nn.Linear(in_features, out_features, device="meta").bias if bias else None
-        super().__init__(weight, None, recompute)
-        if start is not None:
-            bound = in_features**-0.5
-            self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype).uniform_(-bound, bound))
+        super().__init__(weight, torch.zeros(out_features) if bias else None, recompute)
         self.draw(std=std, balanced=balanced, seed=seed, dtype=dtype, device=device)
 
     @classmethod
@@ -133,14 +129,15 @@ class FactorizedLinear(FactorizedLayer):
         transposed = is_transposed(layer)
         if not isinstance(layer, nn.Linear) and not transposed:
             raise TypeError(f"got a {type(layer).__name__}, needed a torch.nn.Linear")
-        dense: Any = layer.weight.T if transposed else layer.weight
+        trained: Any = layer
+        dense = trained.weight.T if transposed else trained.weight
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
         moments = second_moments(inputs, dense.shape[1])
         fit = fit_layer(dense, "linear", {**settings, "modes": modes, "depth": depth}, moments)
-        made = cls.of_format(fit.weight, layer.bias is not None, recompute)
+        made = cls.of_format(fit.weight, trained.bias is not None, recompute)
         made._fill(fit.arrays)
-        if layer.bias is not None:
-            made.bias = nn.Parameter(layer.bias.detach().clone(), layer.bias.requires_grad)
+        if trained.bias is not None:
+            made.bias = nn.Parameter(trained.bias.detach().clone(), trained.bias.requires_grad)
         made.error, made._original = fit.error, type(layer) if transposed else None
         return made
 

@@ -205,8 +205,14 @@ def _check_weight(layer: nn.Module) -> None:
 
 def _replaceable(module: nn.Module) -> bool:
     # Subclasses may compute something else: the classes themselves are replaced.
-    kind = type(module).__mro__[1] if parametrize.is_parametrized(module) else type(module)
-    return kind in _REPLACEMENTS or is_transposed(module) or _quantized(module)
+    # Parametrized and lazy layers are found, and refused with what to do about it.
+    unfinished = parametrize.is_parametrized(module) or isinstance(module, nn.modules.lazy.LazyModuleMixin)
+    return (
+        any(kind in _REPLACEMENTS for kind in type(module).__mro__[: 3 if unfinished else 1])
+        or _REPLACEMENTS
+        or is_transposed(module)
+        or _quantized(module)
+    )
 
 
 def _quantized(module: nn.Module) -> bool:
@@ -247,9 +253,9 @@ def _tied(model: nn.Module, layers: Mapping[str, nn.Module], chosen: Mapping[str
         shared = [other for other in owners.get(id(weight), []) if other not in own]
         for other in shared:
             twin = other.removesuffix(".weight")
-            first = next((key for key, layer in layers.items() if twin in places[id(layer)]), None)
+            first = next((key for key, layer in layers.items() if twin in places[id(layer)]), "")
             alike = first in chosen and chosen[first] == chosen[name] and type(layers[first]) is type(layers[name])
-            if first is None or not alike or not other.endswith("weight"):
+            if not alike or not other.endswith("weight"):
                 raise ValueError(
                     f"the weight of {name!r} is tied to {other!r}, which is not replaced alike: leave both alone with "
                     f"rules {{{name!r}: None, {twin!r}: None}}, or untie them"
@@ -280,7 +286,7 @@ def _replacement(layer: nn.Module, settings: Mapping[str, Any], inputs: Any, fre
         made = empty_like(layer, settings, bias=getattr(layer, "bias", None) is not None)
         made.draw(dtype=weight.dtype, device=weight.device)
         if made.bias is not None:
-            made.bias.data = layer.bias.detach().clone()  # type: ignore[union-attr,operator]  # a bias is a tensor
+            made.bias.data = layer.bias.detach().clone()
     else:
         kind = _class_for(layer)
         known = {} if inputs is None or kind is FactorizedEmbedding else {"inputs": inputs}

@@ -10,7 +10,7 @@ from tnrank._typing import Array
 from tnrank.factorizations import CPFactorization, Factorization
 from tnrank.layers._structures._structure import Host, Layout, Part, Structure
 
-FIT = {"starts": 2, "steps": 60, "tol": 1e-4}
+FIT: dict[str, Any] = {"starts": 2, "steps": 60, "tol": 1e-4}
 """A layer is trained afterwards: the search for the best fit ends early."""
 
 
