@@ -197,8 +197,8 @@ def _undone(
     for mode, label in enumerate(weight.layout.ins):
         if roots[0][mode] is None:
             continue
-        name = next(name for name in reversed(weight.parts) if label in weight.parts[name].labels)
-        axis = weight.parts[name].labels.index(label)
+        name = next(name for name in reversed(list(weight.parts)) if label in weight.parts[name].labels)
+        axis = list(weight.parts[name].labels).index(label)
         inverses = [root[mode][1] for root in roots]  # type: ignore[index]  # all groups have roots, or none has
         if weight.groups == 1:
             found[name] = _mixed(found[name], inverses[0], axis)

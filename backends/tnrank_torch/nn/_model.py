@@ -207,12 +207,8 @@ def _replaceable(module: nn.Module) -> bool:
     # Subclasses may compute something else: the classes themselves are replaced.
     # Parametrized and lazy layers are found, and refused with what to do about it.
     unfinished = parametrize.is_parametrized(module) or isinstance(module, nn.modules.lazy.LazyModuleMixin)
-    return (
-        any(kind in _REPLACEMENTS for kind in type(module).__mro__[: 3 if unfinished else 1])
-        or _REPLACEMENTS
-        or is_transposed(module)
-        or _quantized(module)
-    )
+    known = any(kind in _REPLACEMENTS for kind in type(module).__mro__[: 3 if unfinished else 1])
+    return known or is_transposed(module) or _quantized(module)
 
 
 def _quantized(module: nn.Module) -> bool:
@@ -286,7 +282,8 @@ def _replacement(layer: nn.Module, settings: Mapping[str, Any], inputs: Any, fre
         made = empty_like(layer, settings, bias=getattr(layer, "bias", None) is not None)
         made.draw(dtype=weight.dtype, device=weight.device)
         if made.bias is not None:
-            made.bias.data = layer.bias.detach().clone()
+            bias: Any = layer.bias
+            made.bias.data = bias.detach().clone()
     else:
         kind = _class_for(layer)
         known = {} if inputs is None or kind is FactorizedEmbedding else {"inputs": inputs}
