@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tnrank.factorizations import HierarchicalTucker as HierarchicalTucker
     from tnrank.factorizations import MatrixFactorization as MatrixFactorization
     from tnrank.factorizations import TensorTrain as TensorTrain
+    from tnrank.factorizations import TensorTrainOperator as TensorTrainOperator
     from tnrank.factorizations import Tucker as Tucker
     from tnrank.factorizations import data_tensor as data_tensor
     from tnrank.factorizations import load as load
@@ -83,6 +84,7 @@ _HOME = {
     "load": "tnrank.factorizations",
     "MatrixFactorization": "tnrank.factorizations",
     "TensorTrain": "tnrank.factorizations",
+    "TensorTrainOperator": "tnrank.factorizations",
     "Tucker": "tnrank.factorizations",
     "contract": "tnrank.network",
     "ContractionPlan": "tnrank.network",

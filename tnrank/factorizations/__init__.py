@@ -9,6 +9,7 @@ from tnrank.factorizations._hierarchical_tucker import HierarchicalTucker
 from tnrank.factorizations._io import load
 from tnrank.factorizations._matrix import MatrixFactorization
 from tnrank.factorizations._network_factorization import NetworkFactorization, deepen
+from tnrank.factorizations._operator import TensorTrainOperator
 from tnrank.factorizations._streaming._compress import compress
 from tnrank.factorizations._sum import FactorizationSum, sum_of
 from tnrank.factorizations._tensor_train import TensorTrain
@@ -26,6 +27,7 @@ __all__ = [
     "MatrixFactorization",
     "NetworkFactorization",
     "TensorTrain",
+    "TensorTrainOperator",
     "TreeFormat",
     "Truncation",
     "Tucker",

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tnrank._alike import default_or_named_device
-from tnrank._backend import backend_of, get_backend, host_svd
+from tnrank._backend import get_backend
 from tnrank._check import sequence, whole_number
 from tnrank._explained import explained
 from tnrank._scale import over, peak, times_power, unit_of
@@ -19,6 +18,7 @@ from tnrank.factorizations._arrays import kept_dtype, measured, read_arrays
 from tnrank.factorizations._base import Factorization
 from tnrank.factorizations._draw import MOST_LAYERS, check_dimensions, draw
 from tnrank.factorizations._norms import check_finite, end_in_range
+from tnrank.factorizations._split import split_evenly, truncated_layers
 from tnrank.linalg import scaled_singular_values, singular_values
 from tnrank.network import Network
 
@@ -102,6 +102,42 @@ class MatrixFactorization(Factorization):
         layers = draw(shapes, std, mean, init, seed, backend, dtype, device)
         return cls(split_evenly(layers[0], chain)) if balanced else cls(layers)
 
+    @classmethod
+    @explained
+    def from_dense(cls, matrix: Array, rank: int | None = None, rtol: float | None = None, depth: int = 2) -> Self:
+        """The balanced factorization ``U S^(1/L), S^(1/L), .., S^(1/L) V^H`` of a matrix, on its own backend.
+
+        Args:
+            matrix: array of shape ``(m, n)``.
+            rank: the hidden size r of all layers, whose sizes are m - r - .. - r - n; the product is then the best
+                approximation of that rank.
+            rtol: in place of ``rank``: the smallest hidden size, from 1 on, with
+                ``||matrix - result|| / ||matrix|| <= rtol``. Without either, max(m, n) * eps, or the rounding error of
+                half precision.
+            depth: L, the number of layers.
+
+        Returns:
+            Layers in the dtype of the matrix; integers become the default dtype.
+
+        Raises:
+            ValueError: for NaN or infinite entries, an empty side, ``rank`` above min(m, n), ``rank`` together with
+                ``rtol``, or ``rtol`` outside [0, 1) or below eps.
+
+        Source: Eckart & Young 1936 (truncation); Razin & Cohen 2020 (balanced layers).
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> matrix = np.outer([1.0, 2.0, 3.0], np.ones(4)) + np.eye(3, 4)
+            >>> tnrank.MatrixFactorization.from_dense(matrix, rank=1)
+            MatrixFactorization of order 2: 3 x 4, 7 parameters, float64, numpy
+              depth 2: 3 - 1 - 4
+            >>> x = tnrank.MatrixFactorization.from_dense(matrix, rtol=1e-10, depth=3)
+            >>> bool(np.allclose(x.to_dense(), matrix))
+            True
+        """
+        depth = whole_number(depth, "depth, the number of layers,", 1, MOST_LAYERS)
+        return cls(truncated_layers(matrix, rank, rtol, depth))
+
     @property
     def layers(self) -> tuple[Array, ...]:
         """The layers in the order of the product."""
@@ -167,31 +203,3 @@ class MatrixFactorization(Factorization):
 def _chain(depth: int) -> Network:
     labels = ["i", *(f"h{k}" for k in range(1, depth)), "j"]
     return Network({f"W{k}": (labels[k], labels[k + 1]) for k in range(depth)}, ("i", "j"))
-
-
-def split_evenly(end: Array, chain: Sequence[int]) -> list[Array]:
-    """Balanced layers of sizes ``chain`` whose product is ``end`` (of rank at most the smallest size)."""
-    backend = backend_of(end)
-    host = np.asarray(backend.to_numpy(end))
-    depth = len(chain) - 1
-    if depth == 1:
-        return [end]
-    wide = np.promote_types(host.dtype, np.float64)
-    numpy = get_backend("numpy")
-    unit = unit_of(peak(host.astype(wide), numpy), numpy)
-    if np.isnan(unit):
-        raise ValueError(f"the end matrix leaves the range of {host.dtype}: divide each layer by a number of its size")
-    u, s, vh = host_svd(over(host.astype(wide), unit, numpy))
-    kept = min(len(s), *chain)
-    root = s[:kept] ** (1 / depth) * float(unit) ** (1 / depth)
-    layers = []
-    for k, (rows, columns) in enumerate(pairwise(chain)):
-        layer = np.zeros((rows, columns), wide)
-        if k == 0:
-            layer[:, :kept] = u[:, :kept] * root
-        elif k == depth - 1:
-            layer[:kept, :] = root[:, None] * vh[:kept]
-        else:
-            layer[range(kept), range(kept)] = root
-        layers.append(backend.asarray(layer, backend.dtype_of(end), default_or_named_device(end)))
-    return layers

@@ -46,8 +46,8 @@ def exactly(x: Any, evaluate: Callable[[Any], Array]) -> Array:
     return evaluate(x)
 
 
-def check_product(a: Array, b: Array) -> None:
-    """Refuse integer arrays whose entries may have products beyond the range of their dtype.
+def check_product(a: Array, b: Array, terms: int = 1) -> None:
+    """Refuse integer arrays whose entries may have products, or sums of ``terms`` of them, beyond their dtype's range.
 
     Raises:
         OverflowError: if they have.
@@ -56,7 +56,21 @@ def check_product(a: Array, b: Array) -> None:
     if is_whole(dtype) and dtype != "bool":
         pairs = extremes(a), extremes(b)
         if pairs[0] and pairs[1]:
-            check_whole_result(dtype, max(abs(x * y) for x in pairs[0] for y in pairs[1]), "products of entries")
+            largest = max(abs(x * y) for x in pairs[0] for y in pairs[1])
+            check_whole_result(dtype, largest * terms, "products of entries" if terms == 1 else "sums of products")
+
+
+def check_sum(a: Array, b: Array) -> None:
+    """Refuse integer arrays whose entries may have sums beyond the range of their dtype.
+
+    Raises:
+        OverflowError: if they have.
+    """
+    dtype = backend_of(a).dtype_of(a)
+    if is_whole(dtype) and dtype != "bool":
+        pairs = extremes(a), extremes(b)
+        if pairs[0] and pairs[1]:
+            check_whole_result(dtype, max(abs(x + y) for x in pairs[0] for y in pairs[1]), "sums of entries")
 
 
 def extremes(array: Array) -> tuple[int, int] | None:

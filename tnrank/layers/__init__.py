@@ -5,12 +5,18 @@ from tnrank.layers._costs import forward_flops
 from tnrank.layers._fit import Fit, fit_weight
 from tnrank.layers._format import WeightFormat
 from tnrank.layers._initial import initial, learning_rates
+from tnrank.layers._lora import LoraReport, write_lora
 from tnrank.layers._prune import Pruned, prune_weight
+from tnrank.layers._report import LayerChange, ModelReport
+from tnrank.layers._rules import match_rules
 from tnrank.layers._sizes import weight_format
 from tnrank.layers._stages import Stage, dense_from, stages_of
 
 __all__ = [
     "Fit",
+    "LayerChange",
+    "LoraReport",
+    "ModelReport",
     "Plans",
     "Pruned",
     "Stage",
@@ -22,9 +28,11 @@ __all__ = [
     "forward_flops",
     "initial",
     "learning_rates",
+    "match_rules",
     "plan_for",
     "plans_of",
     "prune_weight",
     "stages_of",
     "weight_format",
+    "write_lora",
 ]

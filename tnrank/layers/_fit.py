@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -105,8 +105,8 @@ def fit_weight(
     seen = [_through(frame, tensor, root) for tensor, root in zip(tensors, roots, strict=True)]
     fitted = _fitted(frame, seen, None if rtol is not None else frame.inner, rtol)
     weight = frame.of_shapes({name: array.shape for name, array in fitted.items()})
-    lost = np.sqrt(sum(float(np.sum((a - b) ** 2)) for a, b in zip(seen, _ends(weight, fitted), strict=True)))
-    whole = np.sqrt(sum(float(np.sum(a**2)) for a in seen))
+    lost = sqrt(sum(float(np.sum((a - b) ** 2)) for a, b in zip(seen, _ends(weight, fitted), strict=True)))
+    whole = sqrt(sum(float(np.sum(a**2)) for a in seen))
     fitted = _undone(weight, fitted, roots)
     dtype, device = backend.dtype_of(dense), _place(dense)
     arrays = {name: backend.asarray(np.ascontiguousarray(a, _host(dtype)), dtype, device) for name, a in fitted.items()}

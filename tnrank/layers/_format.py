@@ -35,7 +35,7 @@ class WeightFormat:
     Example:
         >>> from tnrank.layers import weight_format
         >>> print(weight_format("linear", (1024, 1024), "tt", parameters=0.05))
-        tt, ranks (28, 28, 28), 51,968 of 1,048,576 parameters (5.0 %)
+        tt, rank 28, 51,968 of 1,048,576 parameters (5.0 %)
     """
 
     structure: str
@@ -206,15 +206,15 @@ class WeightFormat:
         first = cls(name, "linear", layout.matrix_shape, layout, (1,) * len(rules.limits(layout)))
         return first.of_shapes({key: tuple(array.shape) for key, array in arrays.items()}), arrays
 
+    @property
+    def title(self) -> str:
+        """Structure and ranks in words."""
+        ranks = self.ranks[:1] if len(set(self.ranks)) == 1 else self.ranks
+        return f"{self.structure}, rank {ranks[0]}" if len(ranks) == 1 else f"{self.structure}, ranks {ranks}"
+
     def __str__(self) -> str:
-        ranks = self.ranks if len(set(self.ranks)) > 1 or len(self.ranks) == 3 else self.ranks[:1]
-        word = "rank" if len(ranks) == 1 else "ranks"
-        shown_ranks = ranks[0] if len(ranks) == 1 else ranks
-        share = self.parameter_count / self.dense_count
-        return (
-            f"{self.structure}, {word} {shown_ranks}, {self.parameter_count:,} of {self.dense_count:,} parameters "
-            f"({share:.1%})".replace("%", " %")
-        )
+        share = 100 * self.parameter_count / self.dense_count
+        return f"{self.title}, {self.parameter_count:,} of {self.dense_count:,} parameters ({share:.1f} %)"
 
 
 def structure_of(name: Any) -> Structure:

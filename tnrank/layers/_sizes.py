@@ -49,7 +49,7 @@ def weight_format(
     Example:
         >>> from tnrank.layers import weight_format
         >>> weight_format("conv", (64, 64, 3, 3), "tucker", parameters=0.1).ranks
-        (15, 15)
+        (14, 14)
     """
     structure_of(structure)
     size = shape(weight_shape, "weight_shape")

@@ -96,8 +96,10 @@ def read_tensor(x: Any) -> Dense:
 
 
 def read_matrix(x: Any) -> Dense:
-    """A matrix or a stack of matrices ``(.., m, n)`` without empty sides."""
+    """A matrix or a stack of matrices ``(.., m, n)`` without empty sides; of an operator, its matrix."""
     found = _read(x)
+    if found.given != "array" and hasattr(x, "matrix_shape"):
+        found = found._replace(array=found.backend.reshape(found.array, x.matrix_shape))
     shape = tuple(found.array.shape)
     if len(shape) < 2:
         raise ValueError(f"got an array of shape {shape}, needed a matrix (m, n) or a stack of matrices (.., m, n)")

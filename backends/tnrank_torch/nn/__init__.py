@@ -1,16 +1,27 @@
 """Factorizations, circuits and layers as modules: train them inside any PyTorch program."""
 
+from tnrank_torch.nn._adapt import AdaptedLayer, adapt, merge
 from tnrank_torch.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._factorization import Factorization
 from tnrank_torch.nn._linear import FactorizedLinear
+from tnrank_torch.nn._lora import save_lora
+from tnrank_torch.nn._model import collapse, factorize, parameter_groups, prune
 
 __all__ = [
+    "AdaptedLayer",
     "ConvolutionalArithmeticCircuit",
     "Factorization",
     "FactorizedConv1d",
     "FactorizedConv2d",
     "FactorizedEmbedding",
     "FactorizedLinear",
+    "adapt",
+    "collapse",
+    "factorize",
+    "merge",
+    "parameter_groups",
+    "prune",
+    "save_lora",
 ]

@@ -64,7 +64,7 @@ class _FactorizedConv(FactorizedLayer):
             start.uniform_(-bound, bound)
         super().__init__(weight, start, recompute)
         self._take_geometry(frame)
-        self._draw(seed, dtype, device, std, balanced)
+        self.draw(std=std, balanced=balanced, seed=seed, dtype=dtype, device=device)
 
     @classmethod
     def from_layer(
@@ -112,6 +112,15 @@ class _FactorizedConv(FactorizedLayer):
         if frame.bias is not None:
             made.bias = nn.Parameter(frame.bias.detach().clone(), frame.bias.requires_grad)
         made.error = fit.error
+        return made
+
+    @classmethod
+    def empty_like(cls, layer: Any, *, bias: bool, recompute: bool = False, **settings: Any) -> Self:
+        """A layer of the sizes and the geometry of a dense one, without content."""
+        made = cls.__new__(cls)
+        weight = weight_format("conv", tuple(layer.weight.shape), groups=layer.groups, **settings)
+        FactorizedLayer.__init__(made, weight, torch.zeros(weight.shape[0]) if bias else None, recompute)
+        made._take_geometry(layer)
         return made
 
     def _set_format(self, weight: WeightFormat) -> None:

@@ -71,7 +71,7 @@ class FactorizedEmbedding(FactorizedLayer):
         )
         super().__init__(weight, None, recompute)
         self.padding_idx = _row(padding_idx, num_embeddings)
-        self._draw(seed, dtype, device, std, balanced)
+        self.draw(std=std, balanced=balanced, seed=seed, dtype=dtype, device=device)
 
     @classmethod
     def from_layer(
@@ -102,17 +102,23 @@ class FactorizedEmbedding(FactorizedLayer):
             TypeError: for another layer, or a quantized weight.
             ValueError: for an option that a factorized table does not have.
         """
-        if not isinstance(layer, nn.Embedding):
-            raise TypeError(f"got a {type(layer).__name__}, needed a torch.nn.Embedding")
-        for name, usual in (("max_norm", None), ("scale_grad_by_freq", False), ("sparse", False)):
-            if getattr(layer, name) != usual:
-                raise ValueError(f"the embedding has {name}={getattr(layer, name)}, needed {usual}")
+        _check_options(layer)
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
         fit = fit_layer(layer.weight, "embedding", {**settings, "modes": modes, "depth": depth}, None)
         made = cls.__new__(cls)
         FactorizedLayer.__init__(made, fit.weight, None, recompute)
         made.padding_idx, made.error = layer.padding_idx, fit.error
         made._fill(fit.arrays)
+        return made
+
+    @classmethod
+    def empty_like(cls, layer: Any, *, bias: bool, recompute: bool = False, **settings: Any) -> Self:
+        """A layer of the sizes of a dense one, without content; an embedding has no bias."""
+        _check_options(layer)
+        made = cls.__new__(cls)
+        weight = weight_format("embedding", tuple(layer.weight.shape), **settings)
+        FactorizedLayer.__init__(made, weight, None, recompute)
+        made.padding_idx = layer.padding_idx
         return made
 
     def _set_format(self, weight: WeightFormat) -> None:
@@ -158,6 +164,14 @@ class FactorizedEmbedding(FactorizedLayer):
         made = nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx, device="meta")
         made.weight = nn.Parameter(weight)
         return made
+
+
+def _check_options(layer: Any) -> None:
+    if not isinstance(layer, nn.Embedding):
+        raise TypeError(f"got a {type(layer).__name__}, needed a torch.nn.Embedding")
+    for name, usual in (("max_norm", None), ("scale_grad_by_freq", False), ("sparse", False)):
+        if getattr(layer, name) != usual:
+            raise ValueError(f"the embedding has {name}={getattr(layer, name)}, needed {usual}")
 
 
 def _row(padding_idx: int | None, rows: int) -> int | None:

@@ -39,10 +39,25 @@ class FactorizedLayer(nn.Module):
         for name, array in arrays.items():
             self.arrays[name] = nn.Parameter(array)
 
-    def _draw(self, seed: int | None, dtype: Any, device: Any, std: float | None, balanced: bool) -> None:
+    def draw(
+        self,
+        *,
+        std: float | None = None,
+        balanced: bool = False,
+        seed: int | None = None,
+        dtype: Any = None,
+        device: Any = None,
+    ) -> None:
+        """New random weights; see :class:`FactorizedLinear`."""
         if seed is None:
             seed = int(torch.randint(2**62, ()))  # so that torch.manual_seed makes a run repeatable
         self._fill(initial(self.format, seed, "torch", _dtype_name(dtype), device, std, balanced))
+
+    def draw_with_norm(self, norm: float, dtype: Any, device: Any, balanced: bool, seed: int | None = None) -> None:
+        """New random weights of which the dense one has this norm, balanced where the structure has such weights."""
+        self.draw(seed=seed, dtype=torch.float64, balanced=balanced and self.structure in ("mf", "cp", "htf"))
+        factor = (norm / float(self.dense_weight().detach().norm())) ** (1 / len(self.arrays))
+        self._fill({name: (factor * array.detach()).to(dtype).to(device) for name, array in self.arrays.items()})
 
     def _set_format(self, weight: WeightFormat) -> None:
         self.format = weight

@@ -53,7 +53,7 @@ class FactorizedLinear(FactorizedLayer):
         >>> layer = nn.FactorizedLinear(1024, 1024, structure="tt", parameters=0.05)
         >>> layer
         FactorizedLinear(
-          1024 x 1024, bias=True, tt, ranks (28, 28, 28), 51,968 of 1,048,576 parameters (5.0 %)
+          1024 x 1024, bias=True, tt, rank 28, 51,968 of 1,048,576 parameters (5.0 %)
           (arrays): ParameterDict(
               (core0): Parameter containing: [torch.FloatTensor of size 32x28]
               (core1): Parameter containing: [torch.FloatTensor of size 28x32x28]
@@ -90,7 +90,7 @@ class FactorizedLinear(FactorizedLayer):
         if start is not None:
             bound = in_features**-0.5
             self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype).uniform_(-bound, bound))
-        self._draw(seed, dtype, device, std, balanced)
+        self.draw(std=std, balanced=balanced, seed=seed, dtype=dtype, device=device)
 
     @classmethod
     def from_layer(
@@ -173,6 +173,15 @@ class FactorizedLinear(FactorizedLayer):
         made._fill({name: backend.asarray(x.backend.to_numpy(a), x.dtype).clone() for name, a in arrays.items()})
         if made.bias is not None:
             made.bias.data = made.bias.data.to(getattr(torch, x.dtype))
+        return made
+
+    @classmethod
+    def empty_like(cls, layer: Any, *, bias: bool, recompute: bool = False, **settings: Any) -> Self:
+        """A layer of the sizes of a dense one, without content."""
+        transposed = is_transposed(layer)
+        shape = tuple(layer.weight.T.shape if transposed else layer.weight.shape)
+        made = cls.of_format(weight_format("linear", shape, **settings), bias, recompute)
+        made._original = type(layer) if transposed else None
         return made
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnrank._check import generator as make_generator
 from tnrank.experiments.kit import Check
-from tnrank.factorizations._matrix import split_evenly
+from tnrank.factorizations._split import split_evenly
 from tnrank.ranks import effective_rank_of
 from tnrank.theory import NuclearNormResult, TwoByTwo
 

@@ -21,7 +21,7 @@ from tnrank.factorizations._hierarchical import HierarchicalFactorization
 from tnrank.factorizations._matrix import MatrixFactorization
 from tnrank.factorizations._nodes._change import change_tree
 from tnrank.factorizations._nodes._cutoff import Cutoff
-from tnrank.factorizations._tree_format import TreeFormat
+from tnrank.factorizations._tree_core import TreeCore
 from tnrank.linalg import choose_method, default_rtol, matricization_sides, randomized_dominant
 
 Nodes = dict[Node, Array]
@@ -212,7 +212,7 @@ def to_nodes(x: Factorization, tree: DimensionTree | None) -> tuple[DimensionTre
         if x.ndim != x.tree.order:
             raise TypeError("a factorization with classes has no hierarchical Tucker form here: take one class first")
         return _on_tree(x.tree, _from_local(x), tree)
-    if isinstance(x, TreeFormat):
+    if isinstance(x, TreeCore):
         wanted = tree or x.tree
         if x.tree == DimensionTree.star(x.ndim) and wanted != x.tree and wanted.order == x.ndim:
             return wanted, _from_tucker(x, wanted)
@@ -273,7 +273,7 @@ def _from_local(x: HierarchicalFactorization) -> Nodes:
     return frames
 
 
-def _from_tucker(x: TreeFormat, tree: DimensionTree) -> Nodes:
+def _from_tucker(x: TreeCore, tree: DimensionTree) -> Nodes:
     """The core, which is dense already, in the format; its frames go into the factors."""
     nodes = x.nodes
 

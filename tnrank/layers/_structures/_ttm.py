@@ -7,10 +7,8 @@ from math import prod
 from typing import Any, ClassVar
 
 from tnrank._typing import Array
-import tnrank.factorizations as _f
-from tnrank.factorizations import Factorization
+from tnrank.factorizations import Factorization, TensorTrainOperator
 
-TensorTrainOperator = getattr(_f, 'TensorTrainOperator', _f.TensorTrain)
 from tnrank.layers._structures._structure import Host, Layout, Part, Structure
 
 

@@ -92,9 +92,9 @@ def from_factorization(x: Any, shape: Shape, tree: DimensionTree, wanted: Sequen
     Raises:
         ValueError: if neither is within memory; the sizes are named.
     """
-    from tnrank.factorizations import TreeFormat
+    from tnrank.factorizations import TensorTrainOperator, TreeFormat
 
-    if isinstance(x, TreeFormat):
+    if isinstance(x, (TreeFormat, TensorTrainOperator)):
         nodes = _nodes_of(x.tree, wanted, len(shape))
         if len(nodes) == len(wanted):
             return _own_spectra(x, shape, nodes, method)

@@ -166,13 +166,13 @@ def components(x: Any, tree: DimensionTree) -> LocalComponents | None:
 
 def frame_shapes(x: Any, tree: DimensionTree, shape: Sequence[int]) -> dict[Node, tuple[int, ...]]:
     """Shapes of :func:`frames`, before they are made."""
-    from tnrank.factorizations import TreeFormat
+    from tnrank.factorizations import TensorTrainOperator, TreeFormat
 
     terms = [term for _, term in terms_of(x)]
     columns = dict.fromkeys(tree.nodes, 0)
     for term in terms:
         ranks: Mapping[Any, int]
-        if isinstance(term, TreeFormat):
+        if isinstance(term, (TreeFormat, TensorTrainOperator)):
             ranks = term.ranks
         elif hasattr(term, "matrices"):
             ranks = {node: int(a.shape[1]) for node, a in term.matrices.items() if node in columns}
@@ -191,10 +191,10 @@ def frame_shapes(x: Any, tree: DimensionTree, shape: Sequence[int]) -> dict[Node
 
 def frames(x: Any, tree: DimensionTree) -> Frames:
     """``x`` on the tree of its terms (:func:`tree_of`), not formed."""
-    from tnrank.factorizations import TreeFormat, _hsvd
+    from tnrank.factorizations import TensorTrainOperator, TreeFormat, _hsvd
     from tnrank.factorizations._nodes._sum import orthogonalize_sum
 
-    if isinstance(x, TreeFormat):
+    if isinstance(x, (TreeFormat, TensorTrainOperator)):
         return Frames(tree, *_hsvd.orthogonalize(tree, x.nodes))
     found = orthogonalize_sum(tree, [_columns(term, tree, weight) for weight, term in terms_of(x)])
     return Frames(tree, *found[:2])

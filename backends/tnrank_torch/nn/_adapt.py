@@ -1,0 +1,181 @@
+"""Adapters that find their own rank: frozen layers plus a factorized change from a small start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
+from tnrank_torch.nn._layer import FactorizedLayer, take_over
+from tnrank_torch.nn._model import empty_like, places_of, put, replaceable_layers
+
+_SETTINGS = ("structure", "rank", "depth", "modes", "start")
+
+
+class AdaptedLayer(nn.Module):
+    """A frozen layer plus a factorized change of its weight; :func:`adapt` makes them.
+
+    Attributes:
+        base: the layer as it was, frozen.
+        change: a factorized layer without bias, whose output is added.
+    """
+
+    def __init__(self, base: nn.Module, change: FactorizedLayer) -> None:
+        super().__init__()
+        self.base, self.change = base.requires_grad_(False), change
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The changed weight."""
+        base: Any = self.base.weight
+        return base + self.change.weight  # type: ignore[no-any-return]  # a module's attributes have no types
+
+    @property
+    def bias(self) -> Any:
+        """The bias of the layer."""
+        return getattr(self.base, "bias", None)
+
+    def dense_weight(self) -> torch.Tensor:
+        """The changed weight."""
+        return self.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs of the layer and of the change, added."""
+        y: torch.Tensor = self.base(x) + self.change(x)
+        return y
+
+    @torch.no_grad()
+    def merge(self) -> nn.Module:
+        """The layer with the changed weight."""
+        base: Any = self.base
+        changed = self.weight.to(base.weight.dtype)
+        base.weight.copy_(changed)
+        return base  # type: ignore[no-any-return]  # a module's attributes have no types
+
+
+def adapt(
+    model: nn.Module,
+    rules: Any,
+    structure: str = "mf",
+    rank: int = 64,
+    *,
+    depth: int = 2,
+    start: float = 1e-4,
+    balanced: bool = True,
+    seed: int | None = None,
+) -> ModelReport:
+    """Freeze a model, and give some layers a factorized change that is trained, in place.
+
+    From a small start, gradient descent lets few components grow: the rank offered may be large, and :func:`prune`
+    drops what has stayed small. LoRA's usual start (one factor large, the other 0) leaves most components in use.
+
+    Args:
+        model: any module. All its parameters are frozen; ``model.head.requires_grad_()`` trains others again.
+        rules: a name pattern or type, a list of them, or a mapping from them to settings that differ
+            (``structure``, ``rank``, ``depth``, ``modes``, ``start``), or to ``None``.
+        structure: ``"mf"``, ``"cp"``, ``"tt"`` or ``"htf"``; see :class:`FactorizedLinear`.
+        rank: the most components, as far as a layer has use for them.
+        depth: number of factors of ``"mf"``: more of them find lower ranks.
+        start: norm of the initial change, relative to that of the weight.
+        balanced: start from balanced tensors, where the structure has such.
+        seed: of the initial weights; PyTorch's generator gives one if ``None``.
+
+    Returns:
+        A report that prints itself, one line a layer.
+
+    Raises:
+        ValueError: if a rule matches nothing, a layer is adapted already, or a setting is unknown.
+
+    Source: Hu et al. 2022 (LoRA); the start is that of Arora, Cohen, Hu & Luo 2019.
+
+    Example:
+        >>> import torch
+        >>> from tnrank_torch import nn
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+        >>> report = nn.adapt(model, "0", rank=16, depth=3)
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad)
+        2304
+    """
+    places = places_of(model)
+    if any(isinstance(module, AdaptedLayer) for module in places):
+        raise ValueError("the model has adapters already: merge(model) first")
+    layers, others = replaceable_layers(places)
+    usual = {"structure": structure, "rank": rank, "depth": depth, "start": start}
+    chosen = match_rules(_with_settings(rules, usual), layers, others)
+    made = {}
+    for place, (name, settings) in enumerate(chosen.items()):
+        number = None if seed is None else seed + place
+        try:
+            made[name] = _change_of(layers[name], {**usual, **settings}, balanced, number)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"layer {name!r}: {error}") from None
+    model.requires_grad_(False)
+    changes = []
+    for name, change in made.items():
+        base, weight = layers[name], change.format
+        adapted = AdaptedLayer(base, change)
+        take_over(adapted, base)
+        for hooks in (base._forward_hooks, base._forward_pre_hooks, base._backward_hooks, base._backward_pre_hooks):
+            hooks.clear()  # they belong to the sum now
+        put(model, places[base], adapted)
+        flops = 0 if weight.kind == "embedding" else weight.dense_count
+        total = weight.dense_count + weight.parameter_count
+        changes.append(
+            LayerChange(name, weight.title, weight.dense_count, total, flops, flops + forward_flops(weight), None)
+        )
+    after = sum(parameter.numel() for parameter in model.parameters())
+    added = sum(change.after - change.before for change in changes)
+    return ModelReport("adapt", tuple(changes), after - added, after)
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """Add the changes of all adapted layers to their weights, in place; parameters stay frozen.
+
+    Returns:
+        The model, of the layers that it had before :func:`adapt`.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    for layer, names in adapted_layers(model).items():
+        base = layer.merge()
+        take_over(base, layer)
+        put(model, names, base)
+    return model
+
+
+def adapted_layers(model: nn.Module) -> dict[AdaptedLayer, list[str]]:
+    """The adapted layers of a model with their names.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    found = {module: names for module, names in places_of(model).items() if isinstance(module, AdaptedLayer)}
+    if not found:
+        raise ValueError("the model has no adapters: make some with adapt(model, rules)")
+    return found
+
+
+def _with_settings(rules: Any, usual: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    if isinstance(rules, (str, type)):
+        rules = [rules]
+    pairs = list(rules.items()) if isinstance(rules, Mapping) else [(rule, {}) for rule in rules]
+    for key, settings in pairs:
+        for name in settings or ():
+            if name not in _SETTINGS:
+                raise ValueError(f"the rule for {key!r} has no setting {name!r}: {', '.join(_SETTINGS)}")
+    return [(key, settings if settings is None else {**usual, **settings}) for key, settings in pairs]
+
+
+def _change_of(layer: Any, settings: dict[str, Any], balanced: bool, seed: int | None) -> FactorizedLayer:
+    start = settings.pop("start")
+    if not start > 0:
+        raise ValueError(f"start is the relative norm of the initial change and positive, got {start}")
+    change = empty_like(layer, settings, bias=False)
+    weight = layer.weight
+    norm = float(weight.detach().double().norm())
+    change.draw_with_norm(start * (norm or 1.0), weight.dtype, weight.device, balanced, seed)
+    return change

@@ -1,0 +1,340 @@
+"""Whole models: layers replaced by factorized ones, collapsed again, pruned with their optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
+from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
+from tnrank_torch.nn._embedding import FactorizedEmbedding
+from tnrank_torch.nn._layer import FactorizedLayer, take_over
+from tnrank_torch.nn._linear import FactorizedLinear, is_transposed
+
+_REPLACEMENTS: dict[type[nn.Module], Any] = {
+    nn.Linear: FactorizedLinear,
+    nn.Conv1d: FactorizedConv1d,
+    nn.Conv2d: FactorizedConv2d,
+    nn.Embedding: FactorizedEmbedding,
+}
+_SETTINGS = ("structure", "rank", "rtol", "parameters", "modes", "depth", "recompute")
+
+
+def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool = False) -> ModelReport:
+    """Replace layers of a model by factorized ones, in place.
+
+    All replacements are made before the first is put in, so that an error leaves the model as it was. Bias, dtype,
+    device, mode and hooks are kept; a module that the model holds at several places is replaced at all of them.
+
+    Args:
+        model: any module; Linear, Conv1d, Conv2d, Embedding and the transposed ``Conv1D`` of language-model libraries
+            are replaced.
+        rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> settings of :meth:`FactorizedLinear.from_layer`
+            such as ``{"structure": "tt", "parameters": 0.1}``, or ``None`` to leave a layer alone. The first rule that
+            matches a layer is the one for it.
+        inputs: a batch to run the model on, or the tuple of its arguments: the errors of the layers' outputs on it are
+            made small, in place of those of their weights.
+        fresh: new random weights in place of an approximation of the trained ones.
+
+    Returns:
+        A report that prints itself, one line a layer: parameters, multiplications, error.
+
+    Raises:
+        ValueError: if a rule matches nothing (the nearest names are given), weights are tied to layers that are not
+            replaced alike, or as for the layers.
+        TypeError: for quantized weights, or settings that are no mapping.
+
+    Example:
+        >>> import torch
+        >>> from tnrank_torch import nn
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+        >>> report = nn.factorize(model, {"2": None, "*": {"structure": "mf", "rank": 4}})
+        >>> type(model[0]).__name__, type(model[2]).__name__
+        ('FactorizedLinear', 'Linear')
+    """
+    places = places_of(model)
+    layers, others = replaceable_layers(places)
+    chosen = match_rules(rules, layers, others)
+    for name, settings in chosen.items():
+        _check_settings(name, settings)
+    groups = _tied(model, layers, chosen)
+    seen = {} if inputs is None or fresh else _inputs_of(model, {name: layers[name] for name in chosen}, inputs)
+    made: dict[str, FactorizedLayer] = {}
+    for name, settings in chosen.items():
+        twin = groups.get(name)
+        if twin in made:
+            made[name] = _sharing(made[str(twin)], layers[name])
+            continue
+        try:
+            made[name] = _replacement(layers[name], settings, seen.get(name), fresh)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"layer {name!r}: {error}") from None
+    changes = []
+    for name, new in made.items():
+        changes.append(_change(name, new, _dense_count(new), _dense_flops(new), new.error))
+        put(model, places[layers[name]], new)
+    return ModelReport("factorize", tuple(changes), *_totals(model, changes))
+
+
+def collapse(model: nn.Module) -> nn.Module:
+    """Replace all factorized layers of a model by the dense ones that compute the same, in place.
+
+    Returns:
+        The model; the dense layer itself if ``model`` is a factorized one.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if isinstance(model, FactorizedLayer):
+        dense = model.collapse()
+        take_over(dense, model)
+        return dense
+    for layer, names in _factorized(model).items():
+        dense = layer.collapse()
+        take_over(dense, layer)
+        put(model, names, dense)
+    return model
+
+
+def prune(
+    model: nn.Module, rtol: float | None = None, keep: int | None = None, optimizer: torch.optim.Optimizer | None = None
+) -> ModelReport:
+    """Drop the components that training has made superfluous, in all factorized layers, in place.
+
+    Args:
+        model: a model with factorized layers, or one of them.
+        rtol: bounds the relative error of every layer's weight.
+        keep: components to keep at each inner index, at most; one of the two.
+        optimizer: its moments lose the same components, so that training goes on.
+
+    Returns:
+        A report that prints itself: parameters, multiplications, error of each layer.
+
+    Raises:
+        ValueError: if the model has no factorized layers, not one of the two is given, or nothing would be left.
+
+    Example:
+        >>> import torch
+        >>> from tnrank_torch import nn
+        >>> layer = nn.FactorizedLinear.from_layer(torch.nn.Linear(64, 64), rank=32)
+        >>> report = nn.prune(torch.nn.Sequential(layer), keep=8)
+        >>> layer.format.ranks
+        (8,)
+    """
+    changes = []
+    for layer, names in _factorized(model).items():
+        before, flops = layer.format.parameter_count, forward_flops(layer.format)
+        _, error = layer.prune(rtol, keep, optimizer)
+        changes.append(_change(names[0], layer, before, flops, error))
+    return ModelReport("prune", tuple(changes), *_totals(model, changes))
+
+
+def parameter_groups(model: nn.Module, lr: float, optimizer: str = "adam", **options: Any) -> list[dict[str, Any]]:
+    """Parameter groups for ``torch.optim``: each tensor of a factorized layer with the learning rate that suits it.
+
+    Args:
+        model: any; parameters outside of factorized layers keep ``lr``.
+        lr: the learning rate of the dense model.
+        optimizer: ``"adam"`` or ``"sgd"``.
+        options: further entries of every group, such as ``weight_decay``.
+
+    Source: Qiu, Potapczynski, Finzi, Goldblum & Wilson 2024, Sec. 4.
+
+    Example:
+        >>> import torch
+        >>> from tnrank_torch import nn
+        >>> model = torch.nn.Sequential(nn.FactorizedLinear(64, 64, rank=4), torch.nn.Linear(64, 10))
+        >>> [group["lr"] for group in nn.parameter_groups(model, 1e-3)]
+        [0.001, 0.008, 0.0005]
+    """
+    rates: dict[int, float] = {}
+    for layer in model.modules():
+        if isinstance(layer, FactorizedLayer):
+            named = dict(layer.named_parameters())
+            rates |= {id(named[name]): rate for name, rate in layer.learning_rates(optimizer).items()}
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        by_rate.setdefault(rates.get(id(parameter), 1.0), []).append(parameter)
+    ordered = sorted(by_rate.items(), key=lambda item: item[0] != 1.0)
+    return [{"params": parameters, "lr": lr * rate, **options} for rate, parameters in ordered]
+
+
+def places_of(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """Module -> all names that it has in the model."""
+    found: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        found.setdefault(module, []).append(name)
+    return found
+
+
+def replaceable_layers(places: Mapping[nn.Module, list[str]]) -> tuple[dict[str, nn.Module], list[str]]:
+    """The layers that have a factorized form, by the first of their names; and the names of all other modules."""
+    layers = {names[0]: module for module, names in places.items() if _replaceable(module)}
+    return layers, [names[0] for module, names in places.items() if names[0] not in layers and names[0]]
+
+
+def empty_like(layer: nn.Module, settings: Mapping[str, Any], bias: bool) -> FactorizedLayer:
+    """A factorized layer in the place of a dense one, without content: ``draw`` or ``draw_with_norm`` give it some.
+
+    Raises:
+        TypeError: if its weight is quantized.
+        ValueError: if its weight is parametrized or has no size yet.
+    """
+    _check_weight(layer)
+    made: FactorizedLayer = _class_for(layer).empty_like(layer, bias=bias, **settings)
+    return made
+
+
+def _class_for(layer: nn.Module) -> Any:
+    return FactorizedLinear if is_transposed(layer) else _REPLACEMENTS[type(layer)]
+
+
+def _check_weight(layer: nn.Module) -> None:
+    if parametrize.is_parametrized(layer):
+        raise ValueError("its weight is parametrized: remove_parametrizations(layer, 'weight') first")
+    weight: Any = layer.weight
+    if _quantized(layer) or not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
+        raise TypeError("its weight is quantized, needed floating-point numbers: dequantize the model first")
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        raise ValueError("its weight has no size yet: run the model once on a batch")
+
+
+def _replaceable(module: nn.Module) -> bool:
+    # Subclasses may compute something else: the classes themselves are replaced.
+    return type(module) in _REPLACEMENTS or is_transposed(module) or _quantized(module)
+
+
+def _quantized(module: nn.Module) -> bool:
+    return ".quantized" in type(module).__module__ and hasattr(module, "weight")
+
+
+def _factorized(model: nn.Module) -> dict[FactorizedLayer, list[str]]:
+    found = {module: names for module, names in places_of(model).items() if isinstance(module, FactorizedLayer)}
+    if not found:
+        raise ValueError("the model has no factorized layers: make some with factorize(model, rules)")
+    return found
+
+
+def _check_settings(name: str, settings: Any) -> None:
+    if not isinstance(settings, Mapping):
+        raise TypeError(
+            f"the rule for {name!r} has settings such as {{'structure': 'mf', 'rank': 8}}, got {settings!r}"
+        )
+    for key in settings:
+        if key not in _SETTINGS:
+            raise ValueError(f"the rule for {name!r} has no setting {key!r}: {', '.join(_SETTINGS)}")
+
+
+def _tied(model: nn.Module, layers: Mapping[str, nn.Module], chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Layer -> an earlier one that shares its weight and is replaced alike.
+
+    Raises:
+        ValueError: if a weight is shared with what is not replaced alike.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
+    found = {}
+    places = {id(module): names for module, names in places_of(model).items()}
+    for name in chosen:
+        weight = getattr(layers[name], "weight", None)
+        own = {f"{place}.weight" if place else "weight" for place in places[id(layers[name])]}
+        shared = [other for other in owners.get(id(weight), []) if other not in own]
+        for other in shared:
+            twin = other.removesuffix(".weight")
+            first = next((key for key, layer in layers.items() if twin in places[id(layer)]), None)
+            alike = first in chosen and chosen[first] == chosen[name] and type(layers[first]) is type(layers[name])
+            if first is None or not alike or not other.endswith("weight"):
+                raise ValueError(
+                    f"the weight of {name!r} is tied to {other!r}, which is not replaced alike: leave both alone with "
+                    f"rules {{{name!r}: None, {twin!r}: None}}, or untie them"
+                )
+            if list(chosen).index(first) < list(chosen).index(name):
+                found[name] = first
+    return found
+
+
+def _sharing(first: FactorizedLayer, layer: nn.Module) -> FactorizedLayer:
+    """A layer with the tensors of ``first`` and a bias of its own."""
+    new = type(first).__new__(type(first))
+    nn.Module.__init__(new)
+    new.__dict__.update({key: value for key, value in first.__dict__.items() if key not in new.__dict__})
+    new.arrays = first.arrays
+    bias = getattr(layer, "bias", None)
+    new.bias = None if bias is None else nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    take_over(new, layer)
+    return new
+
+
+def _replacement(layer: nn.Module, settings: Mapping[str, Any], inputs: Any, fresh: bool) -> FactorizedLayer:
+    _check_weight(layer)
+    weight: Any = layer.weight
+    if fresh:
+        if "rtol" in settings:
+            raise ValueError("new weights have no error to bound by rtol: give rank or parameters")
+        made = empty_like(layer, settings, bias=getattr(layer, "bias", None) is not None)
+        made.draw(dtype=weight.dtype, device=weight.device)
+        if made.bias is not None:
+            made.bias.data = layer.bias.detach().clone()  # type: ignore[union-attr,operator]  # a bias is a tensor
+    else:
+        kind = _class_for(layer)
+        known = {} if inputs is None or kind is FactorizedEmbedding else {"inputs": inputs}
+        made = kind.from_layer(layer, **settings, **known)
+    for parameter in made.arrays.values():
+        parameter.requires_grad_(weight.requires_grad)
+    take_over(made, layer)
+    return made
+
+
+def _inputs_of(model: nn.Module, layers: Mapping[str, nn.Module], inputs: Any) -> dict[str, torch.Tensor]:
+    """What each layer is given when the model runs on ``inputs``; the last call counts."""
+    seen: dict[str, torch.Tensor] = {}
+
+    def keeper(name: str) -> Any:
+        def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
+            seen[name] = given[0].detach()
+
+        return keep
+
+    handles = [layer.register_forward_pre_hook(keeper(name)) for name, layer in layers.items()]
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return seen
+
+
+def put(model: nn.Module, names: Iterable[str], new: nn.Module) -> None:
+    for name in names:
+        if not name:
+            raise ValueError(f"the model is one layer: {type(new).__name__}.from_layer(model) makes the factorized one")
+        parent, _, key = name.rpartition(".")
+        setattr(model.get_submodule(parent), key, new)
+
+
+def _change(name: str, layer: FactorizedLayer, before: int, flops: int, error: float | None) -> LayerChange:
+    weight = layer.format
+    return LayerChange(name, weight.title, before, weight.parameter_count, flops, forward_flops(weight), error)
+
+
+def _dense_count(layer: FactorizedLayer) -> int:
+    return layer.format.dense_count
+
+
+def _dense_flops(layer: FactorizedLayer) -> int:
+    return 0 if layer.format.kind == "embedding" else layer.format.dense_count
+
+
+def _totals(model: nn.Module, changes: Iterable[LayerChange]) -> tuple[int, int]:
+    after = sum(parameter.numel() for parameter in model.parameters())
+    return after + sum(change.before - change.after for change in changes), after
