@@ -4,8 +4,8 @@ from tnrank_jax.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_jax.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_jax.nn._embedding import FactorizedEmbedding
 from tnrank_jax.nn._factorization import Factorization
-from tnrank_jax.nn._layer import FactorizedLayer
 from tnrank_jax.nn._linear import FactorizedLinear
+from tnrank_jax.nn._model import collapse, factorize, parameter_rates, prune
 
 __all__ = [
     "ConvolutionalArithmeticCircuit",
@@ -13,6 +13,9 @@ __all__ = [
     "FactorizedConv1d",
     "FactorizedConv2d",
     "FactorizedEmbedding",
-    "FactorizedLayer",
     "FactorizedLinear",
+    "collapse",
+    "factorize",
+    "parameter_rates",
+    "prune",
 ]

@@ -45,7 +45,7 @@ class FactorizedEmbedding(FactorizedLayer):
         >>> layer(jnp.array([[11, 50_256]])).shape, layer(11).shape
         ((1, 2, 768), (768,))
         >>> print(layer.format)
-        ttm, rank 16, 204,800 of 38,597,376 parameters (0.5 %)
+        ttm, rank 16, 237,568 of 38,597,376 parameters (0.6 %)
     """
 
     padding_idx: int | None = eqx.field(static=True)

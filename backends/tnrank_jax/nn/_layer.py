@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tnrank
-from tnrank.layers import Fit, WeightFormat, fit_weight, initial, learning_rates, prune_weight
+from tnrank.layers import Fit, Pruned, WeightFormat, fit_weight, initial, learning_rates, prune_weight
 
 M = TypeVar("M", bound=eqx.Module)
 
@@ -93,12 +93,18 @@ class FactorizedLayer(eqx.Module):
 
         Source: singular values at an index of two tensors (Oseledets 2011); norms of components at others.
         """
+        layer, found = self.cut(rtol, keep, {})
+        return layer, found.norms, found.error
+
+    def cut(
+        self, rtol: float | None, keep: int | None, moments: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[Self, Pruned]:
+        """What :meth:`prune` does, with the moments of an optimizer; see :func:`tnrank.layers.prune_weight`."""
         if any(isinstance(array, jax.core.Tracer) for array in self.arrays.values()):
             raise TypeError("ranks are shapes, which a compiled function cannot choose: prune outside of it")
-        host = {name: np.asarray(array).astype(np.float64) for name, array in self.arrays.items()}
-        found = prune_weight(self.format, host, {}, rtol, keep)
+        found = prune_weight(self.format, _host(self.arrays), {kind: _host(m) for kind, m in moments.items()}, rtol, keep)
         arrays = {name: like(self.arrays[name], array) for name, array in found.arrays.items()}
-        return changed(self, arrays=arrays, format=found.weight), found.norms, found.error
+        return changed(self, arrays=arrays, format=found.weight), found
 
     def _run(self, fn: Callable[[dict[str, Any], Any], jax.Array], x: Any, dtype: Any) -> jax.Array:
         arrays = {name: self.arrays[name].astype(dtype) for name in self.format.parts}
@@ -199,6 +205,10 @@ def dense_layer(kind: Any, *sizes: Any, weight: Any, bias: Any = None, **options
     shapes = eqx.filter_eval_shape(lambda: kind(*sizes, key=jax.random.key(0), **options))
     found = eqx.tree_at(lambda layer: layer.weight, shapes, weight)
     return found if bias is None else eqx.tree_at(lambda layer: layer.bias, found, bias)
+
+
+def _host(arrays: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: np.asarray(array).astype(np.float64) for name, array in arrays.items()}
 
 
 def like(old: Any, new: Any) -> jax.Array:

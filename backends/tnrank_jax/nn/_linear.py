@@ -54,7 +54,7 @@ class FactorizedLinear(FactorizedLayer):
         >>> from tnrank_jax import nn
         >>> layer = nn.FactorizedLinear(1024, 1024, structure="tt", parameters=0.05, key=jax.random.key(0))
         >>> layer
-        FactorizedLinear(1024 x 1024, use_bias=True, tt, ranks (28, 28, 28), 51,968 of 1,048,576 parameters (5.0 %))
+        FactorizedLinear(1024 x 1024, use_bias=True, tt, rank 28, 51,968 of 1,048,576 parameters (5.0 %))
         >>> jax.vmap(layer)(jnp.ones((5, 1024))).shape, layer(jnp.ones((5, 1024))).shape
         ((5, 1024), (5, 1024))
     """
