@@ -102,7 +102,9 @@ class FactorizedLayer(eqx.Module):
         """What :meth:`prune` does, with the moments of an optimizer; see :func:`tnrank.layers.prune_weight`."""
         if any(isinstance(array, jax.core.Tracer) for array in self.arrays.values()):
             raise TypeError("ranks are shapes, which a compiled function cannot choose: prune outside of it")
-        found = prune_weight(self.format, _host(self.arrays), {kind: _host(m) for kind, m in moments.items()}, rtol, keep)
+        found = prune_weight(
+            self.format, _host(self.arrays), {kind: _host(m) for kind, m in moments.items()}, rtol, keep
+        )
         arrays = {name: like(self.arrays[name], array) for name, array in found.arrays.items()}
         return changed(self, arrays=arrays, format=found.weight), found
 
@@ -121,7 +123,7 @@ class FactorizedLayer(eqx.Module):
 def made(kind: type[M], **values: Any) -> M:
     """A module of these fields, past its constructor, as Equinox itself makes one of its leaves."""
     module = object.__new__(kind)
-    for field in fields(kind):  # type: ignore[arg-type]  # Equinox makes dataclasses of its modules
+    for field in fields(kind):
         object.__setattr__(module, field.name, values.pop(field.name))
     assert not values, f"{kind.__name__} has no fields {list(values)}"
     return module
@@ -129,7 +131,7 @@ def made(kind: type[M], **values: Any) -> M:
 
 def changed(module: M, **values: Any) -> M:
     """A module with other values of some fields, static ones too."""
-    own = {field.name: getattr(module, field.name) for field in fields(module)}  # type: ignore[arg-type]  # as above
+    own = {field.name: getattr(module, field.name) for field in fields(module)}
     return made(type(module), **{**own, **values})
 
 
@@ -153,21 +155,24 @@ def drawn(
     name = dtype_name(dtype)
     wide = name if name == "float64" else "float32"
 
-    def on_host(words: Any) -> tuple[dict[str, Any], Any]:
-        start = seed if words is None else reduce(lambda number, word: number << 32 | int(word), words.ravel(), 0)
-        arrays = initial(weight, start, "numpy", wide, None, std, balanced)
+    def draw(number: int) -> tuple[dict[str, Any], Any]:
+        arrays = initial(weight, number, "numpy", wide, None, std, balanced)
+        if outputs is None:
+            return arrays, None
         bound = weight.fan_in**-0.5
-        bias = None if outputs is None else np.random.default_rng([start, 1]).uniform(-bound, bound, outputs)
-        return arrays, bias if bias is None else bias.astype(wide)
+        return arrays, np.random.default_rng([number, 1]).uniform(-bound, bound, outputs).astype(wide)
+
+    def on_host(words: Any) -> tuple[dict[str, Any], Any]:
+        return draw(reduce(lambda number, word: number << 32 | int(word), np.asarray(words).ravel(), 0))
 
     if isinstance(key, jax.core.Tracer):
         # Where a model is made inside a compiled function, or only its shapes are asked for.
-        arrays = {part: jax.ShapeDtypeStruct(shape, wide) for part, shape in weight.shapes.items()}
-        bias = None if outputs is None else jax.ShapeDtypeStruct((outputs,), wide)
-        words = jax.random.key_data(key)
-        found = jax.pure_callback(lambda w: on_host(np.asarray(w)), (arrays, bias), words, vmap_method="sequential")
+        of_shape: Any = jax.ShapeDtypeStruct
+        arrays = {part: of_shape(shape, wide) for part, shape in weight.shapes.items()}
+        bias = None if outputs is None else of_shape((outputs,), wide)
+        found = jax.pure_callback(on_host, (arrays, bias), jax.random.key_data(key), vmap_method="sequential")
     else:
-        found = on_host(None if key is None else np.asarray(jax.random.key_data(key)))
+        found = draw(seed) if seed is not None else on_host(jax.random.key_data(key))
     backend = tnrank.get_backend("jax")
     found = jax.tree.map(lambda array: backend.asarray(array, name, device), found)
     return {part: found[0][part] for part in weight.parts}, found[1]

@@ -14,6 +14,12 @@ from tnrank_jax.nn._embedding import FactorizedEmbedding
 from tnrank_jax.nn._layer import FactorizedLayer, changed, like
 from tnrank_jax.nn._linear import FactorizedLinear
 
+_REPLACEMENTS: dict[Any, Any] = {
+    eqx.nn.Linear: FactorizedLinear,
+    eqx.nn.Conv1d: FactorizedConv1d,
+    eqx.nn.Conv2d: FactorizedConv2d,
+    eqx.nn.Embedding: FactorizedEmbedding,
+}
 _SETTINGS = ("structure", "rank", "rtol", "parameters", "modes", "depth", "recompute")
 _SQUARES = ("nu", "nu_max", "sum_of_squares")
 """Fields of optax's states that hold averages or sums of squares."""
@@ -179,9 +185,9 @@ def _replaceable(node: Any) -> bool:
 
 def _class_for(node: Any) -> Any:
     # Subclasses may compute something else: the classes themselves are replaced.
-    if type(node) in (eqx.nn.Conv, eqx.nn.Conv1d, eqx.nn.Conv2d):
+    if type(node) is eqx.nn.Conv:
         return {1: FactorizedConv1d, 2: FactorizedConv2d}.get(node.num_spatial_dims)
-    return {eqx.nn.Linear: FactorizedLinear, eqx.nn.Embedding: FactorizedEmbedding}.get(type(node))
+    return _REPLACEMENTS.get(type(node))
 
 
 def _named(tree: Any, wanted: Callable[[Any], bool]) -> dict[str, Any]:
