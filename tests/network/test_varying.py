@@ -4,9 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
-import tnrank
 from hypothesis import given
 from hypothesis import strategies as st
+
+import tnrank
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])

@@ -141,7 +141,7 @@ def _padded(array: Host, wanted: Sequence[int]) -> Host:
 
 
 def _ends(weight: WeightFormat, arrays: Mapping[str, Host]) -> list[Host]:
-    tensor = np.asarray(weight.network.plan(weight.sizes)(dict(arrays)))
+    tensor = np.asarray(weight.plan(dict(arrays)))
     return [*tensor] if weight.groups > 1 else [tensor]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -15,7 +15,7 @@ from tnrank._check import one_of, shown, whole_number
 from tnrank._typing import Array, Shape
 from tnrank.factorizations import Factorization
 from tnrank.layers._structures import STRUCTURES, Host, Layout, Part, Structure
-from tnrank.network import Network
+from tnrank.network import ContractionPlan, Network
 
 KINDS = ("linear", "conv", "embedding")
 
@@ -81,10 +81,14 @@ class WeightFormat:
         """What the structure says about all weights of it."""
         return structure_of(self.structure)
 
-    @property
+    # Kept on the instance, where compilers that trace Python find them.
+    @cached_property
     def parts(self) -> dict[str, Part]:
         """Tensor name -> its indices; convolutions with groups have the index ``"g"`` in front of all of them."""
-        return _parts(self)
+        parts = self.rules.parts(self.layout)
+        if self.groups == 1:
+            return parts
+        return {name: Part(("g", *part.labels), part.summed, ("g", *part.shared)) for name, part in parts.items()}
 
     @property
     def limits(self) -> dict[Any, int]:
@@ -102,10 +106,16 @@ class WeightFormat:
         group = {"g": self.groups} if self.groups > 1 else {}
         return {**group, **self.layout.sizes, **self.inner}
 
-    @property
+    @cached_property
     def network(self) -> Network:
         """The network of the weight; its output are the modes of the layout, after the group."""
-        return _network(self)
+        group = ("g",) if self.groups > 1 else ()
+        return Network({name: part.labels for name, part in self.parts.items()}, (*group, *self.layout.labels))
+
+    @cached_property
+    def plan(self) -> ContractionPlan:
+        """The order in which the dense weight is built."""
+        return self.network.plan(self.sizes)
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -156,9 +166,7 @@ class WeightFormat:
 
     def dense(self, arrays: Mapping[str, Array]) -> Array:
         """The dense weight, of :attr:`shape`."""
-        network = self.network
-        tensor = network.plan(self.sizes)({name: arrays[name] for name in network.tensors})
-        return self.from_tensor(tensor)
+        return self.from_tensor(self.plan(dict(arrays)))
 
     def from_tensor(self, tensor: Array) -> Array:
         """The dense weight that an end tensor holds: without what fills up its modes."""
@@ -226,17 +234,3 @@ def structure_of(name: Any) -> Structure:
     if not isinstance(name, str) or name not in STRUCTURES:
         raise ValueError(f"structure is one of {', '.join(map(repr, STRUCTURES))}, got {shown(name)}")
     return STRUCTURES[name]
-
-
-@lru_cache(maxsize=1024)
-def _parts(weight: WeightFormat) -> dict[str, Part]:
-    parts = weight.rules.parts(weight.layout)
-    if weight.groups == 1:
-        return parts
-    return {name: Part(("g", *part.labels), part.summed, ("g", *part.shared)) for name, part in parts.items()}
-
-
-@lru_cache(maxsize=1024)
-def _network(weight: WeightFormat) -> Network:
-    group = ("g",) if weight.groups > 1 else ()
-    return Network({name: part.labels for name, part in weight.parts.items()}, (*group, *weight.layout.labels))

@@ -50,7 +50,7 @@ def dense_from(weight: WeightFormat) -> float:
     chain = 0.0
     for channels, multiplications, depthwise in _steps(weight):
         chain += multiplications * (_DEPTHWISE if depthwise else 1.0) + _MOVED * channels
-    building = weight.network.plan(weight.sizes).flops / weight.groups
+    building = weight.plan.flops / weight.groups
     gained = chain - (outputs * inputs * prod(weight.layout.kernel) + _MOVED * outputs)
     return building / gained if gained > 0 else inf
 

@@ -206,7 +206,8 @@ class ContractionPlan:
             backend = backend_of(first)
             alike = kind is np.ndarray
             for value, shape, varies in zip(values, self._shapes, self._open, strict=True):
-                if not (value.shape == shape or (varies and _fits(value.shape, shape, varies))) or value.dtype != dtype:
+                fits = _fits(value.shape, shape, varies) if varies else value.shape == shape
+                if not fits or value.dtype != dtype:
                     raise KeyError
                 if type(value) is not kind:
                     alike = False
@@ -365,7 +366,7 @@ def checked_varying(network: Network, varying: Any) -> tuple[Label, ...]:
 def _fits(given: Sequence[int], planned: Sequence[int], varies: Sequence[int]) -> bool:
     """Whether shapes agree but for the axes that vary."""
     return len(given) == len(planned) and all(
-        size == expected or axis in varies for axis, (size, expected) in enumerate(zip(given, planned, strict=True))
+        axis in varies or size == expected for axis, (size, expected) in enumerate(zip(given, planned, strict=True))
     )
 
 

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from tnrank.layers import WeightFormat, dense_from, stages_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
-from tnrank_torch.nn._linear import rows_of
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -153,10 +152,10 @@ class _FactorizedConv(FactorizedLayer):
 
     def _places(self, x: torch.Tensor) -> float:
         """Output locations, about; of a symbolic shape, those of the example."""
-        inputs = [rows_of(x.movedim(axis, 0), 1) for axis in range(x.ndim) if axis != x.ndim - self.dims - 1]
         count = 1.0
-        for side in inputs:
-            count *= side
+        for place, size in enumerate(x.shape):
+            if place != x.ndim - self.dims - 1:
+                count *= self._seen(size, place)
         for step in self.stride:
             count /= step
         return count

@@ -13,6 +13,9 @@ from torch.utils.checkpoint import checkpoint
 import tnrank
 from tnrank.layers import Fit, WeightFormat, fit_weight, initial, learning_rates, prune_weight
 
+_EXAMPLE = 64
+"""Rows to plan for where no example has been seen."""
+
 
 class FactorizedLayer(nn.Module):
     """A layer whose weight is a network of small tensors.
@@ -30,6 +33,7 @@ class FactorizedLayer(nn.Module):
     def __init__(self, weight: WeightFormat, bias: torch.Tensor | None, recompute: bool) -> None:
         super().__init__()
         self.error: float | None = None
+        self._examples: dict[int, int] = {}
         self.recompute = bool(recompute)
         self.arrays = nn.ParameterDict()
         self.bias = None if bias is None else nn.Parameter(bias)
@@ -60,6 +64,7 @@ class FactorizedLayer(nn.Module):
         self._fill({name: (factor * array.detach()).to(dtype).to(device) for name, array in self.arrays.items()})
 
     def _set_format(self, weight: WeightFormat) -> None:
+        _ = weight.plan  # made here, so that a compiler meets nothing but the contractions
         self.format = weight
 
     @property
@@ -92,6 +97,17 @@ class FactorizedLayer(nn.Module):
     def collapse(self) -> nn.Module:
         """The dense layer that computes the same."""
         raise NotImplementedError
+
+    def _seen(self, size: Any, place: int = 0) -> int:
+        """A size to plan for: of a symbolic one that nothing may depend on, as in an export, that of the example."""
+        if isinstance(size, torch.SymInt):
+            hint = getattr(size.node, "hint", None)
+            return self._examples.get(place, _EXAMPLE) if hint is None else int(hint)
+        if torch.compiler.is_compiling():
+            exporting = getattr(torch.compiler, "is_exporting", lambda: False)()
+            return self._examples.get(place, _EXAMPLE) if exporting else size
+        self._examples[place] = int(size)
+        return int(size)
 
     def _cast(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor | None]:
         """Input, arrays and bias in the dtype of a surrounding autocast."""

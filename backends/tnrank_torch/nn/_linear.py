@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import tnrank
-
 from tnrank.layers import WeightFormat, apply_linear, plan_for, plans_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
 
@@ -196,9 +195,7 @@ class FactorizedLinear(FactorizedLayer):
     def _set_format(self, weight: WeightFormat) -> None:
         super()._set_format(weight)
         self.out_features, self.in_features = weight.shape
-        # Planned here, so that a compiler meets nothing but the contractions.
         self._plans = plans_of(weight)
-        self._example = 64
 
     def dense_weight(self) -> torch.Tensor:
         dense = super().dense_weight()
@@ -209,7 +206,7 @@ class FactorizedLinear(FactorizedLayer):
         if x.shape[-1] != self.in_features:
             raise ValueError(f"inputs have shape {tuple(x.shape)}, needed (.., {self.in_features})")
         flat, arrays, bias = self._cast(x.reshape(-1, self.in_features))
-        weight, plan = self.format, plan_for(self._plans, rows_of(flat, self._example))
+        weight, plan = self.format, plan_for(self._plans, self._seen(flat.shape[0]))
         y = self._run(lambda given, inputs: apply_linear(weight, plan, given, inputs), flat, arrays)
         if bias is not None:
             y = y + bias
@@ -241,12 +238,3 @@ def is_transposed(layer: nn.Module) -> bool:
     """True for the ``Conv1D`` of language-model libraries: a linear layer with the weight (inputs, outputs)."""
     weight = getattr(layer, "weight", None)
     return type(layer).__name__ == "Conv1D" and hasattr(layer, "nf") and getattr(weight, "ndim", 0) == 2
-
-
-def rows_of(flat: torch.Tensor, example: int) -> int:
-    """The number of rows to plan for: of a symbolic one, as in an export, that of the example."""
-    rows: Any = flat.shape[0]
-    if isinstance(rows, torch.SymInt):
-        hint = getattr(rows.node, "hint", None)
-        return example if hint is None else int(hint)
-    return int(rows)

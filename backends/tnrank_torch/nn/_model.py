@@ -33,9 +33,9 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
     Args:
         model: any module; Linear, Conv1d, Conv2d, Embedding and the transposed ``Conv1D`` of language-model libraries
             are replaced.
-        rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> settings of :meth:`FactorizedLinear.from_layer`
-            such as ``{"structure": "tt", "parameters": 0.1}``, or ``None`` to leave a layer alone. The first rule that
-            matches a layer is the one for it.
+        rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> settings of
+            :meth:`FactorizedLinear.from_layer` such as ``{"structure": "tt", "parameters": 0.1}``, or ``None`` to leave
+            a layer alone. The first rule that matches a layer is the one for it.
         inputs: a batch to run the model on, or the tuple of its arguments: the errors of the layers' outputs on it are
             made small, in place of those of their weights.
         fresh: new random weights in place of an approximation of the trained ones.

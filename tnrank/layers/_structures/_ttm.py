@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from tnrank._typing import Array
 from tnrank.factorizations import Factorization, TensorTrainOperator
-
 from tnrank.layers._structures._structure import Host, Layout, Part, Structure
 
 
