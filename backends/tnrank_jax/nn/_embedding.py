@@ -151,12 +151,12 @@ class FactorizedEmbedding(FactorizedLayer):
         indices = jnp.asarray(x)
         if not jnp.issubdtype(indices.dtype, jnp.integer):
             raise TypeError(f"indices are whole numbers, got {indices.dtype}")
-        rows = self.num_embeddings
+        # In a type that holds all rows: bytes of text do not.
+        indices, rows = indices.astype(int), self.num_embeddings
         outside = (indices < 0) | (indices >= rows)
         if not isinstance(indices, jax.core.Tracer) and outside.any():
             raise IndexError(f"index {indices[outside][0]} is out of range: the table has rows 0 to {rows - 1}")
-        # In a type that holds all rows: bytes of text do not.
-        flat = jnp.clip(indices.reshape(-1).astype(int), 0, rows - 1)
+        flat = jnp.clip(indices.reshape(-1), 0, rows - 1)
         weight, dtype = self.format, jnp.result_type(*self.arrays.values())
         plan = plan_for(plans_of(weight), flat.shape[0] if indices.ndim else MAPPED)
         y = self._run(lambda arrays, at: apply_lookup(weight, plan, arrays, at), flat, dtype)
