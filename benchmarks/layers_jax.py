@@ -10,7 +10,7 @@ from benchmarks import _harness
 
 _SMALL = {"mf": 0.4, "btt": 0.8, "tt": 1.0, "tucker": 1.0, "htf": 1.8, "cp": 4.0, "ttm": 5.0}
 _LARGE = {"mf": 1.2, "btt": 1.2, "tt": 1.2, "tucker": 1.2, "htf": 1.2, "cp": 1.2, "ttm": None}
-_CONV = {"mf": None, "tucker": None, "tt": None, "cp": None, "htf": None}
+_CONV = ("mf", "tucker", "tt", "cp", "htf")
 
 
 def run(report: Any) -> None:
@@ -33,12 +33,10 @@ def run(report: Any) -> None:
             report.compare(name, "step, eqx.nn.Linear", ours, theirs, at_most=most)
     x = jax.random.normal(key, (16, 64, 32, 32), "float32")
     dense_conv = eqx.nn.Conv2d(64, 64, 3, padding=1, dtype="float32", key=key)
-    for structure, most in _CONV.items():
-        conv = nn.FactorizedConv2d(
-            64, 64, 3, padding=1, dtype="float32", key=key, structure=structure, parameters=0.1
-        )
+    for structure in _CONV:
+        conv = nn.FactorizedConv2d(64, 64, 3, padding=1, dtype="float32", key=key, structure=structure, parameters=0.1)
         ours, theirs = _times(conv, dense_conv, x, 5)
-        report.compare(f"{structure}, convolution 3 x 3, 64 -> 64, 10 %", "step, eqx.nn.Conv2d", ours, theirs, at_most=most)
+        report.compare(f"{structure}, convolution 3 x 3, 64 -> 64, 10 %", "step, eqx.nn.Conv2d", ours, theirs)
 
 
 def _times(layer: Any, dense: Any, x: Any, repeat: int) -> tuple[float, float]:

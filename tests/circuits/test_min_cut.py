@@ -90,6 +90,7 @@ def formats(some: tuple[int, ...]) -> st.SearchStrategy[tnrank.Factorization]:
         st.builds(tnrank.CPFactorization.random, shape, rank=size, seed=seed),
         st.builds(tnrank.MatrixFactorization.random, pair, depth=st.integers(1, 4), hidden=size, seed=seed),
         st.builds(tnrank.TensorTrain.random, shape, rank=size, seed=seed),
+        st.builds(tnrank.TensorTrainOperator.random, pair, pair, rank=size, seed=seed),
         st.builds(tnrank.Tucker.random, shape, rank=size, seed=seed),
     )
 

@@ -186,6 +186,7 @@ def test_json_of_a_norm_beyond_numbers(call: Call, tmp_path: Path) -> None:
 def test_saved_factorizations_keep_their_tree(call: Call, tmp_path: Path) -> None:
     for x in (
         tnrank.TensorTrain.random((4, 5, 4, 3), rank=3, seed=0),
+        tnrank.TensorTrainOperator.random((4, 5), (3, 2), rank=3, seed=0),
         tnrank.Tucker.random((4, 5, 4), rank=2, seed=0),
         tnrank.HierarchicalTucker.random((4,) * 4, tree=((0, 3), (1, 2)), rank=2, seed=0),
         tnrank.HierarchicalFactorization.random((3,) * 4, tree=((0, 3), (1, 2)), width=2, seed=0),

@@ -65,6 +65,7 @@ def _factorizations() -> dict[str, Any]:
         "htf": tnrank.HierarchicalFactorization.random((2,) * 4, ((0, 3), (1, 2)), width=2, seed=0),
         "ht": tnrank.HierarchicalTucker.from_dense(dense, rtol=1e-9),
         "tt": tnrank.TensorTrain.from_dense(dense.astype(np.float32), rtol=1e-6),
+        "operator": tnrank.TensorTrainOperator.random((2, 3), (3, 2), rank=2, seed=0, dtype="float32"),
         "tucker": tnrank.Tucker.from_dense(dense, rtol=1e-9),
         "network": tnrank.factorizations.NetworkFactorization.random(network, {"i": 3, "j": 4, "r": 2}, seed=0),
     }

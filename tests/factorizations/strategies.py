@@ -128,3 +128,23 @@ def assert_close(got, wanted, size, dtype="float64", slack=64):
     assert got.shape == wanted.shape
     error, allowed = abs(got - wanted), slack * EPS[dtype] * np.asarray(size)
     assert (error <= allowed).all(), f"off by {error.max():.2e}, allowed {np.max(allowed):.2e}"
+
+
+@st.composite
+def operators(draw, dtype="float64", rows=None, columns=None):
+    """A tensor train operator of one to four cores."""
+    count = len(rows or columns or draw(st.lists(st.none(), min_size=1, max_size=4)))
+    of_modes = st.lists(st.integers(1, 3), min_size=count, max_size=count)
+    rows, columns = rows or draw(of_modes), columns or draw(of_modes)
+    ranks = [1, *draw(st.lists(st.integers(1, 3), min_size=count - 1, max_size=count - 1)), 1]
+    shapes = zip(ranks, rows, columns, ranks[1:], strict=False)
+    return tnrank.TensorTrainOperator([numbers(draw, shape, dtype) for shape in shapes])
+
+
+def matrix_of(x):
+    """The matrix of an operator, core by core from its first, with NumPy."""
+    made = np.ones((1, 1, 1))
+    for core in x.cores:
+        made = np.einsum("MNr,rmns->MmNns", made, np.asarray(core))
+        made = made.reshape(made.shape[0] * made.shape[1], -1, made.shape[-1])
+    return made[..., 0]

@@ -30,6 +30,7 @@ def classes(f):
     matrices = {0: f(3, 2), 1: f(4, 2), 2: f(2, 2), (0, 1): f(2, 2), (0, 1, 2): f(2, 1)}
     yield tnrank.HierarchicalFactorization(TREE, matrices)
     yield from tree_formats(f)
+    yield tnrank.TensorTrainOperator([f(3, 2, 2), f(2, 2, 2)])
     yield NetworkFactorization(Network({"A": "ij", "B": "", "C": "jk"}, "ik"), [f(2, 3), f(), f(3, 2)])
 
 

@@ -106,6 +106,7 @@ def test_a_batch_of_tensors_on_torch() -> None:
 
 NORMED: dict[str, Any] = {
     "train": lambda: tnrank.TensorTrain.random((3, 4, 3), rank=2, seed=1),
+    "operator": lambda: tnrank.TensorTrainOperator.random((3, 2), (2, 2), rank=2, seed=1),
     "tucker": lambda: tnrank.Tucker.random((3, 2, 3), rank=2, seed=1),
     "hierarchical tucker": lambda: HierarchicalTucker.random((2, 3, 2, 3), rank=2, seed=1),
     "complex": lambda: tnrank.TensorTrain.random((3, 2, 3), rank=2, seed=1, dtype="complex128"),

@@ -14,6 +14,7 @@ from tnrank import (
     MatrixFactorization,
     Network,
     TensorTrain,
+    TensorTrainOperator,
     Tucker,
     circuits,
     ranks,
@@ -26,6 +27,7 @@ TREE = DimensionTree.balanced(3)
 PRODUCT = Network({"A": "ij", "B": "jk"}, "ik")
 INDICES = np.stack(np.nonzero(np.ones((3, 4))), axis=1)
 TRAIN, CP = TensorTrain.random((3, 4, 5), rank=2), CPFactorization.random((3, 4, 5), rank=2)
+OPERATOR = TensorTrainOperator.random((2, 2), (2, 2), rank=2)
 MATRIX = MatrixFactorization.random((3, 4))
 CIRCUIT = circuits.Circuit.from_factorization(CPFactorization.random((3, 3, 3), rank=2))
 ones = np.ones
@@ -44,6 +46,7 @@ DOORS = {
     "hierarchical": lambda m: HierarchicalFactorization(
         TREE, {**leaves(m(3, 2)), (0, 1): ones((2, 2)), (0, 1, 2): ones((2, 1))}
     ),
+    "operator": lambda m: TensorTrainOperator([m(3, 2, 2), ones((2, 3, 2))]),
     "train": lambda m: TensorTrain([ones((3, 2)), m(2, 3, 2), ones((2, 3))]),
     "tree, leaf": lambda m: HierarchicalTucker(
         TREE, leaves(m(3, 2)), {(0, 1): ones((2, 2, 2)), (0, 1, 2): ones((2, 2))}
@@ -57,6 +60,8 @@ DOORS = {
     "network, by name": lambda m: NetworkFactorization(PRODUCT, {"A": m(2, 3), "B": ones((3, 2))}),
     # from dense
     "cp from dense": lambda m: CPFactorization.from_dense(m(2, 3, 2), 1),
+    "matrix from dense": lambda m: MatrixFactorization.from_dense(m(2, 3)),
+    "operator from dense": lambda m: TensorTrainOperator.from_dense(m(4, 4), (2, 2), (2, 2)),
     "train from dense": lambda m: TensorTrain.from_dense(m(2, 3, 2)),
     "tree from dense": lambda m: HierarchicalTucker.from_dense(m(2, 3, 2)),
     "Tucker from dense": lambda m: Tucker.from_dense(m(2, 3, 2)),
@@ -74,6 +79,8 @@ DOORS = {
     "replace": lambda m: CP.replace({"A0": m(3, 2)}),
     "replace all": lambda m: MATRIX.replace([m(3, 3), ones((3, 4))]),
     "mode products": lambda m: TRAIN.mode_products({0: m(2, 3)}),
+    "operator times": lambda m: OPERATOR @ m(4),
+    "operator times, from the left": lambda m: m(2, 4) @ OPERATOR,
     "contract modes": lambda m: TRAIN.contract_modes({0: m(3)}),
     # training
     "observed values": lambda m: tnrank.complete(MATRIX, INDICES, m(12), steps=1),
@@ -179,11 +186,15 @@ ARRAY_DOORS = (
     lambda a: CPFactorization([a, a]),
     lambda a: HierarchicalFactorization((0, 1), {0: a, 1: a, (0, 1): a[:, :1]}),
     lambda a: TensorTrain([a, a]),
+    lambda a: TensorTrainOperator([a]),
     lambda a: Tucker(a, [a, a]),
     lambda a: HierarchicalTucker((0, 1), {0: a, 1: a}, {(0, 1): a}),
     lambda a: NetworkFactorization(PRODUCT, [a, a]),
     lambda a: HierarchicalTucker.from_dense(a),
     lambda a: TensorTrain.from_dense(a),
+    lambda a: MatrixFactorization.from_dense(a),
+    lambda a: TensorTrainOperator.from_dense(a, (3, 1), (1, 3)),
+    lambda a: TensorTrainOperator.random((3, 1), (1, 3)) @ a,
     lambda a: Tucker.from_dense(a),
     lambda a: CPFactorization.from_dense(a, 1),
     lambda a: compress(a),

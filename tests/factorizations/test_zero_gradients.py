@@ -21,6 +21,7 @@ MAKE: dict[str, Any] = {
     "matrix": lambda: tnrank.MatrixFactorization.random((3, 4), depth=2),
     "hierarchical": lambda: tnrank.HierarchicalFactorization.random((3,) * 3, width=2),
     "train": lambda: tnrank.TensorTrain.random((3, 4, 5), rank=2),
+    "operator": lambda: tnrank.TensorTrainOperator.random((3, 2), (2, 3), rank=2),
     "tucker": lambda: tnrank.Tucker.random((3, 4, 5), rank=2),
     "hierarchical tucker": lambda: tnrank.HierarchicalTucker.random((3,) * 4, rank=2),
     "network": lambda: NetworkFactorization.random(RING, {"i": 3, "j": 4, "k": 5, "a": 2, "b": 2, "c": 2}),

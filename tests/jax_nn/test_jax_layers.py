@@ -251,9 +251,9 @@ def test_keys():
         assert list(other.value().arrays) == list(one.value().arrays)
     shapes = eqx.filter_eval_shape(lambda key: make(key=key), keys[0])
     assert shapes.arrays["core0"].shape == one.arrays["core0"].shape
-    for given in ({}, {"key": keys[0], "seed": 0}):
+    for named in ({}, {"key": keys[0], "seed": 0}):
         with pytest.raises(ValueError, match=r"give one of key=jax.random.key\(0\), .* and seed=0"):
-            make(**given)
+            make(**named)
 
 
 def test_starts_have_the_scale_of_the_dense_layer():
@@ -329,11 +329,11 @@ def test_from_layer_of_other_kinds_at_full_rank():
 
 def test_from_layer_refuses():
     key = jax.random.key(0)
-    with pytest.raises(TypeError, match="got a Embedding, needed an eqx.nn.Linear"):
+    with pytest.raises(TypeError, match=r"got a Embedding, needed an eqx.nn.Linear"):
         nn.FactorizedLinear.from_layer(eqx.nn.Embedding(3, 4, key=key), rank=1)
-    with pytest.raises(TypeError, match="got a Conv1d, needed an eqx.nn.Conv2d"):
+    with pytest.raises(TypeError, match=r"got a Conv1d, needed an eqx.nn.Conv2d"):
         nn.FactorizedConv2d.from_layer(eqx.nn.Conv1d(3, 4, 3, key=key), rank=1)
-    with pytest.raises(TypeError, match="got a Linear, needed an eqx.nn.Embedding"):
+    with pytest.raises(TypeError, match=r"got a Linear, needed an eqx.nn.Embedding"):
         nn.FactorizedEmbedding.from_layer(eqx.nn.Linear(3, 4, key=key), rank=1)
     with pytest.raises(ValueError, match="side of size 'scalar'"):
         nn.FactorizedLinear.from_layer(eqx.nn.Linear("scalar", 4, key=key), rank=1)
@@ -392,12 +392,12 @@ def test_factorizations_go_in_and_come_out_bit_for_bit(structure):
 def test_prune_keeps_the_weight_within_its_tolerance(structure, options):
     layer = nn.FactorizedLinear(15, 11, structure=structure, seed=1, **options)
     before = np.asarray(layer.weight)
-    for given in ({"rtol": 0.4}, {"keep": 1}):
-        pruned, norms, error = layer.prune(**given)
+    for named in ({"rtol": 0.4}, {"keep": 1}):
+        pruned, norms, error = layer.prune(**named)
         assert list(norms) == list(layer.format.limits)
         np.testing.assert_allclose(error, np.linalg.norm(pruned.weight - before) / np.linalg.norm(before), rtol=1e-6)
         assert pruned.format.parameter_count == sum(array.size for array in pruned.arrays.values())
-        assert error <= given.get("rtol", inf)
+        assert error <= named.get("rtol", inf)
     assert set(pruned.format.ranks) == {1}
     np.testing.assert_array_equal(layer.weight, before)
 
@@ -539,7 +539,7 @@ def test_prune_cuts_the_moments_of_the_optimizer():
     assert jax.tree.structure(updates) == jax.tree.structure(gradients)
     with pytest.raises(ValueError, match=r"the state has '0.mu.a' with shape \(9, 3\) of 'layer0', needed \(9, 6\)"):
         nn.prune(wide, keep=2, state=cut)
-    with pytest.raises(ValueError, match="has '0.mu.b.a', which is no layer of the model"):
+    with pytest.raises(ValueError, match=r"has '0.mu.b.a', which is no layer of the model"):
         nn.prune({"b": {"c": wide["a"]}}, keep=2, state={"0": {"mu": {"b": {"a": wide["a"]}}}})
 
 

@@ -19,7 +19,7 @@ from tnrank import (
     MatrixFactorization,
     Node,
 )
-from tnrank.factorizations import FactorizationSum, TensorTrain, Tucker, sum_of
+from tnrank.factorizations import FactorizationSum, TensorTrain, TensorTrainOperator, Tucker, sum_of
 from tnrank.ranks import (
     entanglement_entropy,
     hierarchical_rank,
@@ -56,8 +56,17 @@ FORMATS = {
     "hierarchical tucker": lambda **o: HierarchicalTucker.random(SHAPE, WINDOWS, rank=3, **o),
     "hierarchical tucker, too wide": lambda **o: HierarchicalTucker.random(SHAPE, WINDOWS, rank=7, **o),
     "tensor train": lambda **o: TensorTrain.random(SHAPE, rank=3, **o),
+    "operator": lambda **o: TensorTrainOperator.random((3, 2, 2), (2, 1, 3), rank=3, **o),
+    "operator of one core": lambda **o: TensorTrainOperator.random((3,), (4,), **o),
     "tucker": lambda **o: Tucker.random(SHAPE, rank=2, **o),
     "sum on one tree": ht_sum,
+    "sum with an operator": lambda **o: sum_of(
+        [
+            TensorTrainOperator.random((3, 2), (2, 3), rank=2, seed=1, **o),
+            CPFactorization.random((3, 2, 2, 3), rank=2, seed=2, **o),
+        ],
+        [1, -0.5],
+    ),
     "sum of classes": lambda **o: sum_of(
         [
             HierarchicalFactorization.random(SHAPE, WINDOWS, width=2, classes=3, seed=5, **o),

@@ -130,6 +130,7 @@ def formats(seed: int = 0) -> list[Any]:
         tnrank.MatrixFactorization.random((3, 4), depth=3, seed=seed),
         tnrank.HierarchicalFactorization.random((3,) * 4, width=2, seed=seed),
         tnrank.TensorTrain.random(shape, rank=2, seed=seed),
+        tnrank.TensorTrainOperator.random((3, 2), (2, 2), rank=2, seed=seed),
         tnrank.HierarchicalTucker.random((3,) * 4, rank=2, seed=seed),
         tnrank.Tucker.random(shape, rank=2, seed=seed),
         tnrank.CPFactorization.random((20, 20, 20), rank=2, seed=seed),  # by inner products
@@ -150,7 +151,8 @@ def test_norms_of_formats(wrong: float, backend_name: str) -> None:
         if hasattr(y, "log_norm"):
             assert np.isnan(float(y.log_norm())), x
             assert all(np.isnan(y.backend.to_numpy(s)).all() for s in y.singular_values("gram").values())
-            for call in (y.truncate, lambda y=y: y.change_tree(y.tree.nested)):
+            moved = [lambda y=y: y.change_tree(y.tree.nested)] if hasattr(y, "change_tree") else []
+            for call in (y.truncate, *moved):
                 with pytest.raises(ValueError, match=r"index|NaN or infinite"):
                     call()
         else:
@@ -166,7 +168,7 @@ def test_norms_of_formats(wrong: float, backend_name: str) -> None:
 
 def test_traced_norms_of_formats() -> None:
     jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
-    given = formats()[:6]
+    given = formats()[:7]
     by_jax = given[::2]  # compiling is most of the time
     traced = jax.jit(lambda several: [z.norm() for z in several])([spoiled(x, np.nan, 0).to("jax") for x in by_jax])
     assert np.isnan(traced).all()

@@ -35,6 +35,7 @@ def factorizations():
         "matrix": tnrank.MatrixFactorization.random((4, 3), depth=4, seed=2),
         "tucker": tnrank.Tucker.from_dense(np.random.default_rng(3).standard_normal((3, 4, 2)), max_rank=2),
         "tt": tnrank.TensorTrain.from_dense(np.random.default_rng(4).standard_normal((3, 2, 4, 2)), max_rank=2),
+        "operator": tnrank.TensorTrainOperator.random((3, 2), (2, 4), rank=2, seed=6),
         "ht": tnrank.HierarchicalTucker.from_dense(np.random.default_rng(5).standard_normal((3, 2, 2, 3)), max_rank=2),
         "classes": hierarchy(TREES["binary 4"], classes=3),
     }

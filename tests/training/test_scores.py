@@ -85,6 +85,7 @@ KINDS: dict[str, Any] = {
     "linear": lambda o: tnrank.HierarchicalFactorization.random((2,) * 5, DimensionTree.linear(5), width=3, **o),
     "classes": lambda o: tnrank.HierarchicalFactorization.random((2,) * 4, None, width=3, classes=3, **o),
     "train": lambda o: tnrank.TensorTrain.random((2,) * 4, 2, **o),
+    "operator": lambda o: tnrank.TensorTrainOperator.random((2, 2), (2, 2), 2, **o),
 }
 
 
@@ -98,7 +99,9 @@ def test_gradients(kind: str, coded: bool, backend_name: str) -> None:
     modes = len(own.tree.leaves) if kind == "classes" else own.ndim
     features = features_of(own, modes, 7, coded, 1)
     read = read_features(features)
-    way = scores_of(own, modes, coded, 20, 2) if kind != "train" else scores_of(own, modes, coded, 7, 2)
+    way = (
+        scores_of(own, modes, coded, 20, 2) if kind not in ("train", "operator") else scores_of(own, modes, coded, 7, 2)
+    )
     backend = own.backend
     packed = [way.pack(list(x._values), backend.xp) for x in runs]
     values = [backend.xp.stack(pair) for pair in zip(*packed, strict=True)]

@@ -50,6 +50,7 @@ MF = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0)
 CP = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
 HTF = tnrank.HierarchicalFactorization.random((2, 3, 2, 3), tree=TREE, width=2, seed=0)
 TT = tnrank.TensorTrain.random((2, 3, 2, 3), rank=2, seed=0)
+OPERATOR = tnrank.TensorTrainOperator.random((2, 3), (2, 3), rank=2, seed=0)
 HT = tnrank.HierarchicalTucker.from_dense(DENSE)
 TUCKER = tnrank.Tucker.from_dense(DENSE)
 NETWORK = tnrank.Network({"A": "ir", "B": "jr"}, "ij")
@@ -177,6 +178,14 @@ CALLS: dict[str, dict[str, Any]] = {
     "factorizations.NetworkFactorization": {},
     "factorizations.NetworkFactorization.random": {},
     "factorizations.TensorTrain": {"cores": TT.cores},
+    "factorizations.TensorTrainOperator": {"cores": OPERATOR.cores},
+    "factorizations.TensorTrainOperator.from_dense": {
+        "matrix": OPERATOR.to_matrix(),
+        "row_shape": (2, 3),
+        "column_shape": (2, 3),
+    },
+    "factorizations.TensorTrainOperator.from_factorization": {"x": HT},
+    "factorizations.TensorTrainOperator.random": {"row_shape": (2, 3), "column_shape": (3, 2)},
     "factorizations.Tucker": {"core": TUCKER.core, "factors": TUCKER.factors},
     "factorizations.compress": {"array": DENSE},
     "factorizations.cross_approximation": {"function": lambda i: i.sum(axis=1) + 1.0},
@@ -264,6 +273,7 @@ OBJECTS: dict[str, Any] = {
     "factorizations.MatrixFactorization": MF,
     "factorizations.NetworkFactorization": NF,
     "factorizations.TensorTrain": TT,
+    "factorizations.TensorTrainOperator": OPERATOR,
     "factorizations.Tucker": TUCKER,
     "network.ContractionPlan": NETWORK.plan(SIZES),
     "network.Network": NETWORK,

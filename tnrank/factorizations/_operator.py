@@ -204,20 +204,34 @@ class TensorTrainOperator(OperatorTree):
         """The dense matrix ``(m_1 * .. * m_d, n_1 * .. * n_d)``; :meth:`to_dense` gives its tensor."""
         return self.backend.reshape(self.to_dense(memory_limit), self.matrix_shape)
 
-    def __matmul__(self, other: Any) -> Any:
-        """The matrix times something with as many rows as it has columns; nothing large is made dense.
+    @explained
+    def matmul(self, other: Any) -> Any:
+        """``A @ other``: the matrix times something with as many rows as it has columns; it is not formed.
+
+        The operator calls this method, which ``torch.compile`` traces, as it does not trace ``@`` of classes.
 
         Args:
             other: a dense vector ``(N,)`` or matrix ``(N, B)``, which gives ``(M,)`` or ``(M, B)``; a
                 :class:`tnrank.TensorTrain` or another operator, which gives the same with the products of the ranks.
+                ``v @ A`` takes a dense vector ``(M,)``, a matrix ``(B, M)`` or a train from the left.
 
         Raises:
             ValueError: if the shapes do not fit.
             TypeError: for anything else.
 
-        Source: Oseledets 2011, Sec. 4.3 (matrix by vector); the dense vector meets merged neighboring cores, in an
-            order chosen by cost.
+        Source: Oseledets 2011, Sec. 4.3. Neighboring cores are merged into blocks before they meet a dense vector,
+            the cheapest ones by multiplications and moved elements.
+
+        Example:
+            >>> import numpy as np, tnrank
+            >>> A = tnrank.TensorTrainOperator.random((2,) * 8, (2,) * 8, rank=2, seed=0)
+            >>> x = tnrank.TensorTrain.random((2,) * 8, rank=3, seed=1)
+            >>> (A @ np.ones((256, 5))).shape, (A @ x).tt_ranks, (A @ A).tt_ranks
+            ((256, 5), (6, 6, 6, 6, 6, 6, 6), (4, 4, 4, 4, 4, 4, 4))
         """
+        return product(self, other)
+
+    def __matmul__(self, other: Any) -> Any:
         return product(self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -239,7 +253,7 @@ class TensorTrainOperator(OperatorTree):
     def transpose(self) -> Self:
         """The transpose: rows and columns of each core are exchanged."""
         permute = self.backend.permute
-        return self._of_four_axes([permute(core, (0, 2, 1, 3)) for core in self.cores])
+        return self._with_cores([permute(core, (0, 2, 1, 3)) for core in self.cores])
 
     @explained
     def trace(self) -> Array:

@@ -94,23 +94,24 @@ def _blocks(
     """The cheapest division of the cores into neighbors, each from ``start`` to before ``end``; ``ranks`` are d + 1."""
     count = len(rows)
     before, after = [float(batch)], [1.0]
-    for m, n in zip(rows, reversed(columns), strict=True):
-        before.append(before[-1] * m)
-        after.append(after[-1] * n)
+    for size in rows:
+        before.append(before[-1] * size)
+    for size in reversed(columns):
+        after.append(after[-1] * size)
     least: list[tuple[float, tuple[tuple[int, int], ...]]] = [(0.0, ())]
     for end in range(1, count + 1):
         best: tuple[float, tuple[tuple[int, int], ...]] = (inf, ())
-        merging, size = 0.0, 0.0
+        merging = 0.0
         for start in range(end - 1, max(-1, end - 1 - _LONGEST), -1):
             m, n = _product(rows[start:end]), _product(columns[start:end])
-            size = ranks[start] * m * n * ranks[end]
+            elements = ranks[start] * m * n * ranks[end]
             # What is merged grows at its left end here, which costs the same for equal cores.
-            merging += size * ranks[start + 1] if start < end - 1 else 0.0
+            merging += elements * ranks[start + 1] if start < end - 1 else 0.0
             if start == 0 and end == count > 1:
                 continue
             others = before[start] * after[count - end]
-            moved = others * (ranks[start] * n + m * ranks[end]) + size
-            work = least[start][0] + merging + others * size + _MOVED * moved
+            moved = others * (ranks[start] * n + m * ranks[end]) + elements
+            work = least[start][0] + merging + others * elements + _MOVED * moved
             if work < best[0]:
                 best = work, (*least[start][1], (start, end))
         least.append(best)

@@ -23,7 +23,7 @@ def product(a: TensorTrainOperator, other: Any) -> Any:
     if isinstance(other, type(a)):
         _check_modes(a, other, other.row_shape)
         left, right = a._with_dtype_of(other)
-        return a._of_four_axes(times_operator(left.cores, right.cores))
+        return left._with_cores(times_operator(left.cores, right.cores))
     if isinstance(other, TensorTrain):
         _check_modes(a, other, other.shape)
         left, right = a._with_dtype_of(other)

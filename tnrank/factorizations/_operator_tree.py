@@ -33,6 +33,10 @@ class OperatorTree(TreeArithmetic):
     def _of_four_axes(cls, cores: Sequence[Array]) -> Self:
         return cls._make(len(cores), _operator_cores.without_ends(cores))
 
+    def _with_cores(self, cores: Sequence[Array]) -> Self:
+        """As many cores of any sizes; the network is kept, because compilers that trace Python cannot make one."""
+        return self._with(_operator_cores.without_ends(cores))
+
     @property
     def cores(self) -> tuple[Array, ...]:
         """The cores, all with four axes ``(r_k, m_k, n_k, r_k+1)``."""
@@ -90,7 +94,7 @@ class OperatorTree(TreeArithmetic):
 
     def _as_one(self, combine: Callable[[TensorTrain, TensorTrain], TensorTrain], other: Self) -> Self:
         made = combine(merged(self._values), merged(other._values))
-        return self._make(self._static, unmerged(made, self.row_shape, self.column_shape))
+        return self._with(unmerged(made, self.row_shape, self.column_shape))
 
     def _at_root(self, change: Callable[[Array], Array]) -> Self:
         first = change(self._values[0])
@@ -126,9 +130,8 @@ class OperatorTree(TreeArithmetic):
 
     def _details(self) -> list[str]:
         rows, columns, ranks = self.row_shape, self.column_shape, self.tt_ranks
-        lines = [
-            f"{_operator_cores.size_text(rows)} x {_operator_cores.size_text(columns)}: rows {_listed(rows)}, columns {_listed(columns)}"
-        ]
+        text = _operator_cores.size_text
+        lines = [f"{text(rows)} x {text(columns)}: rows {_listed(rows)}, columns {_listed(columns)}"]
         if ranks:
             more = f", .. up to {max(ranks)}" if len(ranks) > 12 else ""
             lines.append("ranks " + ", ".join(map(str, ranks[:12])) + more)

@@ -46,8 +46,8 @@ class WeightFormat:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        one_of(self.kind, "kind", KINDS)
-        rules = structure_of(self.structure, self.kind)
+        check_kind(self.kind, self.structure)
+        rules = self.rules
         rules.check(self.layout)
         if self.kind == "conv" and len(self.layout.rows) * len(self.layout.columns) != 1:
             raise ValueError(f"a convolution has one mode a side, got {self.layout.rows} and {self.layout.columns}")
@@ -222,15 +222,20 @@ class WeightFormat:
         return f"{self.title}, {self.parameter_count:,} of {self.dense_count:,} parameters ({share:.1f} %)"
 
 
-def structure_of(name: Any, kind: str | None = None) -> Structure:
-    """The structure of a name, for weights of a kind.
+def check_kind(kind: Any, structure: Any) -> None:
+    """Refuse a structure that weights of a kind cannot have; those that they can are listed."""
+    one_of(kind, "kind", KINDS)
+    if kind not in structure_of(structure).kinds:
+        usable = ", ".join(name for name, rules in STRUCTURES.items() if kind in rules.kinds)
+        raise ValueError(f"structure {structure!r} is not for weights of kind {kind!r}: use {usable}")
+
+
+def structure_of(name: Any) -> Structure:
+    """The structure of a name.
 
     Raises:
-        ValueError: for another name, or one that is not for this kind; all that are, are listed.
+        ValueError: for another name; all are listed.
     """
     if not isinstance(name, str) or name not in STRUCTURES:
         raise ValueError(f"structure is one of {', '.join(map(repr, STRUCTURES))}, got {shown(name)}")
-    if kind is not None and kind not in STRUCTURES[name].kinds:
-        usable = ", ".join(other for other, one in STRUCTURES.items() if kind in one.kinds)
-        raise ValueError(f"structure {name!r} is not for weights of kind {kind!r}: use {usable}")
     return STRUCTURES[name]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tnrank._check import one_of, real_number, shape, shown, whole_number
+from tnrank._check import real_number, shape, shown, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Shape
-from tnrank.layers._format import KINDS, WeightFormat, structure_of
+from tnrank.layers._format import WeightFormat, check_kind, structure_of
 from tnrank.layers._modes import divisors, split
 from tnrank.layers._structures import Layout
 
@@ -51,7 +51,7 @@ def weight_format(
         >>> weight_format("conv", (64, 64, 3, 3), "tucker", parameters=0.1).ranks
         (14, 14)
     """
-    structure_of(structure, one_of(kind, "kind", KINDS))
+    check_kind(kind, structure)
     size = shape(weight_shape, "weight_shape")
     kind_of = {"linear": 2, "embedding": 2}
     if kind in kind_of and len(size) != 2:
