@@ -243,7 +243,9 @@ class Model(eqx.Module):
         keys = jax.random.split(jax.random.key(seed), 2)
         self.before = eqx.nn.Linear(3, 2, key=keys[0])
         self.circuit = circuit
-        self.after = eqx.nn.Sequential([nn.FactorizedLinear(4, 4, rank=5, seed=0), eqx.nn.Lambda(jax.nn.log_softmax)])
+        self.after = eqx.nn.Sequential(
+            [nn.FactorizedLinear(4, 4, rank=(5,), seed=0), eqx.nn.Lambda(jax.nn.log_softmax)]
+        )
 
     def __call__(self, x):
         return self.after(self.circuit(jax.vmap(self.before)(x)))
