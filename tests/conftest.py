@@ -97,9 +97,7 @@ QUICK = {
         *("test_cifar", "test_damaged_files", "test_downloads", "test_files", "test_images", "test_pixels"),
         *("test_synthetic", "test_twins", "test_writing", "test_wrong_calls"),
     ),
-    "experiments": (
-        *("test_fields", "test_onsets", "test_own_recipes", "test_recipe", "test_run_folder", "test_sweep_bad_input"),
-    ),
+    "experiments": (*("test_fields", "test_own_recipes", "test_recipe", "test_run_folder", "test_sweep_bad_input"),),
     "factorizations": (
         *("test_bad_input", "test_hsvd_accuracy", "test_masks", "test_printing"),
         *("test_quimb_oracle", "test_streaming", "test_sum", "test_values"),
@@ -113,7 +111,7 @@ QUICK = {
     "plots": ("test_wrong_calls",),
     "ranks": (
         *("test_core_consistency", "test_data_tensor", "test_ends_of_the_range", "test_entropy", "test_numbers"),
-        *("test_scales", "test_tensor", "test_tensor_rank_ones"),
+        *("test_onsets", "test_scales", "test_tensor", "test_tensor_rank_ones"),
     ),
     "runs": ("test_fitting",),
     "theory": (

@@ -136,6 +136,7 @@ _ROOMS = frozenset(
         "linalg",
         "network",
         "plots",
+        "radar",
         "ranks",
         "runs",
         "testing",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
@@ -247,6 +247,16 @@ class Backend:
         if name not in known:
             raise ValueError(f"the {self.name} backend has no trainer {name!r}; it has {', '.join(known) or 'none'}")
         return import_module(f"{room}.{name}").make(**settings)
+
+    def read_weights(self, path: str, key: str | None = None) -> Mapping[str, Array]:
+        """``{name: array}`` of a file in the framework's own format; code in such a file is never run.
+
+        ``key`` names the part that holds the weights where a file has several.
+
+        Raises:
+            ValueError: if there are no weights in it; the sentence starts with ``path``.
+        """
+        raise NotImplementedError(f"the {self.name} backend has no format of its own for weights, needed for {path}")
 
     def check_dtype(self, dtype: str | None) -> str | None:
         """``dtype`` if this backend has it.

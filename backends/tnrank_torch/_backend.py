@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -153,6 +153,11 @@ class TorchBackend(Backend):
         return (
             TorchOptimizer(optimizer) if callable(optimizer) or isinstance(optimizer, torch.optim.Optimizer) else None
         )
+
+    def read_weights(self, path: str, key: str | None = None) -> Mapping[str, torch.Tensor]:
+        from tnrank_torch._weights_file import read_weights
+
+        return read_weights(path, key)
 
     def register_structure(self, cls: Any) -> None:
         _pytree.register_pytree_node(

@@ -142,10 +142,16 @@ def test_formats_compare_by_value_and_pickle():
         (lambda: weight_format("linear", (8, 8), "mf", rank=9), "larger than possible: 8 at most"),
         (lambda: weight_format("linear", (8, 8), "tt", rank=(1, 65, 2)), "rank 65 of index 'r2' is impossible: 1 to 8"),
         (lambda: weight_format("linear", (8, 8), "tt", rank=(1, 2)), "needed 3, of the indices r1, r2, r3"),
-        (lambda: weight_format("linear", (8, 8), "mf", parameters=0.01), "rank 1 of structure 'mf' takes 16 parameters"),
+        (
+            lambda: weight_format("linear", (8, 8), "mf", parameters=0.01),
+            "rank 1 of structure 'mf' takes 16 parameters",
+        ),
         (lambda: weight_format("linear", (8, 8), "mf", rank=2, modes=2), "one mode a side"),
         (lambda: weight_format("linear", (8, 8), "btt", rank=1, modes=3), "two modes a side"),
-        (lambda: weight_format("linear", (8, 8), "ttm", rank=1, modes=((2, 4), (8,))), "as many modes of outputs as of"),
+        (
+            lambda: weight_format("linear", (8, 8), "ttm", rank=1, modes=((2, 4), (8,))),
+            "as many modes of outputs as of",
+        ),
         (lambda: weight_format("linear", (8, 8), "cp", rank=1, modes=((2, 2), (2, 4))), r"hold 4 outputs, needed 8"),
         (lambda: weight_format("conv", (8, 8, 3, 3), "btt", rank=1), "not for weights of kind 'conv': use mf, cp"),
         (lambda: weight_format("conv", (8, 8, 3, 3, 3), "cp", rank=1), "1 or 2 axes"),

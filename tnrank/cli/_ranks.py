@@ -10,13 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from tnrank._check import shown
-from tnrank.cli import _console, _options
+from tnrank.cli import _console, _options, _weights
 
 
 def ranks(
     file: Annotated[
         Path,
-        typer.Argument(help=".npy, .npz, .csv, image, or .safetensors of a factorization.", show_default=False),
+        typer.Argument(
+            help=".npy, .npz, .csv, image, or .safetensors of a factorization; .safetensors or .pt of a model.",
+            show_default=False,
+        ),
     ],
     tree: Annotated[
         str | None,
@@ -27,7 +30,10 @@ def ranks(
     ] = None,
     rtol: Annotated[
         float | None,
-        typer.Option(help="Singular values up to this share of the largest count as zero; else larger side * eps."),
+        typer.Option(
+            help="Singular values up to this share of the largest count as zero; else larger side * eps. "
+            "Of a model: the relative error of compressed weights, else 0.1."
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help="qr (accurate), gram (faster, to sqrt(eps)), or auto.")] = "auto",
     key: _options.Key = None,
@@ -43,19 +49,36 @@ def ranks(
     plot: Annotated[
         Path | None, typer.Option(help="Draw singular values and dimension tree into a .png, .svg or .pdf.")
     ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Of a model: write the table to a .csv, one line a weight."),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Save the tensor compressed to --rtol as .safetensors, for tnrank.load.")
     ] = None,
     overwrite: _options.Overwrite = False,
 ) -> None:
-    """Report the matrix, multilinear and hierarchical ranks of a tensor in a file."""
+    """Report the ranks of a tensor in a file, or of every weight of a model."""
+    if csv_file is not None:
+        _console.check_new_file(csv_file, (".csv",), overwrite)
     if plot is not None:
         _console.check_new_file(plot, (".png", ".svg", ".pdf"), overwrite)
+    csv = _options.csv_fields(delimiter, decimal, thousands, header, index_column)
+    if _weights.holds_a_model(file):
+        given = {"--tree": tree, "--save": save, "--delimiter and the like": csv}
+        unfit = [option for option, value in given.items() if value is not None]
+        unfit += [
+            option for option, other in (("--method", method != "auto"), ("--memory", memory != "1 GiB")) if other
+        ]
+        _weights.check_options(file, unfit)
+        _weights.show(file, rtol, key, csv_file, json, plot)
+        return
+    if csv_file is not None:
+        raise ValueError(f"{file} holds no weights of a model, got --csv {csv_file}: tensors have --json")
     if save is not None:
         _console.check_new_file(save, (".safetensors",), overwrite)
         if file.suffix.lower() == ".safetensors":
             raise ValueError(f"{file} holds a factorization already: --save is for arrays")
-    csv = _options.csv_fields(delimiter, decimal, thousands, header, index_column)
     report, x = _measured(file, tree, rtol, key, method, memory, save is not None, csv)
     if save is not None:
         # Before anything is printed: an error leaves standard output empty.

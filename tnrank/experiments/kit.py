@@ -15,12 +15,11 @@ import numpy as np
 
 from tnrank._check import shown
 from tnrank.data import read_array
-from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments._outcome import Check, Outcome, Table
 from tnrank.experiments._recipe import Recipe, register
 from tnrank.factorizations import Factorization, HierarchicalFactorization
 from tnrank.linalg import matricize
-from tnrank.ranks import effective_rank
+from tnrank.ranks import effective_rank, onsets, separated
 from tnrank.runs import Journal, SampleTraining, Training
 from tnrank.training import CompletionResult
 

@@ -37,6 +37,8 @@ from tnrank.ranks._numbers import numerical_rank_of as numerical_rank_of
 from tnrank.ranks._numbers import participation_ratio_of as participation_ratio_of
 from tnrank.ranks._numbers import spectral_entropy_of as spectral_entropy_of
 from tnrank.ranks._numbers import stable_rank_of as stable_rank_of
+from tnrank.ranks._onsets import onsets as onsets
+from tnrank.ranks._onsets import separated as separated
 from tnrank.ranks._rank_scan import RankScan as RankScan
 from tnrank.ranks._rank_scan import ScannedRank as ScannedRank
 from tnrank.ranks._rank_scan import rank_scan as rank_scan

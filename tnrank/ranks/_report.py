@@ -119,13 +119,13 @@ class RankReport:
         }
 
     def __str__(self) -> str:
-        return _table.text(self)
+        return _table.layout(self).text()
 
     def _repr_html_(self) -> str:
-        return _table.html(self)
+        return _table.layout(self).html()
 
     def __rich__(self) -> Any:
-        return _table.rich(self)
+        return _table.layout(self).rich()
 
 
 @explained

@@ -1,12 +1,13 @@
-"""The rank report as plain text, for terminals and for notebooks."""
+"""The words of the rank report: facts, and the dimension tree as a table."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tnrank._tables import Layout
 
 if TYPE_CHECKING:
     from tnrank.dimension_tree import DimensionTree, Node
@@ -21,60 +22,10 @@ _FIRST, _LARGEST = 24, 16
 """Of a long report: the first rows of the tree, and nodes with the largest ranks."""
 
 
-def text(report: RankReport) -> str:
-    """Header lines, then the dimension tree as a table, aligned."""
-    facts = _facts(report)
-    width = 2 + max(len(name) for name, _ in facts)
-    lines = [_title(report), *(f"{name:<{width}}{value}" for name, value in facts), ""]
+def layout(report: RankReport) -> Layout:
+    """Header lines, then the dimension tree as a table."""
     columns, rows, note = _rows(report)
-    widths = [max(len(row[k]) for row in [columns, *rows]) for k in range(len(columns))]
-    for row in [columns, *rows]:
-        cells = [
-            cell.rjust(size) if name in _TO_THE_RIGHT else cell.ljust(size)
-            for name, cell, size in zip(columns, row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *([note] if note else [])])
-
-
-def rich(report: RankReport) -> Any:
-    """The same for terminals; needs rich, which asks for it."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in _facts(report):
-        facts.add_row(Text(name, "dim"), Text(value))
-    columns, rows, note = _rows(report)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in _TO_THE_RIGHT else "left", no_wrap=name != columns[-1])
-    for row in rows:
-        table.add_row(*(Text(cell, "bold" if name == "rank" else "") for name, cell in zip(columns, row, strict=True)))
-    return Group(Text(_title(report), "bold"), facts, Text(), table, *([Text(note, "dim")] if note else []))
-
-
-def html(report: RankReport) -> str:
-    """The same for notebooks."""
-    facts = "".join(
-        f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in _facts(report)
-    )
-    columns, rows, note = _rows(report)
-    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in columns)
-    body = ""
-    for name, *cells in rows:
-        tree = f"<td style='text-align:left;white-space:pre;font-family:monospace'>{escape(name)}</td>"
-        rest = "".join(
-            f"<td style='text-align:{'right' if column in _TO_THE_RIGHT else 'left'}'>{escape(cell)}</td>"
-            for column, cell in zip(columns[1:], cells, strict=True)
-        )
-        body += f"<tr>{tree}{rest}</tr>"
-    return (
-        f"<div><b>{escape(_title(report))}</b><table>{facts}</table>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"{f'<p>{escape(note)}</p>' if note else ''}</div>"
-    )
+    return Layout(_title(report), _facts(report), columns, rows, note, _TO_THE_RIGHT, "rank")
 
 
 def _title(report: RankReport) -> str:

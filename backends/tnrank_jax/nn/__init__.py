@@ -4,6 +4,7 @@ from tnrank_jax.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_jax.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_jax.nn._embedding import FactorizedEmbedding
 from tnrank_jax.nn._factorization import Factorization
+from tnrank_jax.nn._layer_ranks import layer_ranks
 from tnrank_jax.nn._linear import FactorizedLinear
 from tnrank_jax.nn._model import collapse, factorize, parameter_rates, prune
 
@@ -16,6 +17,7 @@ __all__ = [
     "FactorizedLinear",
     "collapse",
     "factorize",
+    "layer_ranks",
     "parameter_rates",
     "prune",
 ]

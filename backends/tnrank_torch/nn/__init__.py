@@ -1,10 +1,11 @@
-"""Factorizations, circuits and layers as modules: train them inside any PyTorch program."""
+"""Factorizations, circuits and layers as modules: train them inside any PyTorch program, and watch their ranks."""
 
 from tnrank_torch.nn._adapt import AdaptedLayer, adapt, merge
 from tnrank_torch.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._factorization import Factorization
+from tnrank_torch.nn._layer_ranks import layer_ranks
 from tnrank_torch.nn._linear import FactorizedLinear
 from tnrank_torch.nn._lora import save_lora
 from tnrank_torch.nn._model import collapse, factorize, parameter_groups, prune
@@ -20,6 +21,7 @@ __all__ = [
     "adapt",
     "collapse",
     "factorize",
+    "layer_ranks",
     "merge",
     "parameter_groups",
     "prune",

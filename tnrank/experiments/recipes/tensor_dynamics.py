@@ -11,11 +11,11 @@ import numpy as np
 
 from tnrank.data import low_rank_tensor, observe
 from tnrank.experiments import kit
-from tnrank.experiments._onsets import onsets, separated
 from tnrank.experiments.fields import Count, Every, Part, Patience, Positive, Range, Seed, Several, Steps, TargetFile
 from tnrank.experiments.kit import Check, Journal, Outcome, Recipe, Table, Training, register
 from tnrank.factorizations import CPFactorization
 from tnrank.plots.painters import Figure, Line, lines, panels, staircase
+from tnrank.ranks import onsets, separated
 from tnrank.training import CompletionResult, GroupRMSProp, L1Loss, SmoothL1Loss, SquaredLoss, Stop, recorders
 
 if TYPE_CHECKING:

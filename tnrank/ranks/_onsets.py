@@ -30,7 +30,7 @@ def onsets(steps: Any, values: Any, share: float = 0.1) -> list[int]:
     Source: the definition behind the staircases of Razin, Maman & Cohen 2021, Fig. 1 and 2022, Fig. 2.
 
     Example:
-        >>> from tnrank.experiments import onsets
+        >>> from tnrank.ranks import onsets
         >>> onsets([0, 10, 20, 30], [[0, 0, 0], [5, 0, 0], [9, 4, 0], [10, 8, 0]])
         [10, 20]
     """
@@ -55,7 +55,7 @@ def separated(found: Sequence[int], gap: float = 0.05) -> list[int]:
     """The onsets that come after the separated one before by at least ``gap`` of the last onset.
 
     Example:
-        >>> from tnrank.experiments import separated
+        >>> from tnrank.ranks import separated
         >>> separated([300, 11000, 11500, 17000])
         [300, 11000, 17000]
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tnrank.experiments import onsets, separated
+from tnrank.ranks import onsets, separated
 
 
 def staircase() -> tuple[np.ndarray, np.ndarray]:

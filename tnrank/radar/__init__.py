@@ -1,0 +1,9 @@
+"""Ranks of the layers of a model: measured once, or while it trains."""
+
+from __future__ import annotations
+
+from tnrank.radar._files import read_weights as read_weights
+from tnrank.radar._layer_ranks import layer_ranks as layer_ranks
+from tnrank.radar._report import LayerRanks as LayerRanks
+from tnrank.radar._report import WeightRanks as WeightRanks
+from tnrank.radar._spectrum import MatrixSpectrum as MatrixSpectrum
