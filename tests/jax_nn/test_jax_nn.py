@@ -209,9 +209,8 @@ def test_representations(representation, draw):
 @pytest.mark.parametrize("dtype", [None, "bfloat16", jnp.float32])
 def test_dtypes(dtype):
     module = nn.ConvolutionalArithmeticCircuit.from_sizes(8, 2, 3, dtype=dtype)
-    linear = nn.DeepLinear((2, 3), dtype=dtype)
     wanted = "float64" if dtype is None else jnp.dtype(dtype).name
-    assert {w.dtype.name for w in module.weights} == {wanted} == {w.dtype.name for w in linear.value().layers}
+    assert {w.dtype.name for w in module.weights} == {wanted}
     index = np.zeros((2, 8), int)
     outputs = eqx.filter_jit(module)(index)
     assert outputs.dtype.name == wanted == module.value().dtype
@@ -244,7 +243,9 @@ class Model(eqx.Module):
         keys = jax.random.split(jax.random.key(seed), 2)
         self.before = eqx.nn.Linear(3, 2, key=keys[0])
         self.circuit = circuit
-        self.after = eqx.nn.Sequential([nn.DeepLinear((4, 5, 4)), eqx.nn.Lambda(jax.nn.log_softmax)])
+        self.after = eqx.nn.Sequential(
+            [nn.FactorizedLinear(4, 4, rank=(5,), seed=0), eqx.nn.Lambda(jax.nn.log_softmax)]
+        )
 
     def __call__(self, x):
         return self.after(self.circuit(jax.vmap(self.before)(x)))
@@ -336,7 +337,7 @@ def test_arrays_are_leaves_and_the_rest_is_static():
     assert names.weights == ("a", "b", "c")
     assert "1x1 convolution to 3 channels" in repr(names)
     assert jax.tree.structure(nn.ConvolutionalArithmeticCircuit(module.circuit, seed=1)) == structure
-    for other in (nn.Factorization(cp((2, 2))), nn.DeepLinear((2, 3))):
+    for other in (nn.Factorization(cp((2, 2))), nn.FactorizedLinear(2, 3, rank=1, seed=0)):
         structure = jax.tree.structure(other)
         empty = jax.tree.unflatten(structure, [None] * structure.num_leaves)
         assert type(other).__name__ in repr(empty)
@@ -366,53 +367,6 @@ def test_bad_input():
         module(np.zeros((3, 5, 2)))
     with pytest.raises(TypeError, match="got ndarray, needed a factorization such as"):
         nn.Factorization(np.eye(3))
-    with pytest.raises(TypeError, match="got CPFactorization, needed a MatrixFactorization"):
-        nn.DeepLinear.from_factorization(cp((2, 2)))
-    for sizes in ((3,), (3, 0, 2)):
-        with pytest.raises(ValueError, match="needed at least two from 1 on"):
-            nn.DeepLinear(sizes)
-
-
-# deep linear networks
-
-
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
-def test_deep_linear(backend):
-    x = tnrank.MatrixFactorization.random((5, 4), depth=3, hidden=(2, 6), backend=backend, dtype="float64")
-    module = nn.DeepLinear.from_factorization(x)
-    assert_same(module.value(), x.to("jax"))
-    assert all(type(layer) is eqx.nn.Linear and layer.bias is None for layer in module.layers)
-    assert [(layer.in_features, layer.out_features) for layer in module.layers] == [(5, 2), (2, 6), (6, 4)]
-    inputs = np.random.default_rng(0).standard_normal((3, 5))
-    end = np.asarray(x.to("numpy").to_dense())
-
-    def by_layer(module):
-        found = jnp.asarray(inputs[0])
-        for layer in module.layers:
-            found = layer(found)
-        return found
-
-    @eqx.filter_jit  # one program: step by step, each step is compiled
-    def everything(module, y):
-        gradients = eqx.filter_grad(lambda m: m(inputs).sum())(module)
-        expected = jax.grad(lambda y: (inputs @ y.to_dense()).sum())(y)
-        return (module(inputs), jax.vmap(module)(inputs)), by_layer(module), gradients, expected
-
-    outputs, first, got, wanted = everything(module, x.to("jax"))
-    for output in outputs:
-        np.testing.assert_allclose(output, inputs @ end, rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(first, inputs[0] @ end, rtol=1e-12, atol=1e-13)
-    for layer, w in zip(got.layers, wanted.arrays.values(), strict=True):
-        np.testing.assert_allclose(layer.weight.T, w, rtol=1e-10, atol=1e-12)
-
-
-def test_deep_linear_from_sizes():
-    module = nn.DeepLinear((200, 100, 50), seed=2)
-    for layer, (rows, columns) in zip(module.layers, [(200, 100), (100, 50)], strict=True):
-        assert layer.weight.shape == (columns, rows)
-        np.testing.assert_allclose(float(layer.weight.std()), rows**-0.5, rtol=0.05)
-    np.testing.assert_allclose(float(nn.DeepLinear((200, 100), std=3).layers[0].weight.std()), 3, rtol=0.05)
-    assert_same(nn.DeepLinear((4, 3), seed=1).value(), nn.DeepLinear((4, 3), seed=1).value())
 
 
 # factorizations

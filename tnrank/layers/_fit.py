@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -105,8 +105,10 @@ def fit_weight(
     seen = [_through(frame, tensor, root) for tensor, root in zip(tensors, roots, strict=True)]
     fitted = _fitted(frame, seen, None if rtol is not None else frame.inner, rtol)
     weight = frame.of_shapes({name: array.shape for name, array in fitted.items()})
-    lost = sqrt(sum(float(np.sum((a - b) ** 2)) for a, b in zip(seen, _ends(weight, fitted), strict=True)))
-    whole = sqrt(sum(float(np.sum(a**2)) for a in seen))
+    before, after = np.stack(seen), np.stack(_ends(weight, fitted))
+    if moments is None:  # what fills up the modes is no part of the weight
+        before, after = frame.from_tensor(before), frame.from_tensor(after)
+    lost, whole = float(np.linalg.norm(before - after)), float(np.linalg.norm(before))
     fitted = _undone(weight, fitted, roots)
     dtype, device = backend.dtype_of(dense), _place(dense)
     arrays = {name: backend.asarray(np.ascontiguousarray(a, _host(dtype)), dtype, device) for name, a in fitted.items()}

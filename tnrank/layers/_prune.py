@@ -69,8 +69,8 @@ def prune_weight(
         if rtol >= 1:
             raise ValueError(f"rtol={rtol:g} would leave nothing of the weight: give less than 1")
     state = _Cut(weight, arrays, moments)
-    total = state.norm()
-    before = state.end()
+    before = state.dense()
+    total = float(np.linalg.norm(before))
     norms, share = {}, 0.0 if rtol is None else rtol * total / np.sqrt(max(len(weight.limits), 1))
     for label in weight.limits:
         state.rotate(label)
@@ -78,7 +78,7 @@ def prune_weight(
         norms[label] = np.sqrt(np.sort(np.maximum(np.diag(gram), 0.0))[::-1]) / max(total, _TINY)
         chosen = _chosen(gram, share) if keep is None else _largest(gram, keep)
         state.select(label, chosen)
-    after = state.end()
+    after = state.dense()
     error = float(np.linalg.norm(after - before)) / total if total else 0.0
     shapes = {name: array.shape for name, array in state.arrays.items()}
     return Pruned(weight.of_shapes(shapes), state.arrays, state.moments, error, norms)
@@ -112,12 +112,10 @@ class _Cut:
             kind: {name: np.asarray(one[name], np.float64) for name in self.parts} for kind, one in moments.items()
         }
 
-    def end(self) -> Host:
+    def dense(self) -> Host:
+        # Without what fills up the modes, which nobody sees: errors are relative to the weight.
         network = self.weight.network
-        return np.asarray(network.plan(network.sizes(self.arrays))(self.arrays))
-
-    def norm(self) -> float:
-        return float(np.linalg.norm(self.end()))
+        return np.asarray(self.weight.from_tensor(network.plan(network.sizes(self.arrays))(self.arrays)))
 
     def holders(self, label: Any) -> list[str]:
         return [name for name, part in self.parts.items() if label in part.labels]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from tnrank import Factorization
 from tnrank.circuits import Circuit, Representation
-from tnrank_jax.nn._linear import dtype_name
+from tnrank_jax.nn._layer import dtype_name
 
 
 class ConvolutionalArithmeticCircuit(eqx.Module):
