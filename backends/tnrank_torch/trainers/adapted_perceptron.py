@@ -42,7 +42,7 @@ class AdaptedPerceptron(Classifier):
         widths = widths_for(data["images"], data["labels"], hidden)
 
         def build() -> nn.Module:
-            model = perceptron(widths)
+            model = perceptron(widths).to(getattr(torch, data["dtype"]))  # weights keep their precision
             if weights is not None:
                 names = model.state_dict()
                 model.load_state_dict({name: torch.as_tensor(np.array(weights[f"model.{name}"])) for name in names})

@@ -63,15 +63,17 @@ def tables(recipe: AdapterRank, planted: Found, tuned: Found) -> list[Table]:
     columns = ("name", "start, depth, optimizer", "effective rank", "components", "right", "unseen error", "loss")
     note = (
         f"{recipe.layers} layers of {recipe.size} x {recipe.size}, changes of rank {recipe.planted}, "
-        f"{recipe.seen:.0%} of the entries seen, rank {recipe.offered} offered. Medians over the layers; components are "
-        f"above {recipe.tolerance:g} of the largest; right: layers whose effective rank rounds to {recipe.planted}."
+        f"{recipe.seen:.0%} of the entries seen, rank {recipe.offered} offered. Medians over the layers; components "
+        f"are above {recipe.tolerance:g} of the largest; right: layers whose effective rank rounds to {recipe.planted}."
     )
     known = {"before": "not fine-tuned", "whole": "all weights trained"}
     known |= {name: adapter.title for name, adapter in recipe.tunings().items()}
     fine = []
     for name, one in tuned.items():
         pruned = f"{one['pruned_accuracy']:.3f}" if "components" in one else ""
-        fine.append((name, known[name], told(one.get("components", ()), none=""), f"{one['test_accuracy']:.3f}", pruned))
+        fine.append(
+            (name, known[name], told(one.get("components", ()), none=""), f"{one['test_accuracy']:.3f}", pruned)
+        )
     title = "Fine-tuned " + {"turned-digits": "from digits to turned digits"}.get(
         recipe.target, f"from MNIST to {recipe.target}"
     )

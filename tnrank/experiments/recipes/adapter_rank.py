@@ -91,8 +91,8 @@ class AdapterRank(Recipe):
     lora_scale: Positive = 0.05
     group_rate: Positive = 3e-2
     adam_rate: Positive = 1e-3
-    group_steps: Steps = 2000
-    adam_steps: Steps = 600
+    group_steps: Steps = 1600
+    adam_steps: Steps = 500
     target: Literal["turned-digits", "fashion-mnist"] = "turned-digits"
     data_dir: str | None = None
     limit: Number = 0
@@ -126,7 +126,8 @@ class AdapterRank(Recipe):
 
     def _learn_planted(self) -> Generator[Fitting, Any, dict[str, dict[str, Any]]]:
         """Name of an adapter -> last measurements, effective ranks at all steps, singular values."""
-        found, problem = {}, self.problem()
+        found: dict[str, dict[str, Any]] = {}
+        problem = self.problem()
         for name, adapter in self.adapters().items():
             steps = self.adam_steps if adapter.optimizer == "adam" else self.group_steps
             fitted = yield Fitting(name, self._planted_trainer(adapter, problem), steps, every=max(1, steps // 20))
@@ -204,7 +205,7 @@ class AdapterRank(Recipe):
     def _images(self, kind: Literal["first", "second"]) -> dict[str, HostArray]:
         turned = self.target == "turned-digits"
         name: Any = "digits" if turned else {"first": "mnist", "second": self.target}[kind]
-        found = {}
+        found: dict[str, HostArray] = {}
         for split, prefix in (("train", ""), ("test", "test_")):
             pictures, labels = images(name, split, self.data_dir)  # type: ignore[arg-type]  # of a tuple of literals
             check_labeled(pictures, labels)

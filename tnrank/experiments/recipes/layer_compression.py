@@ -50,10 +50,11 @@ class LayerCompression(Recipe):
         deep_std: at depth 3.
         cp_std: of the small balanced start of CP.
         adam_rate: learning rate of Adam.
+        factor_rate: of Adam for CP and hierarchical factorizations.
         sgd_rate: of gradient descent for matrix factorizations.
         cp_rate: of gradient descent for CP.
         momentum: of gradient descent.
-        penalty: of CP and hierarchical factorizations, see :class:`LayerCompression`; it has three times ``adam_rate``.
+        penalty: half of it times the sum of the squared factors is added to the loss where a penalty is said.
         steps: updates by Adam.
         long_steps: by gradient descent, and with a penalty.
         batch: images of a step.
@@ -68,7 +69,7 @@ class LayerCompression(Recipe):
         "quick": {},
         "fashion-mnist": {
             **{"data": "fashion-mnist", "limit": 3600, "rank": 128, "direct_rank": 8, "cp_rank": 128, "htf_width": 64},
-            **{"deep_std": 1e-2, "steps": 1080, "long_steps": 2880},
+            **{"deep_std": 1e-2, "cp_std": 0.09, "cp_rate": 0.03, "steps": 1080, "long_steps": 2880},
         },
     }
     draws: ClassVar[bool] = True
@@ -85,10 +86,11 @@ class LayerCompression(Recipe):
     htf_width: Count = 16
     std: Positive = 1e-3
     deep_std: Positive = 2e-2
-    cp_std: Positive = 0.07
+    cp_std: Positive = 0.15
     adam_rate: Positive = 1e-3
+    factor_rate: Positive = 3e-3
     sgd_rate: Positive = 2e-2
-    cp_rate: Positive = 0.1
+    cp_rate: Positive = 0.05
     momentum: Annotated[float, Range(0, below=1)] = 0.9
     penalty: NonNegative = 3e-3
     steps: Steps = 480
@@ -100,7 +102,7 @@ class LayerCompression(Recipe):
         """Name -> what is trained."""
         adam = {"name": "adam", "learning_rate": self.adam_rate}
         sgd = {"name": "sgd", "learning_rate": self.sgd_rate, "momentum": self.momentum}
-        fast = {"name": "adam", "learning_rate": 3 * self.adam_rate}
+        of_factors = {"name": "adam", "learning_rate": self.factor_rate}
         small = {"structure": "mf", "rank": self.rank, "std": self.std}
         cp, htf = {"structure": "cp", "rank": self.cp_rank}, {"structure": "htf", "rank": self.htf_width}
         short, long = self.steps, self.long_steps
@@ -115,16 +117,16 @@ class LayerCompression(Recipe):
                 "MF, depth 3, small weights, SGD", {**small, "depth": 3, "std": self.deep_std}, sgd, long
             ),
             "mf-depth2-adam": _Model("MF, depth 2, small weights, Adam", small, adam, short),
-            "cp": _Model("CP, Adam", cp, adam, short),
+            "cp": _Model("CP, Adam", cp, of_factors, short),
             "cp-small": _Model(
                 "CP, small balanced weights, SGD",
                 {**cp, "std": self.cp_std, "balanced": True},
                 {**sgd, "learning_rate": self.cp_rate},
                 long,
             ),
-            "cp-penalty": _Model("CP, penalty, Adam", cp, fast, long, self.penalty),
-            "htf": _Model("HTF, Adam", htf, adam, short),
-            "htf-penalty": _Model("HTF, penalty, Adam", htf, fast, long, self.penalty),
+            "cp-penalty": _Model("CP, penalty, Adam", cp, of_factors, long, self.penalty),
+            "htf": _Model("HTF, Adam", htf, of_factors, short),
+            "htf-penalty": _Model("HTF, penalty, Adam", htf, of_factors, long, self.penalty),
         }
 
     def execute(self, journal: Journal) -> Generator[Fitting, Any, Outcome]:
@@ -148,9 +150,7 @@ class LayerCompression(Recipe):
         titles = {name: model.title for name, model in self.models().items()}
         summary = {name: {key: value for key, value in one.items() if key != "norms"} for name, one in found.items()}
         checks = claims(self, found)
-        return Outcome(
-            summary, [table(titles, found)], checks, partial(figure, titles, found, self.tolerance)
-        )
+        return Outcome(summary, [table(titles, found)], checks, partial(figure, titles, found, self.tolerance))
 
     def _images(self, split: Literal["train", "test"]) -> tuple[HostArray, HostArray]:
         pictures, labels = images(self.data, split, self.data_dir)
