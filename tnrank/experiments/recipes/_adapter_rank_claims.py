@@ -95,25 +95,26 @@ def figure(recipe: AdapterRank, planted: Found, tuned: Found) -> Figure:
         shares = np.median(one["spectra"] / one["spectra"][:, :1], axis=0)
         numbers = np.arange(1, len(shares) + 1)
         spectra.append(Line(numbers, np.maximum(shares, 1e-9), adapter.title, colors[kind], style))
-        middle = np.median(one["effective_ranks"], axis=1)
-        ranks.append(Line(one["steps"] / one["steps"][-1], middle, "", colors[kind], style))
+        # At the start LoRA's change is zero, and that of others random.
+        middle = np.median(one["effective_ranks"], axis=1)[1:]
+        ranks.append(Line(one["steps"][1:] / one["steps"][-1], middle, "", colors[kind], style))
     for name, adapter in recipe.tunings().items():
         for k, values in enumerate(tuned[name]["spectra"]):
             shares = values[: recipe.offered] / values[0]
-            label = f"{adapter.title}, layer {k + 1}"
-            tunings.append(
-                Line(np.arange(1, len(shares) + 1), np.maximum(shares, 1e-9), label, colors[name], ("-", ":")[k])
-            )
+            drawn_at = np.arange(1, len(shares) + 1), np.maximum(shares, 1e-9)
+            tunings.append(Line(*drawn_at, "" if k else adapter.title, colors[name], ("-", ":")[k]))
     level = [recipe.tolerance, recipe.tolerance]
     spectra.append(Line([1, recipe.size], level, "counted above", "quiet", ":"))
     tunings.append(Line([1, recipe.offered], level, "", "quiet", ":"))
-    ranks.append(Line([0, 1], [recipe.planted, recipe.planted], "planted rank", "ink", ":"))
+    spectra.append(Line([], [], "planted rank", "ink", ":"))
+    ranks.append(Line([0, 1], [recipe.planted, recipe.planted], "", "ink", ":"))
     size = "singular value / largest"
     lines(axes[0, 0], spectra, "Planted changes, learned", "component", size, "y", where=None)
-    lines(axes[0, 1], ranks, "Effective ranks, planted changes", "share of the steps", "effective rank", "y")
-    lines(axes[0, 2], tunings, "Fine-tuned changes", "component", size, "y", where="upper right")
+    lines(axes[0, 1], ranks, "Effective ranks, planted changes", "share of the steps", "effective rank", where=None)
+    lines(axes[0, 2], tunings, "Fine-tuned changes (dotted: second layer)", "component", size, "y", where="upper right")
     for panel in (axes[0, 0], axes[0, 2]):
         panel.set_ylim(1e-4, 1.5)
+    axes[0, 1].set_ylim(0, None)
     legend_below(drawn, axes[0, 0], columns=3)
     return drawn
 

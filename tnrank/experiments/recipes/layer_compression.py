@@ -51,6 +51,7 @@ class LayerCompression(Recipe):
         cp_std: of the small balanced start of CP.
         adam_rate: learning rate of Adam.
         factor_rate: of Adam for CP and hierarchical factorizations.
+        penalty_rate: of Adam where there is a penalty.
         sgd_rate: of gradient descent for matrix factorizations.
         cp_rate: of gradient descent for CP.
         momentum: of gradient descent.
@@ -69,7 +70,8 @@ class LayerCompression(Recipe):
         "quick": {},
         "fashion-mnist": {
             **{"data": "fashion-mnist", "limit": 3600, "rank": 128, "direct_rank": 8, "cp_rank": 128, "htf_width": 64},
-            **{"deep_std": 1e-2, "cp_std": 0.09, "cp_rate": 0.03, "steps": 1080, "long_steps": 2880},
+            **{"deep_std": 1e-2, "cp_std": 0.09, "cp_rate": 0.03, "factor_rate": 1e-3},
+            **{"steps": 1080, "long_steps": 2880},
         },
     }
     draws: ClassVar[bool] = True
@@ -89,6 +91,7 @@ class LayerCompression(Recipe):
     cp_std: Positive = 0.15
     adam_rate: Positive = 1e-3
     factor_rate: Positive = 3e-3
+    penalty_rate: Positive = 3e-3
     sgd_rate: Positive = 2e-2
     cp_rate: Positive = 0.05
     momentum: Annotated[float, Range(0, below=1)] = 0.9
@@ -103,6 +106,7 @@ class LayerCompression(Recipe):
         adam = {"name": "adam", "learning_rate": self.adam_rate}
         sgd = {"name": "sgd", "learning_rate": self.sgd_rate, "momentum": self.momentum}
         of_factors = {"name": "adam", "learning_rate": self.factor_rate}
+        held = {"name": "adam", "learning_rate": self.penalty_rate}
         small = {"structure": "mf", "rank": self.rank, "std": self.std}
         cp, htf = {"structure": "cp", "rank": self.cp_rank}, {"structure": "htf", "rank": self.htf_width}
         short, long = self.steps, self.long_steps
@@ -124,9 +128,9 @@ class LayerCompression(Recipe):
                 {**sgd, "learning_rate": self.cp_rate},
                 long,
             ),
-            "cp-penalty": _Model("CP, penalty, Adam", cp, of_factors, long, self.penalty),
+            "cp-penalty": _Model("CP, penalty, Adam", cp, held, long, self.penalty),
             "htf": _Model("HTF, Adam", htf, of_factors, short),
-            "htf-penalty": _Model("HTF, penalty, Adam", htf, of_factors, long, self.penalty),
+            "htf-penalty": _Model("HTF, penalty, Adam", htf, held, long, self.penalty),
         }
 
     def execute(self, journal: Journal) -> Generator[Fitting, Any, Outcome]:
