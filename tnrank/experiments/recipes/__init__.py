@@ -7,6 +7,7 @@ from tnrank.experiments.recipes.deep_tensor import DeepTensor
 from tnrank.experiments.recipes.depth_efficiency import DepthEfficiency
 from tnrank.experiments.recipes.dynamics import Dynamics
 from tnrank.experiments.recipes.dynamics_law import DynamicsLaw
+from tnrank.experiments.recipes.expand import Expand
 from tnrank.experiments.recipes.greedy_low_rank import GreedyLowRank
 from tnrank.experiments.recipes.linear_regression import LinearRegression
 from tnrank.experiments.recipes.local_components import LocalComponentsRecipe
@@ -14,6 +15,7 @@ from tnrank.experiments.recipes.matrix_completion import MatrixCompletion
 from tnrank.experiments.recipes.natural_rank import NaturalRank
 from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
 from tnrank.experiments.recipes.rank_of_architecture import RankOfArchitecture
+from tnrank.experiments.recipes.rank_of_layers import RankOfLayers
 from tnrank.experiments.recipes.rank_one import RankOne
 from tnrank.experiments.recipes.tensor_completion import TensorCompletion
 from tnrank.experiments.recipes.tensor_dynamics import TensorDynamics
@@ -27,6 +29,7 @@ __all__ = [
     "DepthEfficiency",
     "Dynamics",
     "DynamicsLaw",
+    "Expand",
     "GreedyLowRank",
     "LinearRegression",
     "LocalComponentsRecipe",
@@ -34,6 +37,7 @@ __all__ = [
     "NaturalRank",
     "NormsToInfinity",
     "RankOfArchitecture",
+    "RankOfLayers",
     "RankOne",
     "TensorCompletion",
     "TensorDynamics",
