@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 _SPARE = 8
 """Columns beyond the values asked for: the last ones of a block converge slowest."""
-_PROBES = 4
-"""Random vectors behind the effective rank."""
+_NOTHING = 128
+"""Smaller side of a matrix that is decomposed in a millisecond or two."""
+_PROBED = 4096
+_PROBES = 4, 32
+"""Random vectors behind the effective rank: as many as have so many entries, but no fewer and no more than these."""
 _TINY = 1e-300
 _MARGIN = 0.75
 """The estimate of the error is one: it has to be this much smaller than what is asked for."""
@@ -47,8 +50,8 @@ def block_size(count: int) -> int:
 
 
 def is_small(sides: tuple[int, int], count: int) -> bool:
-    """Whether all singular values cost no more than the leading ones."""
-    return min(sides) <= 3 * block_size(count)
+    """Whether all singular values cost no more than the leading ones, or next to nothing."""
+    return min(sides) <= max(3 * block_size(count), _NOTHING)
 
 
 def first_basis(matrix: Array, backend: Backend, count: int, seed: int | None = 0) -> Array:
@@ -96,7 +99,9 @@ def leading_values(
     basis = on_device(basis, matrix, backend)
     side, size = basis.shape
     # Probes of what the basis leaves ride along: products with a few columns more take little longer.
-    probes = on_device(generator(seed).standard_normal((side, _PROBES)), matrix, backend)
+    probes = on_device(
+        generator(seed).standard_normal((side, min(max(4096 // side, _PROBES[0]), _PROBES[1]))), matrix, backend
+    )
     probes = probes - basis @ (adjoint(xp, basis) @ probes)
     images = forward(xp.concat([basis, probes], axis=1))
     image = image_block = images[:, :size]
