@@ -14,7 +14,7 @@ _OVERHEAD = 0.03
 _DEVIATION = 1e-3
 _STEPS = 1000
 _EVERY = 50
-_CHECKED = (2, 3, 10, 20)
+_CHECKED = (2, 3, 4, 6, 10, 20)
 """Records that are compared with full decompositions, from the third on."""
 
 
@@ -46,12 +46,9 @@ def measure(optimizer: str, batch: int, steps: int = _STEPS) -> tuple[float, flo
     model = torch.nn.Sequential(*layers)
     rates = {"SGD": 0.1, "Adam": 1e-3}
     trained = getattr(torch.optim, optimizer)(model.parameters(), lr=rates[optimizer])
-    spent = 0.0
+    spent = whole = 0.0
     deviations, effective = [0.0], [0.0]
-    began = time.process_time()
     radar = nn.RankRadar(model, every=_EVERY)
-    spent += time.process_time() - began
-    whole = spent
     for step in range(1, steps + 1):
         began = time.process_time()
         chosen = torch.randint(len(inputs), (batch,))
@@ -60,8 +57,8 @@ def measure(optimizer: str, batch: int, steps: int = _STEPS) -> tuple[float, flo
         trained.step()
         stepped = time.process_time()
         radar.step()
-        spent += time.process_time() - stepped
-        whole += time.process_time() - began
+        ended = time.process_time()
+        spent, whole = spent + ended - stepped, whole + ended - began
         if step % _EVERY == 0 and step // _EVERY in _CHECKED:
             for name, weight in model.named_parameters():
                 if weight.ndim == 2:
