@@ -103,7 +103,7 @@ class RankRadar:
         for name, given in weights.items():
             array, backend, dtype = read_weight(given, name)
             shape = tuple(int(size) for size in array.shape)
-            if not is_measured(shape, dtype):
+            if not is_measured(name, shape, dtype):
                 continue
             sides = sides_of(shape)
             track = self._track("weight", name, sides)
