@@ -27,6 +27,7 @@ ROOMS = (
     "linalg",
     "network",
     "plots",
+    "radar",
     "ranks",
     "theory",
     "training",
@@ -46,6 +47,7 @@ VALUES = np.arange(1.0, len(INDICES) + 1)
 IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
 LABELS = np.array([0, 1, 1])
 CELLS = np.array([[0, 0], [1, 1], [2, 2], [0, 1]])
+WEIGHTS = {"fc.weight": MATRIX, "fc.bias": np.ones(2)}
 MF = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0)
 CP = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
 HTF = tnrank.HierarchicalFactorization.random((2, 3, 2, 3), tree=TREE, width=2, seed=0)
@@ -211,6 +213,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "network.Network.sizes_of_shapes": {"shapes": {"A": (2, 3), "B": (4, 3)}},
     "plots.circuit": {"x": CIRCUIT},
     "plots.entanglement": {"report": tnrank.entanglement_report(SAMPLES)},
+    "plots.layer_ranks": {"x": tnrank.radar.layer_ranks(WEIGHTS)},
+    "radar.RankRadar": {},
+    "radar.RankRadar.load_state_dict": {"state": {}},
+    "radar.RankRadar.record": {"step": 1, "weights": WEIGHTS},
+    "radar.layer_ranks": {"weights": WEIGHTS, "initial": WEIGHTS},
+    "radar.read_weights": {"path": "sample.safetensors"},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},
     "experiments.run": {"recipe": make_recipe("depth-efficiency", **SMALL), "figure": False},
     "experiments.sweep": {"name": "depth-efficiency", "overrides": SMALL, "figure": False},
@@ -277,6 +285,7 @@ OBJECTS: dict[str, Any] = {
     "factorizations.Tucker": TUCKER,
     "network.ContractionPlan": NETWORK.plan(SIZES),
     "network.Network": NETWORK,
+    "radar.RankRadar": tnrank.radar.RankRadar(leading=2),
 }
 """Instances whose methods are called as well."""
 
