@@ -14,6 +14,7 @@ from tnrank.experiments.recipes.local_components import LocalComponentsRecipe
 from tnrank.experiments.recipes.matrix_completion import MatrixCompletion
 from tnrank.experiments.recipes.natural_rank import NaturalRank
 from tnrank.experiments.recipes.norms_to_infinity import NormsToInfinity
+from tnrank.experiments.recipes.rank_minimizing_autoencoder import RankMinimizingAutoencoder
 from tnrank.experiments.recipes.rank_of_architecture import RankOfArchitecture
 from tnrank.experiments.recipes.rank_of_layers import RankOfLayers
 from tnrank.experiments.recipes.rank_one import RankOne
@@ -36,6 +37,7 @@ __all__ = [
     "MatrixCompletion",
     "NaturalRank",
     "NormsToInfinity",
+    "RankMinimizingAutoencoder",
     "RankOfArchitecture",
     "RankOfLayers",
     "RankOne",
