@@ -48,10 +48,17 @@ def _matches(key: Any, name: str, layer: Any) -> bool:
     return isinstance(layer, key) if isinstance(key, type) else fnmatchcase(name, key)
 
 
+def _kind_name(kind: type, asked: type) -> str:
+    return kind.__name__ if kind.__name__ != asked.__name__ else f"{kind.__module__}.{kind.__name__}"
+
+
 def _nothing(key: Any, layers: Mapping[str, Any], others: Iterable[str]) -> str:
     if isinstance(key, type):
-        kinds = sorted({type(layer).__name__ for layer in layers.values()})
-        return f"no layer is a {key.__name__}: the model has {', '.join(kinds) or 'no layers that can be replaced'}"
+        kinds = sorted({_kind_name(type(layer), key) for layer in layers.values()})
+        return (
+            f"no layer is a {key.__name__}: those of the model that can be replaced are "
+            f"{', '.join(kinds) or 'none'} (of Linear, Conv1d, Conv2d, Embedding)"
+        )
     unsupported = [name for name in others if fnmatchcase(name, key)]
     if unsupported:
         return (

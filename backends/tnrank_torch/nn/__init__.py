@@ -10,6 +10,7 @@ from tnrank_torch.nn._layer_ranks import layer_ranks
 from tnrank_torch.nn._linear import FactorizedLinear
 from tnrank_torch.nn._lora import save_lora
 from tnrank_torch.nn._model import collapse, factorize, parameter_groups, prune
+from tnrank_torch.nn._radar import RankRadar
 
 __all__ = [
     "AdaptedLayer",
@@ -19,6 +20,7 @@ __all__ = [
     "FactorizedConv2d",
     "FactorizedEmbedding",
     "FactorizedLinear",
+    "RankRadar",
     "adapt",
     "collapse",
     "factorize",
