@@ -22,7 +22,7 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
 
     Raises:
         TypeError: if the rules are no mapping, or a key is neither text nor a type.
-        ValueError: if a rule matches no layer; the nearest names are given.
+        ValueError: if a rule matches no layer, the nearest names are given; or if there is no rule.
     """
     if isinstance(rules, Mapping):
         rules = list(rules.items())
@@ -30,6 +30,8 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
         raise TypeError(
             f"rules is a mapping such as {{'blocks.*': {{'structure': 'mf', 'rank': 8}}}}, got {shown(rules)}"
         )
+    if not rules:
+        raise ValueError("there are no rules: '*' is the pattern of all layers")
     found: dict[str, Any] = {}
     for key, setting in rules:
         if not isinstance(key, (str, type)):

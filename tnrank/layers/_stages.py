@@ -55,7 +55,7 @@ def dense_from(weight: WeightFormat) -> float:
     return building / gained if gained > 0 else inf
 
 
-def multiplications_of(weight: WeightFormat) -> int:
+def flops_of_location(weight: WeightFormat) -> int:
     """Scalar multiplications of the chain at one output location."""
     return weight.groups * sum(count for _, count, _ in _steps(weight))
 

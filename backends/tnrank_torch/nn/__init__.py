@@ -1,6 +1,7 @@
 """Factorizations, circuits and layers as modules: train them inside any PyTorch program, and watch their ranks."""
 
-from tnrank_torch.nn._adapt import AdaptedLayer, adapt, merge
+from tnrank_torch.nn._adapt import adapt, merge
+from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding

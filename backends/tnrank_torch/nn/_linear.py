@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import tnrank
-from tnrank.layers import WeightFormat, apply_linear, plan_for, plans_of, weight_format
+from tnrank.layers import WeightFormat, plans_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
 
 
@@ -198,16 +198,17 @@ class FactorizedLinear(FactorizedLayer):
         dense = super().dense_weight()
         return dense.mT if self._original else dense
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs ``(.., out_features)`` of inputs ``(.., in_features)``."""
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f"inputs have shape {tuple(x.shape)}, needed (.., {self.in_features})")
-        flat, arrays, bias = self._cast(x.reshape(-1, self.in_features))
-        weight, plan = self.format, plan_for(self._plans, self._seen(flat.shape[0]))
-        y = self._run(lambda given, inputs: apply_linear(weight, plan, given, inputs), flat, arrays)
+        shape = input.shape
+        if not shape or shape[-1] != self.in_features:
+            raise ValueError(f"inputs have shape {tuple(shape)}, needed (.., {self.in_features})")
+        x, arrays, bias = self._cast(input if len(shape) == 2 else input.reshape(-1, self.in_features))
+        rows = self._seen(x.shape[0])
+        y = self._run(lambda given, inputs: self._plans.apply(given, inputs, rows), x, arrays)
         if bias is not None:
             y = y + bias
-        return y.reshape(*x.shape[:-1], self.out_features)
+        return y if len(shape) == 2 else y.reshape(*shape[:-1], self.out_features)
 
     def collapse(self) -> nn.Module:
         """The dense layer that computes the same.
