@@ -155,7 +155,7 @@ def _outcome(recipe: RankMinimizingAutoencoder, runs: Sequence[Mapping[str, Any]
     seeds = "one seed" if recipe.seeds == 1 else f"Medians of {recipe.seeds} seeds"
     note = f"{seeds}; mean squared errors of pixels; the last column is rank, error and cut error over the first row's."
     table = Table.of("Latent codes of test images", rows, note)
-    summary = {"medians": {str(depth): one for depth, one in medians.items()}}
+    summary: dict[str, Any] = {"medians": {str(depth): one for depth, one in medians.items()}}
     summary["runs"] = [{**run, "spectrum": run["spectrum"].tolist()} for run in runs]
     return Outcome(summary, [table], _claims(recipe, medians), partial(_figure, recipe, runs))
 
