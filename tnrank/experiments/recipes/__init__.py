@@ -2,6 +2,7 @@
 
 from tnrank.experiments.recipes.analogy import Analogy
 from tnrank.experiments.recipes.completion import Completion
+from tnrank.experiments.recipes.compression_bound import CompressionBound
 from tnrank.experiments.recipes.data_entanglement import DataEntanglement
 from tnrank.experiments.recipes.deep_tensor import DeepTensor
 from tnrank.experiments.recipes.depth_efficiency import DepthEfficiency
@@ -25,6 +26,7 @@ from tnrank.experiments.recipes.tree_bias import TreeBias
 __all__ = [
     "Analogy",
     "Completion",
+    "CompressionBound",
     "DataEntanglement",
     "DeepTensor",
     "DepthEfficiency",
