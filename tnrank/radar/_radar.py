@@ -20,6 +20,8 @@ from tnrank.radar._track import LayerHistory, Track
 from tnrank.ranks import onsets
 
 _KINDS = ("weight", "change")
+_LAST_STEP = 2**62
+"""Steps are saved as integers of 64 bits."""
 
 
 class RankRadar:
@@ -94,7 +96,7 @@ class RankRadar:
             ValueError: if the step is no later one, or a weight has another shape than before.
             TypeError: if something is no array.
         """
-        step = whole_number(step, "step")
+        step = whole_number(step, "step", 0, _LAST_STEP)
         instance(weights, "weights", Mapping, "a mapping of names to arrays")
         if step <= (last := self.last_step):
             raise ValueError(f"records go on from step {last}, got step {step}: give a later one, or make a new radar")

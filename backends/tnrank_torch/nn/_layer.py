@@ -55,7 +55,7 @@ class FactorizedLayer(nn.Module):
     ) -> None:
         """New random weights; see :class:`FactorizedLinear`."""
         if seed is None:
-            seed = int(torch.randint(2**62, ()))  # so that torch.manual_seed makes a run repeatable
+            seed = int(torch.randint(2**62, (), device="cpu"))  # so that torch.manual_seed makes a run repeatable
         self._fill(initial(self.format, seed, "torch", _dtype_name(dtype), device, std, balanced))
         if self.bias is not None:
             self.bias = nn.Parameter(initial_bias(self.format, seed, "torch", _dtype_name(dtype), device))
