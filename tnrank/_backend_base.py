@@ -243,7 +243,8 @@ class Backend:
             ValueError: for an unknown name; the known ones are listed.
         """
         room = f"{type(self).__module__.rpartition('.')[0]}.trainers"
-        known = [one.name for one in iter_modules(import_module(room).__path__)] if find_spec(room) else []
+        modules = iter_modules(import_module(room).__path__) if find_spec(room) else ()
+        known = [one.name for one in modules if not one.name.startswith("_")]
         if name not in known:
             raise ValueError(f"the {self.name} backend has no trainer {name!r}; it has {', '.join(known) or 'none'}")
         return import_module(f"{room}.{name}").make(**settings)

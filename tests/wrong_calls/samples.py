@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tnrank
-from tnrank import layers, radar
+from tnrank import layers
 from tnrank.circuits import Circuit
 from tnrank.completion import Incomplete, Settings
 from tnrank.experiments import make_recipe
@@ -49,6 +49,7 @@ VALUES = np.arange(1.0, len(INDICES) + 1)
 IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
 LABELS = np.array([0, 1, 1])
 CELLS = np.array([[0, 0], [1, 1], [2, 2], [0, 1]])
+WEIGHTS = {"fc.weight": MATRIX, "fc.bias": np.ones(2)}
 MF = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0)
 CP = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
 HTF = tnrank.HierarchicalFactorization.random((2, 3, 2, 3), tree=TREE, width=2, seed=0)
@@ -70,8 +71,6 @@ REPRESENTATION = tnrank.circuits.CosSin(2)
 LINEAR = layers.weight_format("linear", (6, 4), "tt", rank=2)
 CONV = layers.weight_format("conv", (4, 3, 3), "cp", rank=2)
 TENSORS = layers.initial(LINEAR, 0, "numpy", "float64")
-RADAR = radar.RankRadar(leading=2)
-RADAR.record(0, {"w": MATRIX})
 
 BY_NAME: dict[str, Any] = {
     "x": CP,
@@ -248,15 +247,16 @@ CALLS: dict[str, dict[str, Any]] = {
     "network.Network.sizes_of_shapes": {"shapes": {"A": (2, 3), "B": (4, 3)}},
     "plots.circuit": {"x": CIRCUIT},
     "plots.entanglement": {"report": tnrank.entanglement_report(SAMPLES)},
+    "plots.layer_ranks": {"x": tnrank.radar.layer_ranks(WEIGHTS)},
+    "radar.RankRadar": {},
+    "radar.RankRadar.load_state_dict": {"state": {}},
+    "radar.RankRadar.record": {"step": 1, "weights": WEIGHTS},
+    "radar.layer_ranks": {"weights": WEIGHTS, "initial": WEIGHTS},
+    "radar.read_weights": {"path": "sample.safetensors"},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},
     "experiments.run": {"recipe": make_recipe("depth-efficiency", **SMALL), "figure": False},
     "experiments.sweep": {"name": "depth-efficiency", "overrides": SMALL, "figure": False},
     "training.rates_of": {"trace": RATES},
-    "radar.RankRadar": {},
-    "radar.RankRadar.load_state_dict": {"state": RADAR.state_dict()},
-    "radar.RankRadar.record": {"step": 10**6, "weights": {"w": MATRIX}},
-    "radar.layer_ranks": {"weights": {"w": MATRIX}},
-    "radar.read_weights": {},
     "ranks.ByNode": {},
     "ranks.correlation_tree": {"X": SAMPLES},
     "ranks.entanglement_report": {"X": SAMPLES},
@@ -321,7 +321,7 @@ OBJECTS: dict[str, Any] = {
     "layers.WeightFormat": LINEAR,
     "network.ContractionPlan": NETWORK.plan(SIZES),
     "network.Network": NETWORK,
-    "radar.RankRadar": RADAR,
+    "radar.RankRadar": tnrank.radar.RankRadar(leading=2),
 }
 """Instances whose methods are called as well."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _COLUMNS = 3
 _MOST_LINES = 8
 _MOST_PANELS = 11
+_MOST_VALUES = 12
+"""Of the singular values of a weight, how many have a number each beside their ends."""
 _MOST_BARS = 24
 _LONG = 22
 
@@ -65,14 +67,11 @@ def _report(report: Any) -> Figure:
         relative = s / s[0] if s[0] > 0 else s
         places = (np.arange(len(s)) + 1) / len(s)
         colored = number < _MOST_LINES
-        color = _style.color_of(number if colored else "quiet")
-        above = np.where(relative > 1e-8, relative, np.nan)
-        marker = "o" if len(s) < 2 else ""
-        width = 1.5 if colored else 0.8
-        label = _name(row.name) if colored else "_"
-        left.plot(
-            places, above, marker, linestyle="-", color=color, linewidth=width, zorder=3 - (not colored), label=label
-        )
+        chosen: dict[str, Any] = {"color": _style.color_of(number if colored else "quiet"), "zorder": 2 + colored}
+        chosen |= {"linewidth": 1.5 if colored else 0.8, "label": _name(row.name) if colored else "_"}
+        chosen |= {"marker": "o"} if len(s) < 2 else {}
+        # Zeros have no logarithm, and what is far below single precision is rounding.
+        left.plot(places, np.where(relative > 1e-8, relative, np.nan), **chosen)
     if len(rows) > _MOST_LINES:
         left.plot([], [], color=_style.QUIET, linewidth=0.8, label=f"{len(rows) - _MOST_LINES} others")
     left.set_yscale("log")
@@ -121,12 +120,10 @@ def _recorded(history: Any, threshold: float) -> Figure:
 
 
 def _effective(axes: Axes, history: Any) -> None:
-    shown_names = list(history)[:_MOST_LINES]
-    curves = [
-        Line(history[n].steps, _shares(history[n]), _name(n), marker="o" if len(history[n]) < 2 else "")
-        for n in shown_names
-    ]
-    lines(axes, curves, "Effective rank over its first", "step", "share of the first record")
+    curves = []
+    for name, one in list(history.items())[:_MOST_LINES]:
+        curves.append(Line(one.steps, _shares(one), _name(name), marker="o" if len(one) < 2 else ""))
+    lines(axes, curves, "Effective rank", "step", "share of that of the first record")
     axes.set_ylim(bottom=0)
 
 
@@ -137,7 +134,7 @@ def _shares(history: Any) -> Any:
 
 def _steps(axes: Axes, name: str, history: Any, threshold: float) -> None:
     good = np.isfinite(history.singular_values).all(axis=1)
-    steps, values = history.steps[good], history.singular_values[good]
+    steps, values = history.steps[good], history.singular_values[good][:, :_MOST_VALUES]
     if not len(steps):
         _style.dress(axes, _name(name), "step", "singular value")
         return

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 _SPARE = 8
 """Columns beyond the values asked for: the last ones of a block converge slowest."""
-_PROBES = 4
-"""Random vectors behind the effective rank."""
+_NOTHING = 128
+"""Smaller side of a matrix that is decomposed in a millisecond or two."""
+_PROBED = 4096
+_PROBES = 4, 32
+"""Random vectors behind the effective rank: as many as have so many entries, but no fewer and no more than these."""
 _TINY = 1e-300
 _MARGIN = 0.75
 """The estimate of the error is one: it has to be this much smaller than what is asked for."""
+_FIRST_RATIO = 0.75
+"""By which corrections are taken to shrink after the first, that of half a round."""
 _SLACK = 1e-5
 """Cosine between new and old directions from which on they are made orthogonal once more."""
 
@@ -47,8 +52,8 @@ def block_size(count: int) -> int:
 
 
 def is_small(sides: tuple[int, int], count: int) -> bool:
-    """Whether all singular values cost no more than the leading ones."""
-    return min(sides) <= 3 * block_size(count)
+    """Whether all singular values cost no more than the leading ones, or next to nothing."""
+    return min(sides) <= max(3 * block_size(count), _NOTHING)
 
 
 def first_basis(matrix: Array, backend: Backend, count: int, seed: int | None = 0) -> Array:
@@ -76,7 +81,7 @@ def leading_values(
         count: how many values.
         norm: Frobenius norm of the matrix.
         accuracy: stop when the estimated error is below this share of the largest value.
-        most: rounds of two products each after which to stop anyway.
+        most: rounds of two products each, after the first, after which to stop anyway.
         seed: of the random vectors behind the effective rank.
 
     Source: Golub, Luk & Overton 1981 (block Lanczos); Musco & Musco 2015, Alg. 2 (the rate without gaps); Ubaru, Chen &
@@ -93,34 +98,35 @@ def leading_values(
         return adjoint(xp, adjoint(xp, block) @ matrix)
 
     forward, back = (times, adjoint_times) if tall else (adjoint_times, times)
-    basis = on_device(basis, matrix, backend)
-    side, size = basis.shape
+    start = on_device(basis, matrix, backend)
+    side, size = start.shape
     # Probes of what the basis leaves ride along: products with a few columns more take little longer.
-    probes = on_device(generator(seed).standard_normal((side, _PROBES)), matrix, backend)
-    probes = probes - basis @ (adjoint(xp, basis) @ probes)
-    images = forward(xp.concat([basis, probes], axis=1))
-    image = image_block = images[:, :size]
-    values = _ritz_values(image, backend, count)
+    some = min(max(_PROBED // side, _PROBES[0]), _PROBES[1])
+    probes = on_device(generator(seed).standard_normal((side, some)), matrix, backend)
+    probes = probes - start @ (adjoint(xp, start) @ probes)
+    images = forward(xp.concat([start, probes], axis=1))
+    values = _ritz_values(images[:, :size], backend, count)
+    left = xp.linalg.qr(images[:, :size])[0]
+    preimages = back(xp.concat([left, images[:, size:]], axis=1))
+    preimage, block, seen = preimages[:, :size], preimages[:, :size], preimages[:, size:]
     moved = uncertainty = np.inf
-    seen: Any = None
-    for _ in range(min(most, side // size - 1)):
-        preimage = back(images)
-        seen = preimage[:, size:] if seen is None else seen
-        directions = _new_directions(preimage[:, :size], basis, backend)
-        images = image_block = forward(directions)
-        basis = xp.concat([basis, directions], axis=1)
-        image = xp.concat([image, image_block], axis=1)
-        before, values = values, _ritz_values(image, backend, count)
+    for turn in range(min(most, side // size - 1) + 1):
+        if turn:
+            directions = _new_directions(forward(block), left, backend)
+            block = back(directions)
+            left = xp.concat([left, directions], axis=1)
+            preimage = xp.concat([preimage, block], axis=1)
+        before, values = values, _ritz_values(preimage, backend, count)
         before_moved, moved = moved, float(np.abs(values - before).max() / max(values[0], _TINY))
         # What is left of a series of corrections that goes on to shrink by this ratio. The first ones shrink faster,
         # when directions that were known turn into place, and say little of those that are new.
-        ratio = min(max(moved / before_moved, 0.5), 0.9) if 0 < before_moved < np.inf else 0.5
+        ratio = min(max(moved / before_moved, 0.5), 0.9) if 0 < before_moved < np.inf else _FIRST_RATIO
         uncertainty = moved * ratio / (1 - ratio)
         if uncertainty <= _MARGIN * accuracy:
             break
-    _, s, right = backend.svd(_triangle(image, backend))
+    _, s, right = backend.svd(_triangle(preimage, backend))
     found = np.asarray(backend.to_numpy(s[:size]), np.float64)
-    vectors = basis @ adjoint(xp, right[:size, :])
+    vectors = xp.linalg.qr(preimage @ adjoint(xp, right[:size, :]))[0]
     # What the probes have of the leading vectors counts with them.
     seen = seen - vectors @ (adjoint(xp, vectors) @ seen)
     fourth = _square_sum(seen, backend) / max(_square_sum(probes, backend), _TINY)

@@ -20,8 +20,7 @@ from tnrank.radar._track import LayerHistory, Track
 from tnrank.ranks import onsets
 
 _KINDS = ("weight", "change")
-_LAST_STEP = 2**62
-"""Steps are saved as integers of 64 bits."""
+_LATEST = 2**62
 
 
 class RankRadar:
@@ -96,7 +95,7 @@ class RankRadar:
             ValueError: if the step is no later one, or a weight has another shape than before.
             TypeError: if something is no array.
         """
-        step = whole_number(step, "step", 0, _LAST_STEP)
+        step = whole_number(step, "step", 0, _LATEST)
         instance(weights, "weights", Mapping, "a mapping of names to arrays")
         if step <= (last := self.last_step):
             raise ValueError(f"records go on from step {last}, got step {step}: give a later one, or make a new radar")
@@ -104,7 +103,7 @@ class RankRadar:
         for name, given in weights.items():
             array, backend, dtype = read_weight(given, name)
             shape = tuple(int(size) for size in array.shape)
-            if not is_measured(shape, dtype):
+            if not is_measured(name, shape, dtype):
                 continue
             sides = sides_of(shape)
             track = self._track("weight", name, sides)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +114,9 @@ def _layout(report: RadarReport) -> Layout:
 def _row(row: RecordedLayer, columns: list[str]) -> list[str]:
     history, change = row.history, row.change
     values = [f"{value:.3g}" for value in history.singular_values[-1, :_SHOWN]]
-    onsets = [f"{step:,}" for step in row.onsets[:_ONSETS]]
-    more = len(row.onsets) - len(onsets)
+    counts = Counter(row.onsets)
+    onsets = [f"{step:,}" if count == 1 else f"{step:,} (x{count})" for step, count in list(counts.items())[:_ONSETS]]
+    more = len(counts) - len(onsets)
     cells = {
         "layer": row.name,
         "shape": " x ".join(map(str, row.shape)),
