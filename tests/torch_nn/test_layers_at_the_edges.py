@@ -64,6 +64,8 @@ def test_tiny_tables_and_indices_of_one_byte(structure):
     at = torch.tensor([0, 100, 127])
     for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
         _near(table(at.to(dtype)), table(at), 0.0)
+    with pytest.raises(TypeError, match=r"padding_idx is a row, a whole number, got 1\.5"):
+        nn.FactorizedEmbedding(300, 4, 1.5, structure=structure, rank=2)
     assert table(torch.zeros(0, 2, dtype=torch.int64)).shape == (0, 2, 4)
 
 
@@ -106,6 +108,11 @@ def test_state_dicts_in_every_way(structure):
     other.load_state_dict(state, assign=True)
     assert other.format == source.format
     _near(other(x), source(x), 0.0)
+
+
+def test_weights_without_values():
+    with pytest.raises(TypeError, match="on the meta device and has no values"):
+        nn.FactorizedLinear.from_layer(torch.nn.Linear(8, 8, device="meta"), rank=2)
 
 
 def test_dtypes_of_inputs():
@@ -257,7 +264,7 @@ def test_models_that_are_not_changed_in_place():
         with pytest.raises(ValueError, match="the model is one layer"):
             call()
     assert linear.weight.requires_grad
-    for call in (nn.factorize, nn.adapt, nn.prune):
+    for call in (nn.factorize, nn.adapt, nn.prune, nn.parameter_groups):
         with pytest.raises(TypeError, match=r"model is a torch.nn.Module, got str"):
             call("model", 0.1)
     with pytest.raises(ValueError, match="there are no rules"):
@@ -304,6 +311,8 @@ def test_layers_called_by_name_are_seen_by_statistics():
 
     model = Named()
     nn.factorize(model, {"layer": {"rank": 4}}, inputs=torch.randn(20, 8))
+    nn.collapse(model)
+    nn.factorize(model, {"layer": {"rank": 4}}, inputs={"x": torch.randn(20, 8)})
     assert model(torch.ones(1, 8)).shape == (1, 8)
 
 

@@ -209,6 +209,8 @@ def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], momen
     if not isinstance(dense, torch.Tensor) or dense.is_quantized or not dense.is_floating_point():
         name = dense.dtype if isinstance(dense, torch.Tensor) else type(dense).__name__
         raise TypeError(f"the weight is of {name}, needed floating-point numbers: dequantize the model first")
+    if dense.is_meta:
+        raise TypeError("the weight is on the meta device and has no values: load a state dict first")
     return fit_weight(dense.detach(), kind, moments=moments, **settings)
 
 
