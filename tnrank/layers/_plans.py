@@ -9,10 +9,9 @@ from typing import Any
 
 from tnrank._alike import zeros
 from tnrank._backend import backend_of
-from tnrank._check import instance
-from tnrank._explained import explained
+from tnrank._check import instance, shown, whole_number
 from tnrank._typing import Array
-from tnrank.layers._format import WeightFormat
+from tnrank.layers._format import WeightFormat, checked_format
 from tnrank.network import ContractionPlan, Network
 
 _ROWS = (1, 8, 64, 512, 4096)
@@ -21,7 +20,6 @@ _INPUT = "x"
 _ROW = "row"
 
 
-@explained
 def plans_of(weight: WeightFormat) -> Plans:
     """The plans of a linear layer or an embedding, made once for a format and kept.
 
@@ -29,10 +27,7 @@ def plans_of(weight: WeightFormat) -> Plans:
         TypeError: if ``weight`` is no format.
         ValueError: if it is that of a convolution, which has :func:`stages_of`.
     """
-    instance(weight, "weight", WeightFormat, "a format such as weight_format('linear', (64, 64), 'tt', rank=4)")
-    if weight.kind == "conv":
-        raise ValueError("a convolution is a chain of stages, stages_of(weight, arrays): plans are for other kinds")
-    return _kept(weight)
+    return _kept(checked_format(weight))
 
 
 @lru_cache(maxsize=1024)
@@ -62,11 +57,14 @@ class Plans:
     """
 
     def __init__(self, weight: WeightFormat) -> None:
-        self.weight, layout = weight, weight.layout
+        self.weight, layout = checked_format(weight), weight.layout
+        if weight.kind == "conv":
+            raise ValueError("a convolution is a chain of stages, stages_of(weight, arrays): plans are for other kinds")
         self._looks_up = weight.kind == "embedding"
         network = _lookup_network(weight) if self._looks_up else _linear_network(weight)
         self.orders = _orders(network, {label: n for label, n in weight.sizes.items() if label in network.indices})
         outputs, inputs = weight.sides
+        self._behind = () if self._looks_up else (inputs,)
         self._missing = prod(layout.columns) - inputs
         self._into = None if len(layout.columns) == 1 else (-1, *layout.columns)
         self._out = None if len(layout.rows) == 1 else (-1, prod(layout.rows))
@@ -82,11 +80,15 @@ class Plans:
         )
 
     def at(self, rows: int) -> ContractionPlan:
-        """The cheapest plan for so many rows."""
-        for most, plan in self.orders:
-            if rows <= most:
-                return plan
-        raise AssertionError("the last plan is for any number")
+        """The cheapest plan for so many rows.
+
+        Raises:
+            TypeError: if it is no whole number.
+        """
+        if type(rows) is not int:
+            rows = whole_number(rows, "rows, the number to plan for,")
+        # The last plan is for any number.
+        return next(plan for most, plan in self.orders if rows <= most)
 
     def apply(self, arrays: Mapping[str, Array], x: Array, rows: int | None = None) -> Array:
         """Outputs ``(rows, outputs)`` of the layer.
@@ -96,7 +98,14 @@ class Plans:
             x: inputs ``(rows, inputs)`` of a linear layer; whole numbers ``(rows,)`` for an embedding, whose table is
                 never built.
             rows: the number of rows to plan for, if ``x`` does not tell, as in a compiled program.
+
+        Raises:
+            ValueError: for missing tensors, or inputs of another shape.
+            TypeError: if ``arrays`` is no mapping, or for two dtypes.
         """
+        shape = getattr(x, "shape", None)
+        if not isinstance(arrays, dict) or not isinstance(shape, tuple) or shape[1:] != self._behind or not shape:
+            arrays = self._checked(arrays, x)
         plan = self.at(x.shape[0] if rows is None else rows)
         if self._looks_up:
             y = plan(self._rows(arrays, x))
@@ -108,8 +117,19 @@ class Plans:
             y = backend_of(y).reshape(y, self._out)
         return y if self._kept is None else y[:, : self._kept]
 
+    def _checked(self, arrays: Any, x: Any) -> dict[str, Array]:
+        held: dict[str, Array] = dict(instance(arrays, "arrays", Mapping, "a mapping of arrays by tensor name"))
+        shape = tuple(x.shape) if hasattr(x, "shape") else None
+        if not shape or shape[1:] != self._behind:
+            needed = "whole numbers (rows,)" if self._looks_up else f"inputs (rows, {self.weight.shape[1]})"
+            raise ValueError(f"x is {shown(x)}, needed {needed}")
+        return held
+
     def _rows(self, arrays: Mapping[str, Array], indices: Array) -> dict[str, Array]:
         """The tensors at the rows: only the mode that is looked up changes, (.., i, ..) to (.., row, ..)."""
+        missing = [name for name in self.weight.parts if name not in arrays]
+        if missing:
+            raise ValueError(f"no array for the tensor {missing[0]!r}: needed {', '.join(self.weight.parts)}")
         found, whole = dict(arrays), prod(self.weight.layout.columns)
         for name, axis, size, behind in self._looked_up:
             digit = indices if behind == 1 else indices // behind

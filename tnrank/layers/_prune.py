@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._check import instance, real_number, shown, whole_number
+from tnrank._check import real_number, shown, whole_number
 from tnrank._explained import explained
 from tnrank.layers._components import Components
-from tnrank.layers._format import WeightFormat
+from tnrank.layers._format import WeightFormat, checked_format
 from tnrank.layers._host import host_arrays
 from tnrank.layers._structures import Host
 
@@ -73,7 +73,7 @@ def prune_weight(
         >>> found.weight.ranks, found.arrays["layer0"].shape
         ((3,), (16, 3))
     """
-    instance(weight, "weight", WeightFormat, "a format such as weight_format('linear', (64, 64), 'tt', rank=4)")
+    checked_format(weight)
     if (rtol is None) == (keep is None):
         raise ValueError(f"got rtol={shown(rtol)} and keep={shown(keep)}: needed one of the two")
     if keep is not None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tnrank._check import instance
-from tnrank._explained import explained
-from tnrank.layers._format import WeightFormat
+from tnrank.layers._format import WeightFormat, checked_format
 from tnrank.layers._plans import plans_of
-from tnrank.layers._stages import flops_of_location
+from tnrank.layers._stage_costs import flops_of_location
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,6 @@ def _row(change: LayerChange) -> tuple[str, ...]:
     return (change.name, *(f"{count:,}" for count in counts), error, change.format)
 
 
-@explained
 def forward_flops(weight: WeightFormat) -> int:
     """Scalar multiplications of one input: a row of a matrix product in a batch of 64, or one output location.
 
@@ -87,5 +84,4 @@ def forward_flops(weight: WeightFormat) -> int:
         >>> forward_flops(weight_format("linear", (64, 64), "mf", rank=4))
         512
     """
-    instance(weight, "weight", WeightFormat, "a format such as weight_format('linear', (64, 64), 'tt', rank=4)")
-    return flops_of_location(weight) if weight.kind == "conv" else plans_of(weight).flops_of_row()
+    return flops_of_location(weight) if checked_format(weight).kind == "conv" else plans_of(weight).flops_of_row()

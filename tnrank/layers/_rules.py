@@ -7,11 +7,13 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tnrank._check import shown
+from tnrank._check import instance, shown
+from tnrank._explained import explained
 
 Rules = Mapping[Any, Any] | Sequence[tuple[Any, Any]]
 
 
+@explained
 def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
     """The setting of each layer that a rule is for: that of the first rule that matches it.
 
@@ -23,6 +25,11 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
     Raises:
         TypeError: if the rules are no mapping, or a key is neither text nor a type.
         ValueError: if a rule matches no layer, the nearest names are given; or if there is no rule.
+
+    Example:
+        >>> from tnrank.layers import match_rules
+        >>> match_rules({"head": None, "*": {"rank": 4}}, {"body.0": object(), "head": object()})
+        {'body.0': {'rank': 4}}
     """
     if isinstance(rules, Mapping):
         rules = list(rules.items())
@@ -32,6 +39,9 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
         )
     if not rules:
         raise ValueError("there are no rules: '*' is the pattern of all layers")
+    instance(layers, "layers", Mapping, "a mapping of layers by name")
+    if not all(isinstance(name, str) for name in layers):
+        raise TypeError(f"layers have names, got {shown(next(name for name in layers if not isinstance(name, str)))}")
     found: dict[str, Any] = {}
     for key, setting in rules:
         if not isinstance(key, (str, type)):

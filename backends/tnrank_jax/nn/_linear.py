@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import tnrank
-from tnrank.layers import WeightFormat, plans_of, weight_format
+from tnrank.layers import format_of_factorization, plans_of, weight_format
 from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made, second_moments
 
 
@@ -157,7 +157,7 @@ class FactorizedLinear(FactorizedLayer):
             >>> layer.in_features, layer.value().depth
             (64, 3)
         """
-        weight, arrays = WeightFormat.of_factorization(x, outputs)
+        weight, arrays = format_of_factorization(x, outputs)
         backend = tnrank.get_backend("jax")
         if x.backend.name != "jax":
             arrays = {name: backend.asarray(x.backend.to_numpy(array), x.dtype) for name, array in arrays.items()}

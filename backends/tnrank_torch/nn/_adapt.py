@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from torch import nn
@@ -128,8 +129,8 @@ def _with_settings(rules: Any, usual: Mapping[str, Any]) -> list[tuple[Any, Any]
 
 def _change_of(layer: Any, settings: dict[str, Any], balanced: bool, seed: int | None) -> FactorizedLayer:
     start = settings.pop("start")
-    if not start > 0:
-        raise ValueError(f"start is the relative norm of the initial change and positive, got {start}")
+    if isinstance(start, bool) or not isinstance(start, (int, float)) or not 0 < start < inf:
+        raise ValueError(f"start is the relative norm of the initial change and positive, got {start!r}")
     change = empty_like(layer, settings, bias=False)
     weight = layer.weight
     norm = float(weight.detach().double().norm())

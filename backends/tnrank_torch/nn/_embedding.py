@@ -139,9 +139,11 @@ class FactorizedEmbedding(FactorizedLayer):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Rows ``(.., embedding_dim)`` at whole numbers ``(..)``.
 
+        Indices are looked at on the CPU only: an accelerator would wait for it, and compiled programs have no values.
+
         Raises:
             TypeError: if the indices are no whole numbers.
-            IndexError: if one is out of range.
+            IndexError: if one is out of range, on the CPU.
         """
         if input.is_floating_point() or input.is_complex() or input.dtype is torch.bool:
             raise TypeError(f"indices are whole numbers, got {input.dtype}")
@@ -189,6 +191,8 @@ def _autocast(x: torch.Tensor) -> bool:
 def _row(padding_idx: int | None, rows: int) -> int | None:
     if padding_idx is None:
         return None
+    if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):
+        raise TypeError(f"padding_idx is a row, a whole number, got {padding_idx!r}")
     if not -rows <= padding_idx < rows:
         raise ValueError(f"padding_idx is a row, {-rows} to {rows - 1}, got {padding_idx}")
     return padding_idx % rows

@@ -55,7 +55,7 @@ class FactorizedLayer(nn.Module):
     ) -> None:
         """New random weights; see :class:`FactorizedLinear`."""
         if seed is None:
-            seed = int(torch.randint(2**62, ()))  # so that torch.manual_seed makes a run repeatable
+            seed = int(torch.randint(2**62, (), device="cpu"))  # so that torch.manual_seed makes a run repeatable
         self._fill(initial(self.format, seed, "torch", _dtype_name(dtype), device, std, balanced))
         if self.bias is not None:
             self.bias = nn.Parameter(initial_bias(self.format, seed, "torch", _dtype_name(dtype), device))
@@ -209,6 +209,8 @@ def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], momen
     if not isinstance(dense, torch.Tensor) or dense.is_quantized or not dense.is_floating_point():
         name = dense.dtype if isinstance(dense, torch.Tensor) else type(dense).__name__
         raise TypeError(f"the weight is of {name}, needed floating-point numbers: dequantize the model first")
+    if dense.is_meta:
+        raise TypeError("the weight is on the meta device and has no values: load a state dict first")
     return fit_weight(dense.detach(), kind, moments=moments, **settings)
 
 

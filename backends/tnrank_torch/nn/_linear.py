@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import tnrank
-from tnrank.layers import WeightFormat, plans_of, weight_format
+from tnrank.layers import WeightFormat, format_of_factorization, plans_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
 
 
@@ -163,7 +163,7 @@ class FactorizedLinear(FactorizedLayer):
             >>> layer.in_features, layer.value().depth
             (64, 3)
         """
-        weight, arrays = WeightFormat.of_factorization(x, outputs)
+        weight, arrays = format_of_factorization(x, outputs)
         made = cls.of_format(weight, bias)
         backend = tnrank.get_backend("torch")
         made._fill({name: backend.asarray(x.backend.to_numpy(a), x.dtype).clone() for name, a in arrays.items()})

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
+from tnrank_torch.nn._activations import call_on
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._places import (
     check_weight,
+    checked_module,
     class_for,
     places_of,
     put,
@@ -36,8 +38,8 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
         rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> settings of
             :meth:`FactorizedLinear.from_layer` such as ``{"structure": "tt", "parameters": 0.1}``, or ``None`` to leave
             a layer alone. The first rule that matches a layer is the one for it.
-        inputs: a batch to run the model on, or the tuple of its arguments: the errors of the layers' outputs on it are
-            made small, in place of those of their weights.
+        inputs: a batch to run the model on: a tensor, the tuple of its arguments, or a mapping of named ones. The
+            errors of the layers' outputs on it are made small, in place of those of their weights.
         fresh: new random weights in place of an approximation of the trained ones.
 
     Returns:
@@ -150,6 +152,10 @@ def parameter_groups(model: nn.Module, lr: float, optimizer: str = "adam", **opt
         optimizer: ``"adam"`` or ``"sgd"``.
         options: further entries of every group, such as ``weight_decay``.
 
+    Raises:
+        TypeError: if ``model`` is no module.
+        ValueError: for another optimizer.
+
     Source: Qiu, Potapczynski, Finzi, Goldblum & Wilson 2024, Sec. 4.
 
     Example:
@@ -160,6 +166,7 @@ def parameter_groups(model: nn.Module, lr: float, optimizer: str = "adam", **opt
         [0.001, 0.008, 0.0005]
     """
     rates: dict[int, float] = {}
+    checked_module(model)
     for layer in model.modules():
         if isinstance(layer, FactorizedLayer):
             named = dict(layer.named_parameters())
@@ -248,7 +255,7 @@ def _inputs_of(model: nn.Module, layers: Mapping[str, nn.Module], inputs: Any) -
     try:
         model.eval()
         with torch.no_grad():
-            model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+            call_on(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

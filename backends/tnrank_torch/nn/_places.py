@@ -24,6 +24,13 @@ _HOLDING = ("DistributedDataParallel", "FullyShardedDataParallel")
 """Wrappers that hold on to the parameters that they were made with."""
 
 
+def checked_module(model: Any) -> nn.Module:
+    """Refuse what is no module."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a torch.nn.Module, got {type(model).__qualname__}")
+    return model
+
+
 def places_of(model: Any) -> dict[nn.Module, list[str]]:
     """Module -> all names that it has in the model.
 
@@ -31,10 +38,8 @@ def places_of(model: Any) -> dict[nn.Module, list[str]]:
         TypeError: if ``model`` is no module.
         ValueError: if it is wrapped for parallel training.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a torch.nn.Module, got {type(model).__qualname__}")
     found: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
+    for name, module in checked_module(model).named_modules(remove_duplicate=False):
         found.setdefault(module, []).append(name)
         wrapper = next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in _HOLDING), None)
         if wrapper:
