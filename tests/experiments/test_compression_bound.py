@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def test_summary_and_figure(short: Path) -> None:
         for row in one["rows"]:
             assert row["bound"] == pytest.approx(sqrt(row["parameters"] / 40))
         errors = one["errors"]
-        assert all(a >= b - 1e-9 for e in errors.values() for a, b in zip(e, e[1:], strict=False))
+        assert all(a >= b - 1e-9 for e in errors.values() for a, b in pairwise(e))
     # 4 components of each: kernels of 5 x 4 x 3 x 3, and of 4 x 3 x 3 without its mode of one channel
     assert runs[0]["rows"][1]["parameters"] == 4 * (5 + 4 + 3 + 3) + 4 * (4 + 3 + 3)
     assert (short / "figure.png").stat().st_size > 5_000

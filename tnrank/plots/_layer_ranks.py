@@ -59,7 +59,7 @@ def layer_ranks(x: Any, threshold: float = 0.1) -> Figure:
 def _report(report: Any) -> Figure:
     rows = report.rows
     bars = min(len(rows), _MOST_BARS)
-    height = max(3.6, 0.3 * bars + 1.4)
+    height = max(3.6, 0.4 * bars + 1.4)
     figure = _style.new_figure(11.0, height)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     for number, row in enumerate(rows):
@@ -92,8 +92,8 @@ def _bars(axes: Axes, rows: Any, rtol: float, left_out: int) -> None:
         ("stable", [row.matrix.stable_rank for row in rows]),
     )
     for k, (label, ranks) in enumerate(kinds):
-        width = 0.74 - 0.24 * k
-        axes.barh(places, np.asarray(ranks) / full, height=width, color=_style.color_of((5, 0, 1)[k]), label=label)
+        at = places + 0.26 * (1 - k)
+        axes.barh(at, np.asarray(ranks) / full, height=0.24, color=_style.color_of((5, 0, 1)[k]), label=label)
     axes.set_yticks(places, [f"{_name(row.name)}  ({count})" for row, count in zip(rows, full, strict=True)])
     axes.set_xlim(0, 1.02)
     more = f", {left_out} more weights" if left_out else ""
@@ -112,6 +112,9 @@ def _recorded(history: Any, threshold: float) -> Figure:
     figure, axes = _style.panels(-(-len(drawn) // columns), columns)
     for panel, draw in zip(axes.ravel(), drawn, strict=False):
         draw(panel)
+    told = max(axes.ravel()[1 : len(drawn)], key=lambda panel: len(panel.get_legend_handles_labels()[1]), default=None)
+    if told is not None and told.get_legend_handles_labels()[1]:
+        _style.legend_below(figure, told)
     for panel in axes.ravel()[len(drawn) :]:
         panel.remove()
     if len(names) > _MOST_PANELS:
@@ -141,6 +144,8 @@ def _steps(axes: Axes, name: str, history: Any, threshold: float) -> None:
     found = onsets(steps, values, threshold)
     staircase(axes, steps, values, _name(name), "singular value", found if _apart(found) else ())
     axes.set_xlabel("step")
+    if (box := axes.get_legend()) is not None:
+        box.remove()  # one under all panels is in nobody's way
 
 
 def _apart(found: Iterable[int]) -> bool:
