@@ -9,7 +9,8 @@ from tnrank_torch.nn._factorization import Factorization
 from tnrank_torch.nn._layer_ranks import layer_ranks
 from tnrank_torch.nn._linear import FactorizedLinear
 from tnrank_torch.nn._lora import save_lora
-from tnrank_torch.nn._model import collapse, factorize, parameter_groups, prune
+from tnrank_torch.nn._model import collapse, factorize, prune
+from tnrank_torch.nn._parameter_groups import parameter_groups
 from tnrank_torch.nn._radar import RankRadar
 
 __all__ = [
