@@ -43,6 +43,11 @@ def run(report: Any) -> None:
         name = f"{structure}, convolution 3 x 3, 64 -> 64, 10 %"
         report.compare(name, "step, nn.Conv2d", ours, theirs, at_most=most)
         report.compare(name, "bytes of a step, Adam", _memory(layer, x), _memory(dense_conv, x), show=_mebibytes)
+        layer.recompute = True
+        ours, theirs = _times(layer, dense_conv, x, 5)
+        report.compare(f"{name}, recomputed", "step, nn.Conv2d", ours, theirs, at_most=most)
+        ours, theirs = _memory(layer, x), _memory(dense_conv, x)
+        report.compare(f"{name}, recomputed", "bytes of a step, Adam", ours, theirs, at_most=1.0, show=_mebibytes)
     for structure in ("mf", "tt"):
         for share in (0.25, 0.5, 0.9):
             layer = nn.FactorizedConv2d(64, 64, 3, padding=1, structure=structure, parameters=share)

@@ -53,7 +53,45 @@ def of_recipe(name: str) -> None:
         save(f"{name}.png", run(make_recipe(name), folder).outcome.figure, dpi=150)
 
 
+def of_layers() -> None:
+    """The two figures of the page on the rank radar."""
+    import torch
+
+    from tnrank_torch import nn
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    images, labels = tnrank.data.digits()
+    inputs, classes = torch.tensor(images, dtype=torch.float32)[:, None], torch.tensor(labels)
+    convolutions = torch.nn.Conv2d(1, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3), torch.nn.Flatten()
+    model = torch.nn.Sequential(*convolutions, torch.nn.Linear(512, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(100):
+        batch = torch.randint(len(inputs), (64,))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(inputs[batch]), classes[batch]).backward()
+        optimizer.step()
+    save("layer-ranks.png", plots.layer_ranks(nn.layer_ranks(model, rtol=0.3)), dpi=100)
+
+    torch.manual_seed(0)
+    data = torch.randn(400, 60)
+    target = torch.linalg.qr(torch.randn(40, 4))[0] * torch.tensor([8.0, 4.0, 2.0, 1.0])
+    target = target @ torch.linalg.qr(torch.randn(60, 4))[0].T
+    model = torch.nn.Sequential(torch.nn.Linear(60, 80, bias=False), torch.nn.Linear(80, 40, bias=False))
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=1e-3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    radar = nn.RankRadar(model, every=10, leading=8)
+    for _ in range(1500):
+        optimizer.zero_grad()
+        (model(data) - data @ target.T).square().mean().backward()
+        optimizer.step()
+        radar.step()
+    save("rank-radar.png", radar.plot(), dpi=100)
+
+
 def main() -> None:
+    of_layers()
     save("ranks.png", plots.ranks(noisy(), rtol=5e-2))
     of_digits = tnrank.rank_report(digits(), tree=tnrank.DimensionTree.balanced(64), rtol=1e-2)
     save("tree-digits.png", plots.dimension_tree(of_digits), dpi=100)

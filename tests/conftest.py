@@ -109,6 +109,7 @@ QUICK = {
     ),
     "packaging": ("test_distribution", "test_import"),
     "plots": ("test_wrong_calls",),
+    "radar": ("test_layer_ranks", "test_radar"),
     "ranks": (
         *("test_core_consistency", "test_data_tensor", "test_ends_of_the_range", "test_entropy", "test_numbers"),
         *("test_onsets", "test_scales", "test_tensor", "test_tensor_rank_ones"),

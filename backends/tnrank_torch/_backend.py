@@ -36,7 +36,8 @@ class TorchBackend(Backend):
         self.check_dtype(dtype)
         if isinstance(x, np.ndarray):
             x = np.asarray(x, order="C")
-            x = x if x.flags.writeable else x.copy()
+            # An axis of size 1 may have a negative stride, and count as contiguous; torch takes none.
+            x = x if x.flags.writeable and min(x.strides, default=0) >= 0 else x.copy()
         kind = None if dtype is None else getattr(torch, dtype)
         return torch.as_tensor(x, dtype=kind, device=device)
 

@@ -41,7 +41,7 @@ def read_weights(path: str, key: str | None = None) -> Mapping[str, torch.Tensor
     usual = [name for name in _USUAL if name in parts]
     if len(parts) > 1 and len(usual) != 1:
         raise ValueError(
-            f"{path} has weights in several entries ({_names(parts)}): name one by key={next(iter(parts))!r}"
+            f"{path} has weights in several entries ({_names(parts)}): name one by key='{next(iter(parts))}'"
         )
     if parts:
         return _checked(path, parts[usual[0] if usual else next(iter(parts))])

@@ -50,7 +50,7 @@ def test_what_is_planted() -> None:
 
 def test_turned_digits_are_turned() -> None:
     recipe = make_recipe("adapter-rank")
-    first, second = recipe._images("first"), recipe._images("second")
+    first, second = recipe.images("first"), recipe.images("second")
     assert set(first) == {"images", "labels", "test_images", "test_labels"}
     for name in ("images", "test_images"):
         turned = np.array([image.T[::-1] for image in first[name]])

@@ -115,7 +115,10 @@ def test_rules_that_do_not_fit(model):
     for rules, message in (
         ({"mpl.*": {"rank": 2}}, "matches no layer: the nearest are 'mlp.layers"),
         ({"mlp": {"rank": 2}}, "matches 'mlp', which cannot be replaced: supported are"),
-        ({eqx.nn.Conv2d: {"rank": 2}}, "no layer is a Conv2d: the model has Conv1d, Embedding, Linear"),
+        (
+            {eqx.nn.Conv2d: {"rank": 2}},
+            "no layer is a Conv2d: those of the model that can be replaced are Conv1d, Embedding, Linear",
+        ),
         ({"conv": {"rang": 2}}, "the rule for 'conv' has no setting 'rang': structure, rank,"),
         ({"conv": {"rank": 2, "structure": "btt"}}, "layer 'conv': structure 'btt' is not for weights of kind 'conv'"),
     ):

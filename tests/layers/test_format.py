@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tnrank
-from tnrank.layers import WeightFormat, initial, learning_rates, weight_format
+from tnrank.layers import format_of_factorization, initial, learning_rates, weight_format
 
 # (rows, columns) of each structure's end tensor, written as NumPy's own equation over arrays in their order.
 LINEAR = {
@@ -168,7 +168,7 @@ def test_errors(call, message):
 
 def test_from_factorizations():
     x = tnrank.HierarchicalFactorization.random((3, 4, 5, 2), width=6, seed=0)
-    weight, arrays = WeightFormat.of_factorization(x)
+    weight, arrays = format_of_factorization(x)
     np.testing.assert_allclose(weight.dense(arrays), np.asarray(x.to_dense()).reshape(12, 10), atol=1e-12)
     for y in (
         tnrank.MatrixFactorization.random((6, 4), depth=3, hidden=(9, 7), seed=0),
@@ -177,12 +177,12 @@ def test_from_factorizations():
         tnrank.TensorTrain.random((3, 4, 5), 2, seed=0),
         tnrank.TensorTrainOperator.random((3, 4), (5, 2), 2, seed=0),
     ):
-        weight, arrays = WeightFormat.of_factorization(y)
+        weight, arrays = format_of_factorization(y)
         dense = np.asarray(y.to_dense())
         np.testing.assert_allclose(weight.dense(arrays), dense.reshape(weight.shape), atol=1e-12)
     with pytest.raises(ValueError, match="the tree of the factorization has the nodes"):
-        WeightFormat.of_factorization(x, outputs=1)
+        format_of_factorization(x, outputs=1)
     with pytest.raises(TypeError, match="needed a factorization of one of the classes"):
-        WeightFormat.of_factorization(tnrank.HierarchicalTucker.random((3, 4), rank=2))
+        format_of_factorization(tnrank.HierarchicalTucker.random((3, 4), rank=2))
     with pytest.raises(ValueError, match="dense weight"):
-        WeightFormat.of_factorization(tnrank.MatrixFactorization.random((6, 4), depth=1))
+        format_of_factorization(tnrank.MatrixFactorization.random((6, 4), depth=1))

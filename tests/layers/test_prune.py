@@ -99,3 +99,68 @@ def test_errors(rtol, keep, message):
     weight = _weight("mf")
     with pytest.raises(ValueError, match=message):
         prune_weight(weight, initial(weight, 0, "numpy", "float64"), {}, rtol, keep)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_tolerances_hold_for_components_that_are_not_orthogonal(structure, groups):
+    if groups == 2 and structure in ("ttm", "btt"):
+        return
+    weight = weight_format("conv", (12, 5, 3), structure, rank=3, groups=2) if groups == 2 else _weight(structure)
+    for seed in range(8):
+        draw = np.random.default_rng(seed)
+        arrays = {
+            name: (array + 2 * np.abs(array).mean()) * draw.choice([1e-3, 0.1, 1.0, 3.0], array.shape[-1:])
+            for name, array in initial(weight, seed, "numpy", "float64").items()
+        }
+        before = weight.dense(arrays)
+        for rtol in (0.03, 0.3, 0.8):
+            found = prune_weight(weight, arrays, rtol=rtol)
+            error = np.linalg.norm(found.weight.dense(found.arrays) - before) / np.linalg.norm(before)
+            assert error <= rtol * (1 + 1e-9)
+            assert found.error == pytest.approx(error, abs=1e-9)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e150])
+def test_numbers_at_the_ends_of_the_range(structure, scale):
+    weight = _weight(structure)
+    arrays = initial(weight, 0, "numpy", "float64")
+    expected = prune_weight(weight, arrays, rtol=0.1)
+    first = next(iter(arrays))
+    arrays[first] = arrays[first] * scale
+    ones = {name: np.ones_like(array) for name, array in arrays.items()}
+    moments = {"avg": ones, "avg_sq": ones}
+    found = prune_weight(weight, arrays, moments, rtol=0.1)
+    assert found.weight == expected.weight
+    assert found.error == pytest.approx(expected.error)
+    assert all(np.isfinite(array).all() for one in found.moments.values() for array in one.values())
+    dense = found.weight.dense({**found.arrays, first: found.arrays[first] / scale})
+    np.testing.assert_allclose(dense, expected.weight.dense(expected.arrays), atol=1e-10)
+
+
+def test_moments_of_scaled_arrays_are_those_of_the_new_parametrization():
+    # Of W = A B, gradients with A and B are G B^T and A^T G, for any G.
+    weight = _weight("mf")
+    arrays = initial(weight, 0, "numpy", "float64")
+    arrays["layer0"] = arrays["layer0"] * 1e-90
+    slope = np.random.default_rng(0).standard_normal((16, 16))
+
+    def gradients(a):
+        return {"layer0": slope @ a["layer1"].T, "layer1": a["layer0"].T @ slope}
+
+    found = prune_weight(weight, arrays, {"avg": gradients(arrays)}, keep=2)
+    expected = gradients(found.arrays)
+    for name, array in found.moments["avg"].items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-8)
+
+
+def test_entries_and_moments_that_cannot_be():
+    weight = _weight("mf")
+    arrays = initial(weight, 0, "numpy", "float64")
+    with pytest.raises(ValueError, match=r"the tensor 'layer0' has entries that are not finite"):
+        prune_weight(weight, {**arrays, "layer0": arrays["layer0"] * np.nan}, keep=1)
+    with pytest.raises(ValueError, match=r"moments 'avg' have the ranks \(2,\), needed \(4,\)"):
+        prune_weight(weight, arrays, {"avg": initial(_weight("mf", 2), 0, "numpy", "float64")}, keep=1)
+    with pytest.raises(TypeError, match="has real floating-point numbers"):
+        prune_weight(weight, {name: array * 1j for name, array in arrays.items()}, keep=1)

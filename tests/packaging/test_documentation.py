@@ -27,6 +27,7 @@ LONG = (
     "network_ranks",
     "norms-to-infinity",
     "rank_of_architecture",
+    "rank_radar",
     "sweeps",
     "tensor_rank",
     "tree-bias",

@@ -61,6 +61,7 @@ def test_inputs_of_any_order():
         layer(torch.ones(3, 11, **DOUBLE))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # of PyTorch's own layer
 @pytest.mark.parametrize("structure", CONV)
 @settings(max_examples=20)
 @given(

@@ -170,7 +170,11 @@ def test_tied_weights_are_swapped_together_or_refused():
     [
         ({"hed": {"rank": 2}}, ValueError, "'hed' matches no layer: the nearest are 'head'"),
         ({"norm": {"rank": 2}}, ValueError, "'norm', which cannot be replaced: supported are Linear, Conv1d"),
-        ({torch.nn.Conv2d: {"rank": 2}}, ValueError, "no layer is a Conv2d: the model has Conv1D, Conv1d, Embedding"),
+        (
+            {torch.nn.Conv2d: {"rank": 2}},
+            ValueError,
+            "no layer is a Conv2d: those of the model that can be replaced are Conv1D, Conv1d, Embedding",
+        ),
         ({"head": {"ranks": 2}}, ValueError, "no setting 'ranks': structure, rank, rtol, parameters"),
         ({"head": 3}, TypeError, "has settings such as"),
         ({3: {}}, TypeError, "a name pattern or a type"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import tnrank
+from tnrank import layers
 from tnrank.circuits import Circuit
 from tnrank.completion import Incomplete, Settings
 from tnrank.experiments import make_recipe
@@ -24,9 +25,11 @@ ROOMS = (
     "dimension_tree",
     "experiments",
     "factorizations",
+    "layers",
     "linalg",
     "network",
     "plots",
+    "radar",
     "ranks",
     "theory",
     "training",
@@ -46,6 +49,7 @@ VALUES = np.arange(1.0, len(INDICES) + 1)
 IMAGES = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
 LABELS = np.array([0, 1, 1])
 CELLS = np.array([[0, 0], [1, 1], [2, 2], [0, 1]])
+WEIGHTS = {"fc.weight": MATRIX, "fc.bias": np.ones(2)}
 MF = tnrank.MatrixFactorization.random((3, 3), depth=2, std=0.5, seed=0)
 CP = tnrank.CPFactorization.random((2, 3, 2), rank=2, seed=0)
 HTF = tnrank.HierarchicalFactorization.random((2, 3, 2, 3), tree=TREE, width=2, seed=0)
@@ -64,6 +68,9 @@ _RUN = tnrank.complete(CP, INDICES, VALUES, steps=4, record=[recorders.Rates("r"
 RATES = next(iter(_RUN.history.values()))
 SMALL = {"largest_order": 8, "channels": 1, "features": 2, "largest_rank": 20, "backend": "numpy"}
 REPRESENTATION = tnrank.circuits.CosSin(2)
+LINEAR = layers.weight_format("linear", (6, 4), "tt", rank=2)
+CONV = layers.weight_format("conv", (4, 3, 3), "cp", rank=2)
+TENSORS = layers.initial(LINEAR, 0, "numpy", "float64")
 
 BY_NAME: dict[str, Any] = {
     "x": CP,
@@ -193,6 +200,35 @@ CALLS: dict[str, dict[str, Any]] = {
     "factorizations.deepen": {"along": {"A": "r"}, "depth": 2},
     "factorizations.load": {},
     "factorizations.sum_of": {"terms": [CP, CP]},
+    "layers.Plans.apply": {"arrays": TENSORS, "x": np.ones((5, 4))},
+    "layers.Plans.at": {"rows": 5},
+    "layers.WeightFormat": {
+        "structure": "tt",
+        "kind": "linear",
+        "shape": (6, 4),
+        "layout": LINEAR.layout,
+        "ranks": LINEAR.ranks,
+    },
+    "layers.WeightFormat.dense": {"arrays": TENSORS},
+    "layers.WeightFormat.from_tensor": {"tensor": np.ones((2, 3, 2, 2))},
+    "layers.WeightFormat.of_shapes": {"shapes": LINEAR.shapes},
+    "layers.WeightFormat.to_tensors": {"weight": np.ones((6, 4))},
+    "layers.WeightFormat.value": {"arrays": TENSORS},
+    "layers.WeightFormat.with_ranks": {"ranks": (1, 2, 1)},
+    "layers.Plans": {"weight": LINEAR},
+    "layers.dense_from": {"weight": CONV},
+    "layers.fit_weight": {"dense": MATRIX, "kind": "linear", "structure": "mf", "rank": 1},
+    "layers.format_of_factorization": {"x": OPERATOR},
+    "layers.forward_flops": {"weight": LINEAR},
+    "layers.initial": {"weight": LINEAR, "seed": 0, "backend": "numpy"},
+    "layers.initial_bias": {"weight": LINEAR, "seed": 0, "backend": "numpy"},
+    "layers.learning_rates": {"weight": LINEAR},
+    "layers.match_rules": {"rules": {"a*": {"rank": 2}}, "layers": {"a1": MATRIX}},
+    "layers.plans_of": {"weight": LINEAR},
+    "layers.prune_weight": {"weight": LINEAR, "arrays": TENSORS, "rtol": 0.1},
+    "layers.stages_of": {"weight": CONV, "arrays": layers.initial(CONV, 0, "numpy", "float64")},
+    "layers.weight_format": {"kind": "linear", "weight_shape": (6, 4), "structure": "tt", "rank": 2},
+    "layers.write_lora": {"folder": "sample", "changes": {"a": (LINEAR, TENSORS)}},
     "linalg.check_modes": {},
     "linalg.matricization_sides": {},
     "linalg.matricize": {"x": DENSE},
@@ -211,6 +247,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "network.Network.sizes_of_shapes": {"shapes": {"A": (2, 3), "B": (4, 3)}},
     "plots.circuit": {"x": CIRCUIT},
     "plots.entanglement": {"report": tnrank.entanglement_report(SAMPLES)},
+    "plots.layer_ranks": {"x": tnrank.radar.layer_ranks(WEIGHTS)},
+    "radar.RankRadar": {},
+    "radar.RankRadar.load_state_dict": {"state": {}},
+    "radar.RankRadar.record": {"step": 1, "weights": WEIGHTS},
+    "radar.layer_ranks": {"weights": WEIGHTS, "initial": WEIGHTS},
+    "radar.read_weights": {"path": "sample.safetensors"},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},
     "experiments.run": {"recipe": make_recipe("depth-efficiency", **SMALL), "figure": False},
     "experiments.sweep": {"name": "depth-efficiency", "overrides": SMALL, "figure": False},
@@ -275,8 +317,11 @@ OBJECTS: dict[str, Any] = {
     "factorizations.TensorTrain": TT,
     "factorizations.TensorTrainOperator": OPERATOR,
     "factorizations.Tucker": TUCKER,
+    "layers.Plans": layers.plans_of(LINEAR),
+    "layers.WeightFormat": LINEAR,
     "network.ContractionPlan": NETWORK.plan(SIZES),
     "network.Network": NETWORK,
+    "radar.RankRadar": tnrank.radar.RankRadar(leading=2),
 }
 """Instances whose methods are called as well."""
 

@@ -7,6 +7,7 @@ import re
 _WORDS = (
     (r"\(wait=True\)", "(--wait)"),
     (r"or go without, figure=False", "or go without: --no-figure"),
+    (r"name one by key='([^']*)'", r"name one by --key \1"),
     (r"name one by key=", "name one by --key"),
     (r"got key='([^']*)'", r"got --key \1"),
     (

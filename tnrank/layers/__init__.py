@@ -1,16 +1,17 @@
 """Weights of layers as networks of small tensors: what PyTorch's and Equinox's layers are made of."""
 
-from tnrank.layers._apply import Plans, apply_linear, apply_lookup, plan_for, plans_of
-from tnrank.layers._costs import forward_flops
 from tnrank.layers._fit import Fit, fit_weight
 from tnrank.layers._format import WeightFormat
 from tnrank.layers._initial import initial, initial_bias, learning_rates
 from tnrank.layers._lora import LoraReport, write_lora
+from tnrank.layers._of_factorization import format_of_factorization
+from tnrank.layers._plans import Plans, plans_of
 from tnrank.layers._prune import Pruned, prune_weight
-from tnrank.layers._report import LayerChange, ModelReport
+from tnrank.layers._report import LayerChange, ModelReport, forward_flops
 from tnrank.layers._rules import match_rules
 from tnrank.layers._sizes import weight_format
-from tnrank.layers._stages import Stage, dense_from, stages_of
+from tnrank.layers._stage_costs import dense_from
+from tnrank.layers._stages import Stage, stages_of
 
 __all__ = [
     "Fit",
@@ -21,16 +22,14 @@ __all__ = [
     "Pruned",
     "Stage",
     "WeightFormat",
-    "apply_linear",
-    "apply_lookup",
     "dense_from",
     "fit_weight",
+    "format_of_factorization",
     "forward_flops",
     "initial",
     "initial_bias",
     "learning_rates",
     "match_rules",
-    "plan_for",
     "plans_of",
     "prune_weight",
     "stages_of",

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import backend_of, get_backend
-from tnrank._check import real_number, shape, shown
+from tnrank._check import real_number, shown
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.layers._format import WeightFormat
+from tnrank.layers._host import host_array
 from tnrank.layers._sizes import Rank, weight_format
 from tnrank.layers._structures import Host
 
@@ -71,6 +72,7 @@ def fit_weight(
 
     Raises:
         ValueError: if not one of the three is given, entries are not finite, or as for :func:`weight_format`.
+        TypeError: for entries that are no real floating-point numbers.
 
     Source: Eckart & Young 1936 for ``"mf"``; Qiu et al. 2024 for ``"btt"``; for the others, that of the factorization.
 
@@ -91,15 +93,13 @@ def fit_weight(
         )
     if rtol is not None:
         real_number(rtol, "rtol", 0, 1)
-    size = shape(dense.shape, "the shape of the weight")
+    host = host_array(dense, "the weight")
+    size = host.shape
     frame = weight_format(
         kind, size, structure, rank=1 if rtol is not None else rank, parameters=parameters, modes=modes,
         depth=depth, groups=groups,
     )  # fmt: skip
     backend = backend_of(dense)
-    host = np.asarray(backend.to_numpy(dense), np.float64)
-    if not np.isfinite(host).all():
-        raise ValueError("the weight has entries that are not finite: clear them before it is factorized")
     tensors = frame.to_tensors(host)
     roots = _roots(frame, moments)
     seen = [_through(frame, tensor, root) for tensor, root in zip(tensors, roots, strict=True)]
@@ -152,18 +152,18 @@ def _roots(frame: WeightFormat, moments: Array | None) -> list[list[tuple[Host, 
     columns = frame.layout.columns
     if moments is None:
         return [[None] * len(columns)] * frame.groups
-    host = np.asarray(backend_of(moments).to_numpy(moments), np.float64)
-    _, inputs = frame.sides
     if frame.kind == "embedding":
         raise ValueError("an embedding has no inputs that are summed: leave out their statistics")
+    host = host_array(moments, "moments, the second moments of the inputs,")
+    _, inputs = frame.sides
     if host.shape not in ((inputs, inputs), (frame.groups, inputs, inputs)):
         raise ValueError(f"second moments of shape {host.shape}: needed ({inputs}, {inputs}), of the inputs")
-    if not np.isfinite(host).all() or not np.trace(host.reshape(-1, inputs, inputs)[0]) > 0:
-        raise ValueError("second moments of the inputs are finite and not all 0: run the model on other inputs")
+    if not np.any(host):
+        raise ValueError("second moments of the inputs are not all 0: run the model on other inputs")
     found = []
     for one in host if host.ndim == 3 else [host] * frame.groups:
         filled = np.zeros((prod(columns), prod(columns)))
-        filled[:inputs, :inputs] = one
+        filled[:inputs, :inputs] = one if np.any(one) else np.eye(inputs)  # no inputs of a group see anything
         by_mode = filled.reshape(*columns, *columns)
         roots: list[tuple[Host, Host] | None] = []
         for mode, size in enumerate(columns):

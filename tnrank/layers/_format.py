@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from tnrank._backend import backend_of
-from tnrank._check import one_of, shown, whole_number
+from tnrank._check import instance, shape, shown, whole_number
+from tnrank._explained import explained
 from tnrank._typing import Array, Shape
 from tnrank.factorizations import Factorization
-from tnrank.layers._structures import STRUCTURES, Host, Layout, Part, Structure
+from tnrank.layers._kinds import check_kind, structure_of
+from tnrank.layers._structures import Host, Layout, Part, Structure
 from tnrank.network import ContractionPlan, Network
-
-KINDS = ("linear", "conv", "embedding")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,20 @@ class WeightFormat:
     ranks: Shape
     groups: int = 1
 
+    @explained
     def __post_init__(self) -> None:
         check_kind(self.kind, self.structure)
+        sizes = shape(self.shape, "shape")
+        if len(sizes) not in ((3, 4) if self.kind == "conv" else (2,)):
+            raise ValueError(f"a weight of kind {self.kind!r} has no shape {sizes}: see weight_format")
+        layout = instance(self.layout, "layout", Layout, "a Layout, which weight_format makes")
+        groups = whole_number(self.groups, "groups", 1)
+        if sizes[0] % groups or (groups > 1 and self.kind != "conv"):
+            raise ValueError(f"a weight of kind {self.kind!r} and shape {sizes} has no {groups} groups")
+        if self.kind == "conv" and layout.kernel != sizes[2:]:
+            raise ValueError(f"the layout has the window {layout.kernel}, needed {sizes[2:]}, that of the shape")
+        object.__setattr__(self, "shape", sizes)
+        object.__setattr__(self, "ranks", shape(self.ranks, "ranks"))
         rules = self.rules
         rules.check(self.layout)
         if self.kind == "conv" and len(self.layout.rows) * len(self.layout.columns) != 1:
@@ -136,9 +148,17 @@ class WeightFormat:
         return 1 if self.kind == "embedding" else prod(self.shape[1:])
 
     def with_ranks(self, ranks: Mapping[Any, int] | Shape) -> WeightFormat:
-        """The same format with other ranks."""
-        sizes = tuple(ranks[label] for label in self.limits) if isinstance(ranks, Mapping) else tuple(ranks)
-        return replace(self, ranks=sizes)
+        """The same format with other ranks, in order or by index.
+
+        Raises:
+            ValueError: if they are too few, too many or larger than possible.
+        """
+        if not isinstance(ranks, Mapping):
+            return replace(self, ranks=ranks)
+        missing = [label for label in self.limits if label not in ranks]
+        if missing:
+            raise ValueError(f"no rank for the index {missing[0]!r}: got {shown(dict(ranks))}")
+        return replace(self, ranks=tuple(ranks[label] for label in self.limits))
 
     def of_shapes(self, shapes: Mapping[str, Shape]) -> WeightFormat:
         """The same format with the ranks that arrays of these shapes have.
@@ -147,6 +167,7 @@ class WeightFormat:
             ValueError: if tensors are missing or extra, or a shape fits no ranks.
         """
         expected = self.parts
+        instance(shapes, "shapes", Mapping, "a mapping of shapes by tensor name")
         if set(shapes) != set(expected):
             raise ValueError(f"a weight of structure {self.structure!r} has {list(expected)}, got {list(shapes)}")
         sizes = self.network.sizes_of_shapes(dict(shapes))
@@ -157,59 +178,53 @@ class WeightFormat:
         return self.with_ranks(sizes)
 
     def value(self, arrays: Mapping[str, Array], group: int = 0) -> Factorization:
-        """The weight of one group as a factorization of the present arrays."""
+        """The weight of one group as a factorization of the present arrays.
+
+        Raises:
+            ValueError: if a tensor is missing, there is no such group, or the arrays make no factorization.
+        """
+        instance(arrays, "arrays", Mapping, "a mapping of arrays by tensor name")
+        whole_number(group, "group", 0, self.groups - 1)
+        if not set(self.parts) <= set(arrays):
+            raise ValueError(f"a weight of structure {self.structure!r} has {list(self.parts)}, got {list(arrays)}")
         chosen = {name: arrays[name][group] if self.groups > 1 else arrays[name] for name in self.parts}
         return self.rules.value(self.layout, chosen)
 
     def dense(self, arrays: Mapping[str, Array]) -> Array:
         """The dense weight, of :attr:`shape`."""
-        return self.from_tensor(self.plan(dict(arrays)))
+        if type(arrays) is not dict:
+            arrays = dict(instance(arrays, "arrays", Mapping, "a mapping of arrays by tensor name"))
+        return self.from_tensor(self.plan(arrays))
 
     def from_tensor(self, tensor: Array) -> Array:
-        """The dense weight that an end tensor holds: without what fills up its modes."""
+        """The dense weight that an end tensor holds: without what fills up its modes.
+
+        Raises:
+            ValueError: if it has another shape.
+        """
         outputs, inputs = self.sides
         layout, backend = self.layout, backend_of(tensor)
+        expected = [(self.groups, *layout.shape), *([layout.shape] if self.groups == 1 else [])]
+        if tuple(tensor.shape) not in expected:
+            raise ValueError(f"the end tensor has the shape {tuple(tensor.shape)}, needed {expected[-1]}")
         flat = backend.reshape(tensor, (self.groups, prod(layout.rows), prod(layout.columns), *layout.kernel))
         weight = backend.reshape(flat[:, :outputs, :inputs], (self.groups * outputs, inputs, *layout.kernel))
         return backend.permute(weight, (1, 0)) if self.kind == "embedding" else weight
 
     def to_tensors(self, weight: Host) -> list[Host]:
-        """The end tensor of each group of a dense weight on the host, filled up with zeros."""
+        """The end tensor of each group of a dense weight on the host, filled up with zeros.
+
+        Raises:
+            ValueError: if the weight has another shape.
+        """
+        if backend_of(weight).name != "numpy" or tuple(weight.shape) != self.shape:
+            raise ValueError(f"the weight is {shown(weight)}, needed a NumPy array of shape {self.shape}")
         outputs, inputs = self.sides
         weight = weight.T if self.kind == "embedding" else weight
         layout = self.layout
         whole = np.zeros((self.groups, prod(layout.rows), prod(layout.columns), *layout.kernel))
         whole[:, :outputs, :inputs] = weight.reshape(self.groups, outputs, inputs, *layout.kernel)
         return [np.asarray(one.reshape(layout.shape)) for one in whole]
-
-    @classmethod
-    def of_factorization(cls, x: Factorization, outputs: int | None = None) -> tuple[WeightFormat, dict[str, Array]]:
-        """The format of a linear layer whose weight is a factorization, and its arrays.
-
-        Args:
-            x: modes of the outputs, then those of the inputs.
-            outputs: how many modes are outputs; half of them by default.
-
-        Raises:
-            TypeError: for a class that is none of the structures'.
-            ValueError: if its modes or its tree do not fit.
-        """
-        name = next((name for name, rules in STRUCTURES.items() if type(x) is rules.factorization), None)
-        if name is None or name == "btt":
-            usable = ", ".join(rules.factorization.__name__ for key, rules in STRUCTURES.items() if key != "btt")
-            raise TypeError(f"got {shown(x)}, needed a factorization of one of the classes {usable}")
-        count = x.ndim // 2 if outputs is None else whole_number(outputs, "outputs, the number of their modes,", 1)
-        if not 1 <= count < x.ndim:
-            raise ValueError(f"got a factorization of order {x.ndim}, needed modes of outputs and of inputs")
-        rows, columns = x.shape[:count], x.shape[count:]
-        depth = len(x.arrays) if name == "mf" else 2
-        rules, layout = STRUCTURES[name], Layout(rows, columns, (), max(depth, 2))
-        rules.check(layout)
-        if depth == 1:
-            raise ValueError("a matrix factorization of one layer is a dense weight: needed depth 2 or more")
-        arrays = rules.arrays_of(layout, x)
-        first = cls(name, "linear", layout.matrix_shape, layout, (1,) * len(rules.limits(layout)))
-        return first.of_shapes({key: tuple(array.shape) for key, array in arrays.items()}), arrays
 
     @property
     def title(self) -> str:
@@ -222,20 +237,7 @@ class WeightFormat:
         return f"{self.title}, {self.parameter_count:,} of {self.dense_count:,} parameters ({share:.1f} %)"
 
 
-def check_kind(kind: Any, structure: Any) -> None:
-    """Refuse a structure that weights of a kind cannot have; those that they can are listed."""
-    one_of(kind, "kind", KINDS)
-    if kind not in structure_of(structure).kinds:
-        usable = ", ".join(name for name, rules in STRUCTURES.items() if kind in rules.kinds)
-        raise ValueError(f"structure {structure!r} is not for weights of kind {kind!r}: use {usable}")
-
-
-def structure_of(name: Any) -> Structure:
-    """The structure of a name.
-
-    Raises:
-        ValueError: for another name; all are listed.
-    """
-    if not isinstance(name, str) or name not in STRUCTURES:
-        raise ValueError(f"structure is one of {', '.join(map(repr, STRUCTURES))}, got {shown(name)}")
-    return STRUCTURES[name]
+def checked_format(weight: Any) -> WeightFormat:
+    """Refuse what is no format."""
+    needed = "a format such as weight_format('linear', (64, 64), 'tt', rank=4)"
+    return instance(weight, "weight", WeightFormat, needed)

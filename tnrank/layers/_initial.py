@@ -9,16 +9,18 @@ import numpy as np
 
 from tnrank._backend import get_backend
 from tnrank._check import generator, one_of, real_number
+from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.factorizations import NetworkFactorization
-from tnrank.layers._format import WeightFormat
+from tnrank.layers._format import WeightFormat, checked_format
 
 
+@explained
 def initial(
     weight: WeightFormat,
     seed: int | None,
     backend: str,
-    dtype: str | None,
+    dtype: str | None = None,
     device: Any = None,
     std: float | None = None,
     balanced: bool = False,
@@ -40,7 +42,15 @@ def initial(
 
     Raises:
         ValueError: for a negative ``std``, or ``balanced`` where the structure has no such weights.
+        TypeError: if ``weight`` is no format.
+
+    Example:
+        >>> from tnrank.layers import initial, weight_format
+        >>> weight = weight_format("linear", (64, 64), "mf", rank=4)
+        >>> {name: array.shape for name, array in initial(weight, 0, "numpy", "float32").items()}
+        {'layer0': (64, 4), 'layer1': (4, 64)}
     """
+    checked_format(weight)
     drawing = generator(seed)
     spreads = standard_deviations(weight)
     if std is not None:
@@ -53,18 +63,34 @@ def initial(
         host = {name: factor * array for name, array in host.items()}
     if balanced:
         host = _balanced(weight, host)
-    target = get_backend(backend)
-    dtype = dtype or target.default_dtype
-    wide = dtype if dtype in ("float32", "float64") else "float32"
-    return {name: target.asarray(np.asarray(array, wide), dtype, device) for name, array in host.items()}
+    return {name: _placed(array, backend, dtype, device) for name, array in host.items()}
 
 
-def initial_bias(weight: WeightFormat, seed: int | None, backend: str, dtype: str | None, device: Any = None) -> Array:
-    """A bias as dense layers start with it, uniform within ``fan_in ** -0.5``; arguments as for :func:`initial`."""
+@explained
+def initial_bias(
+    weight: WeightFormat, seed: int | None, backend: str, dtype: str | None = None, device: Any = None
+) -> Array:
+    """A bias as dense layers start with it, uniform within ``fan_in ** -0.5``.
+
+    Args:
+        weight: the format.
+        seed: as for :func:`initial`, as the others.
+        backend: as there.
+        dtype: as there.
+        device: as there.
+
+    Raises:
+        TypeError: if ``weight`` is no format, or as there.
+    """
+    checked_format(weight)
     bound = weight.fan_in**-0.5
     host = generator(seed, 1).uniform(-bound, bound, weight.shape[0])
+    return _placed(host, backend, dtype, device)
+
+
+def _placed(host: np.ndarray[Any, Any], backend: str, dtype: str | None, device: Any) -> Array:
     target = get_backend(backend)
-    dtype = dtype or target.default_dtype
+    dtype = target.default_dtype if dtype is None else dtype
     wide = dtype if dtype in ("float32", "float64") else "float32"
     return target.asarray(np.asarray(host, wide), dtype, device)
 
@@ -105,8 +131,18 @@ def learning_rates(weight: WeightFormat, optimizer: str = "adam") -> dict[str, f
         weight: the format.
         optimizer: ``"adam"`` or ``"sgd"``.
 
+    Raises:
+        ValueError: for another optimizer.
+        TypeError: if ``weight`` is no format.
+
     Source: Qiu, Potapczynski, Finzi, Goldblum & Wilson 2024, Sec. 4.
+
+    Example:
+        >>> from tnrank.layers import learning_rates, weight_format
+        >>> learning_rates(weight_format("linear", (64, 64), "mf", rank=4))
+        {'layer0': 8.0, 'layer1': 0.5}
     """
+    checked_format(weight)
     one_of(optimizer, "optimizer", ("adam", "sgd"))
     if optimizer == "adam":
         return {name: weight.fan_in / fan_in(weight, name) / len(weight.parts) for name in weight.parts}

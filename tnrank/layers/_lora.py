@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tnrank._check import instance, real_number
-from tnrank._files import write_atomically
-from tnrank.layers._format import WeightFormat
+from tnrank._check import instance, real_number, shown
+from tnrank._explained import explained
+from tnrank._files import check_path, write_atomically
+from tnrank.layers._format import WeightFormat, checked_format
+from tnrank.layers._host import host_arrays
 from tnrank.layers._structures import Host
 
 
@@ -35,6 +37,7 @@ class LoraReport:
         )
 
 
+@explained
 def write_lora(
     folder: Any,
     changes: Mapping[str, tuple[WeightFormat, Mapping[str, Host]]],
@@ -58,14 +61,24 @@ def write_lora(
         Ranks and residuals by layer; it prints itself.
 
     Raises:
-        ValueError: if a convolution has groups, or there is no change.
+        ValueError: if a convolution has groups, there is no change, or entries are not finite.
+        TypeError: if the changes are no pairs of a format and its arrays.
     """
     rtol = real_number(rtol, "rtol", 0, 1)
     base = None if base is None else instance(base, "base", str, "text, the name of a model")
+    check_path(folder, "folder", "the name of a folder")
+    instance(transposed, "transposed", bool, "True or False")
+    instance(changes, "changes", Mapping, "a mapping from names of layers to formats and arrays")
+    if not changes:
+        raise ValueError("there are no changes to write")
     tensors: dict[str, Host] = {}
     ranks: dict[str, int] = {}
     residuals: dict[str, float] = {}
-    for name, (weight, arrays) in changes.items():
+    for name, change in changes.items():
+        instance(change, f"the change of layer {name!r}", tuple, "a pair: a format and its arrays")
+        if not isinstance(name, str) or len(change) != 2:
+            raise ValueError(f"changes are names of layers with a format and its arrays, got {shown(name)}")
+        weight, arrays = host_arrays(checked_format(change[0]), change[1])
         if weight.groups > 1:
             raise ValueError(f"layer {name!r} is a convolution with {weight.groups} groups, which LoRA has no form for")
         first, second, residuals[name] = _factors(weight, arrays, rtol)
@@ -74,8 +87,6 @@ def write_lora(
         kinds = kinds if weight.kind == "embedding" else ("lora_A.weight", "lora_B.weight")
         for kind, array in zip(kinds, (first, second), strict=True):
             tensors[f"base_model.model.{name}.{kind}"] = np.ascontiguousarray(array, np.float32)
-    if not ranks:
-        raise ValueError("there are no changes to write")
     most = max(ranks.values())
     patterns = {name: rank for name, rank in ranks.items() if rank != most}
     config = {

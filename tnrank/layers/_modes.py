@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import count as count_from
-from math import prod
 
 from tnrank._typing import Shape
 
@@ -46,8 +45,3 @@ def _factorings(total: int, count: int, least: int) -> list[Shape]:
 def divisors(size: int) -> list[int]:
     """All divisors, ascending."""
     return [k for k in range(1, size + 1) if size % k == 0]
-
-
-def volume(modes: Shape) -> int:
-    """The number of entries along all modes."""
-    return prod(modes)

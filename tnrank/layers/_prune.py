@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import log2, sqrt
 from typing import Any
 
 import numpy as np
 
 from tnrank._check import real_number, shown, whole_number
-from tnrank.layers._format import WeightFormat
+from tnrank._explained import explained
+from tnrank.layers._components import Components
+from tnrank.layers._format import WeightFormat, checked_format
+from tnrank.layers._host import host_arrays
 from tnrank.layers._structures import Host
-from tnrank.network import Network
 
 _TINY = 1e-300
-_ROUNDING = 1e-14
+_EXPONENT = 200
+"""Powers of two by which the arrays may be off 1, all together, before they are scaled."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,13 @@ class Pruned:
     norms: dict[Any, Host]
 
 
+@explained
 def prune_weight(
     weight: WeightFormat,
     arrays: Mapping[str, Host],
-    moments: Mapping[str, Mapping[str, Host]],
-    rtol: float | None,
-    keep: int | None,
+    moments: Mapping[str, Mapping[str, Host]] | None = None,
+    rtol: float | None = None,
+    keep: int | None = None,
 ) -> Pruned:
     """Drop the smallest components of every inner index.
 
@@ -58,159 +63,92 @@ def prune_weight(
         keep: components to keep at each index, at most.
 
     Raises:
-        ValueError: if not one of ``rtol`` and ``keep`` is given, or nothing would be left.
+        ValueError: if not one of ``rtol`` and ``keep`` is given, nothing would be left, or entries are not finite.
+        TypeError: if ``weight`` is no format, or what is given is no arrays.
+
+    Example:
+        >>> from tnrank.layers import initial, prune_weight, weight_format
+        >>> weight = weight_format("linear", (16, 16), "mf", rank=8)
+        >>> found = prune_weight(weight, initial(weight, seed=0, backend="numpy", dtype="float64"), keep=3)
+        >>> found.weight.ranks, found.arrays["layer0"].shape
+        ((3,), (16, 3))
     """
+    checked_format(weight)
     if (rtol is None) == (keep is None):
         raise ValueError(f"got rtol={shown(rtol)} and keep={shown(keep)}: needed one of the two")
     if keep is not None:
-        whole_number(keep, "keep, the number of components to keep,", 1)
+        keep = whole_number(keep, "keep, the number of components to keep,", 1)
     if rtol is not None:
-        real_number(rtol, "rtol", 0)
+        rtol = real_number(rtol, "rtol", 0)
         if rtol >= 1:
             raise ValueError(f"rtol={rtol:g} would leave nothing of the weight: give less than 1")
-    state = _Cut(weight, arrays, moments)
+    weight, held = host_arrays(weight, arrays)
+    kept = _moments(weight, moments)
+    scales = _scales(held)
+    common = 2.0 ** (sum(map(log2, scales.values())) / len(scales))
+    scaled = {name: array / scales[name] for name, array in held.items()}
+    count = max(len(weight.limits), 1)
+    # Errors at several indices add up in squares where components are orthogonal, and at worst as they are.
+    for share in (1.0,) if rtol is None else (rtol / sqrt(count), rtol / count, 0.0):
+        state, norms, error = _cut(weight, scaled, kept, share, keep)
+        if rtol is None or error <= rtol:
+            break
+    found = {name: array * common for name, array in state.arrays.items()}
+    for kind, one in state.moments.items():
+        power = 2 if kind.endswith("sq") else 1
+        state.moments[kind] = {name: array * (scales[name] / common) ** power for name, array in one.items()}
+    pruned = weight.of_shapes({name: array.shape for name, array in found.items()})
+    return Pruned(pruned, found, state.moments, error, norms)
+
+
+def _moments(weight: WeightFormat, moments: Mapping[str, Mapping[str, Host]] | None) -> dict[str, dict[str, Host]]:
+    found = {}
+    for kind, one in (moments or {}).items():
+        shapes, found[kind] = host_arrays(weight, one)
+        if shapes != weight:
+            raise ValueError(f"moments {kind!r} have the ranks {shapes.ranks}, needed {weight.ranks}, of the arrays")
+    return found
+
+
+def _cut(
+    weight: WeightFormat,
+    arrays: Mapping[str, Host],
+    moments: Mapping[str, Mapping[str, Host]],
+    share: float,
+    keep: int | None,
+) -> tuple[Components, dict[Any, Host], float]:
+    """The weight without components, their norms, and the error; ``share`` is what each index may lose of the norm."""
+    state = Components(weight, arrays, moments)
     before = state.dense()
     total = float(np.linalg.norm(before))
-    norms, share = {}, 0.0 if rtol is None else rtol * total / np.sqrt(max(len(weight.limits), 1))
+    norms = {}
     for label in weight.limits:
         state.rotate(label)
         gram = state.gram(label)
         norms[label] = np.sqrt(np.sort(np.maximum(np.diag(gram), 0.0))[::-1]) / max(total, _TINY)
-        chosen = _chosen(gram, share) if keep is None else _largest(gram, keep)
-        state.select(label, chosen)
-    after = state.dense()
-    error = float(np.linalg.norm(after - before)) / total if total else 0.0
-    shapes = {name: array.shape for name, array in state.arrays.items()}
-    return Pruned(weight.of_shapes(shapes), state.arrays, state.moments, error, norms)
+        state.select(label, _chosen(gram, share * total) if keep is None else _largest(gram, keep))
+    error = float(np.linalg.norm(state.dense() - before)) / total if total else 0.0
+    return state, norms, error
+
+
+def _scales(arrays: Mapping[str, Host]) -> dict[str, float]:
+    """What each array is divided by, so that norms of products and their squares are numbers: mostly 1."""
+    powers = {name: log2(peak) if (peak := float(np.abs(array).max())) else 0.0 for name, array in arrays.items()}
+    if sum(map(abs, powers.values())) <= _EXPONENT:
+        return dict.fromkeys(arrays, 1.0)
+    return {name: 2.0 ** round(power) for name, power in powers.items()}
 
 
 def _chosen(gram: Host, allowed: float) -> list[int]:
     """Components to keep so that the sum of the others has at most the norm ``allowed``."""
     order = np.argsort(np.diag(gram))
-    inner = gram[np.ix_(order, order)]
     # Squared norms of the sums of the k smallest components.
-    squares = np.array([inner[:k, :k].sum() for k in range(1, len(order))])
-    within = np.flatnonzero(squares <= allowed**2)
+    squares = gram[np.ix_(order, order)].cumsum(0).cumsum(1).diagonal()[:-1]
+    # Rounding may leave nothing of a sum: without an allowance, nothing but components of zeros goes.
+    within = np.flatnonzero(squares <= allowed**2 if allowed else np.diag(gram)[order][:-1] == 0)
     dropped = int(within.max()) + 1 if len(within) else 0
     return sorted(order[dropped:].tolist())
 
 
 def _largest(gram: Host, keep: int) -> list[int]:
     return sorted(np.argsort(np.diag(gram))[::-1][:keep].tolist())
-
-
-class _Cut:
-    """Arrays and moments that lose components together."""
-
-    def __init__(
-        self, weight: WeightFormat, arrays: Mapping[str, Host], moments: Mapping[str, Mapping[str, Host]]
-    ) -> None:
-        self.weight = weight
-        self.parts = weight.parts
-        self.arrays = {name: np.asarray(arrays[name], np.float64) for name in self.parts}
-        self.moments = {
-            kind: {name: np.asarray(one[name], np.float64) for name in self.parts} for kind, one in moments.items()
-        }
-
-    def dense(self) -> Host:
-        # Without what fills up the modes, which nobody sees: errors are relative to the weight.
-        network = self.weight.network
-        return np.asarray(self.weight.from_tensor(network.plan(network.sizes(self.arrays))(self.arrays)))
-
-    def holders(self, label: Any) -> list[str]:
-        return [name for name, part in self.parts.items() if label in part.labels]
-
-    def gram(self, label: Any) -> Host:
-        """Inner products ``(R, R)`` of the parts of the weight that belong to each value of ``label``."""
-        return self._gram(label, ())
-
-    def _gram(self, label: Any, kept: tuple[Any, ...]) -> Host:
-        tensors: dict[str, Any] = {}
-        arrays = {}
-        outer = set(self.weight.network.output)
-        for side in ("x", "y"):
-            for name, part in self.parts.items():
-                tensors[f"{side}.{name}"] = tuple(x if x in outer else (x, side) for x in part.labels)
-                arrays[f"{side}.{name}"] = self.arrays[name]
-        network = Network(tensors, (*kept, (label, "x"), (label, "y")))
-        return np.asarray(network.plan(network.sizes(arrays))(arrays))
-
-    def rotate(self, label: Any) -> None:
-        """Bring an index of two tensors to the basis of its singular vectors, largest first.
-
-        Where both have an index of the weight, groups or blocks, each of its values has a basis of its own.
-        """
-        holders = self.holders(label)
-        sides = [self._side(name, label) for name in holders]
-        if len(holders) != 2 or set(sides[0]) & set(sides[1]):
-            self._sort_groups(label)
-            return
-        labels = [{x for name in names for x in self.parts[name].labels} for names in sides]
-        batch = tuple(x for x in self.weight.network.output if x in labels[0] and x in labels[1])
-        left, right = (self._triangle(names, label, batch) for names in sides)
-        u, s, vh = np.linalg.svd(left @ right.swapaxes(-1, -2), full_matrices=False)
-        kept = s > s.max() * _ROUNDING
-        scale = kept / np.sqrt(np.where(kept, s, 1.0))
-        # The first tensor times ``into``, the second times ``out``: their product over the index stays what it was.
-        into = right.swapaxes(-1, -2) @ vh.swapaxes(-1, -2) * scale[..., None, :]
-        out = left.swapaxes(-1, -2) @ u * scale[..., None, :]
-        self._change(holders[0], label, batch, into, out)
-        self._change(holders[1], label, batch, out, into)
-
-    def _sort_groups(self, label: Any) -> None:
-        """Bring the components of every group to the order of their norms: those at one place are dropped together."""
-        if self.weight.groups == 1:
-            return
-        norms = self._gram(label, ("g",)).diagonal(axis1=1, axis2=2)
-        order = np.argsort(-norms, axis=1)
-        for name in self.holders(label):
-            axis = self.parts[name].labels.index(label)
-            shape = [1] * self.arrays[name].ndim
-            shape[0], shape[axis] = order.shape
-            at = order.reshape(shape)
-            self.arrays[name] = np.take_along_axis(self.arrays[name], at, axis)
-            for one in self.moments.values():
-                one[name] = np.take_along_axis(one[name], at, axis)
-
-    def select(self, label: Any, chosen: Sequence[int]) -> None:
-        for name in self.holders(label):
-            axis = self.parts[name].labels.index(label)
-            self.arrays[name] = np.take(self.arrays[name], chosen, axis)
-            for one in self.moments.values():
-                one[name] = np.take(one[name], chosen, axis)
-
-    def _side(self, name: str, label: Any) -> list[str]:
-        """Tensors that are reached from ``name`` without crossing ``label``."""
-        outer = set(self.weight.network.output)
-        reached, waiting = [name], [name]
-        while waiting:
-            here = set(self.parts[waiting.pop()].labels) - outer - {label}
-            for other, part in self.parts.items():
-                if other not in reached and here & set(part.labels):
-                    reached.append(other)
-                    waiting.append(other)
-        return reached
-
-    def _triangle(self, names: Sequence[str], label: Any, batch: tuple[Any, ...]) -> Host:
-        """R of the QR decomposition of what stands on one side of ``label``, ``(*batch, .., R)``."""
-        present = {x for name in names for x in self.parts[name].labels}
-        outer = [x for x in self.weight.network.output if x in present and x not in batch]
-        network = Network({name: self.parts[name].labels for name in names}, (*batch, *outer, label))
-        arrays = {name: self.arrays[name] for name in names}
-        side = np.asarray(network.plan(network.sizes(arrays))(arrays))
-        return np.asarray(np.linalg.qr(side.reshape(*side.shape[: len(batch)], -1, side.shape[-1]), mode="r"))
-
-    def _change(self, name: str, label: Any, batch: tuple[Any, ...], basis: Host, dual: Host) -> None:
-        """Multiply a tensor by ``basis`` along ``label``; gradients change by the dual basis."""
-        labels = self.parts[name].labels
-        network = Network(
-            {"array": labels, "basis": (*batch, label, "new")}, ["new" if x == label else x for x in labels]
-        )
-
-        def along(array: Host, matrix: Host) -> Host:
-            arrays = {"array": array, "basis": matrix}
-            return np.asarray(network.plan(network.sizes(arrays))(arrays))
-
-        self.arrays[name] = along(self.arrays[name], basis)
-        for kind, one in self.moments.items():
-            one[name] = along(one[name], dual**2 if kind.endswith("sq") else dual)

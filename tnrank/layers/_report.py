@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tnrank.layers._format import WeightFormat, checked_format
+from tnrank.layers._plans import plans_of
+from tnrank.layers._stage_costs import flops_of_location
+
 
 @dataclass(frozen=True)
 class LayerChange:
@@ -33,7 +37,7 @@ class ModelReport:
     """The layers that were changed, and the parameters of the whole model.
 
     Attributes:
-        action: ``"factorize"`` or ``"prune"``.
+        action: ``"factorize"``, ``"adapt"`` or ``"prune"``.
         layers: one :class:`LayerChange` each.
         before: parameters of the model before.
         after: and after.
@@ -67,3 +71,17 @@ def _row(change: LayerChange) -> tuple[str, ...]:
     error = "new" if change.error is None else f"{change.error:.2g}"
     counts = (change.before, change.after, change.flops_before, change.flops_after)
     return (change.name, *(f"{count:,}" for count in counts), error, change.format)
+
+
+def forward_flops(weight: WeightFormat) -> int:
+    """Scalar multiplications of one input: a row of a matrix product in a batch of 64, or one output location.
+
+    Raises:
+        TypeError: if ``weight`` is no format.
+
+    Example:
+        >>> from tnrank.layers import forward_flops, weight_format
+        >>> forward_flops(weight_format("linear", (64, 64), "mf", rank=4))
+        512
+    """
+    return flops_of_location(weight) if checked_format(weight).kind == "conv" else plans_of(weight).flops_of_row()

@@ -7,11 +7,13 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tnrank._check import shown
+from tnrank._check import instance, shown
+from tnrank._explained import explained
 
 Rules = Mapping[Any, Any] | Sequence[tuple[Any, Any]]
 
 
+@explained
 def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
     """The setting of each layer that a rule is for: that of the first rule that matches it.
 
@@ -22,7 +24,12 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
 
     Raises:
         TypeError: if the rules are no mapping, or a key is neither text nor a type.
-        ValueError: if a rule matches no layer; the nearest names are given.
+        ValueError: if a rule matches no layer, the nearest names are given; or if there is no rule.
+
+    Example:
+        >>> from tnrank.layers import match_rules
+        >>> match_rules({"head": None, "*": {"rank": 4}}, {"body.0": object(), "head": object()})
+        {'body.0': {'rank': 4}}
     """
     if isinstance(rules, Mapping):
         rules = list(rules.items())
@@ -30,6 +37,11 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
         raise TypeError(
             f"rules is a mapping such as {{'blocks.*': {{'structure': 'mf', 'rank': 8}}}}, got {shown(rules)}"
         )
+    if not rules:
+        raise ValueError("there are no rules: '*' is the pattern of all layers")
+    instance(layers, "layers", Mapping, "a mapping of layers by name")
+    if not all(isinstance(name, str) for name in layers):
+        raise TypeError(f"layers have names, got {shown(next(name for name in layers if not isinstance(name, str)))}")
     found: dict[str, Any] = {}
     for key, setting in rules:
         if not isinstance(key, (str, type)):
@@ -46,10 +58,17 @@ def _matches(key: Any, name: str, layer: Any) -> bool:
     return isinstance(layer, key) if isinstance(key, type) else fnmatchcase(name, key)
 
 
+def _kind_name(kind: type, asked: type) -> str:
+    return kind.__name__ if kind.__name__ != asked.__name__ else f"{kind.__module__}.{kind.__name__}"
+
+
 def _nothing(key: Any, layers: Mapping[str, Any], others: Iterable[str]) -> str:
     if isinstance(key, type):
-        kinds = sorted({type(layer).__name__ for layer in layers.values()})
-        return f"no layer is a {key.__name__}: the model has {', '.join(kinds) or 'no layers that can be replaced'}"
+        kinds = sorted({_kind_name(type(layer), key) for layer in layers.values()})
+        return (
+            f"no layer is a {key.__name__}: those of the model that can be replaced are "
+            f"{', '.join(kinds) or 'none'} (of Linear, Conv1d, Conv2d, Embedding)"
+        )
     unsupported = [name for name in others if fnmatchcase(name, key)]
     if unsupported:
         return (

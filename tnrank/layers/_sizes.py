@@ -8,11 +8,16 @@ from typing import Any
 from tnrank._check import real_number, shape, shown, whole_number
 from tnrank._explained import explained
 from tnrank._typing import Shape
-from tnrank.layers._format import WeightFormat, check_kind, structure_of
+from tnrank.layers._format import WeightFormat
+from tnrank.layers._kinds import check_kind, structure_of
 from tnrank.layers._modes import divisors, split
 from tnrank.layers._structures import Layout
 
 Rank = int | Sequence[int] | None
+
+_MOST_FACTORS = 100
+_MOST_MODES = 30
+"""A side of 2^30 has no more factors."""
 
 
 @explained
@@ -59,7 +64,7 @@ def weight_format(
     if kind == "conv" and len(size) not in (3, 4):
         raise ValueError(f"a weight of kind 'conv' has shape (outputs, inputs, *window) of 1 or 2 axes, got {size}")
     groups = whole_number(groups, "groups", 1)
-    depth = whole_number(depth, "depth", 2)
+    depth = whole_number(depth, "depth", 2, _MOST_FACTORS)
     if (rank is None) == (parameters is None):
         raise ValueError(f"got rank={shown(rank)} and parameters={shown(parameters)}: needed one of the two")
     rows, columns = (size[1], size[0]) if kind == "embedding" else (size[0], size[1])
@@ -90,7 +95,7 @@ def weight_format(
 def _modes(kind: str, structure: str, rows: int, columns: int, modes: Any) -> tuple[Shape, Shape]:
     usual = 1 if kind == "conv" else structure_of(structure).modes
     if modes is None or hasattr(modes, "__index__"):
-        count = usual if modes is None else whole_number(modes, "modes", 1)
+        count = usual if modes is None else whole_number(modes, "modes", 1, _MOST_MODES)
         return split(rows, count), split(columns, count)
     if not isinstance(modes, (tuple, list)) or len(modes) != 2:
         raise ValueError(f"modes is a number, or splits of both sides such as ((32, 32), (28, 28)), got {shown(modes)}")

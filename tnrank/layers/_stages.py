@@ -1,20 +1,16 @@
-"""A factorized convolution as a chain of small convolutions, and when the dense one is faster."""
+"""A factorized convolution as a chain of small convolutions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf, prod
 from typing import Any
 
 from tnrank._backend import Backend, backend_of
+from tnrank._check import instance
 from tnrank._typing import Array
 from tnrank.layers._format import WeightFormat
-
-_DEPTHWISE = 6.0
-"""Time of a multiplication in a convolution with one channel a group, over that in a matrix product; measured."""
-_MOVED = 16.0
-"""Time of writing a number and reading it again, over that of a multiplication; measured."""
+from tnrank.layers._stage_costs import checked_convolution, in_one, joined
 
 
 @dataclass(frozen=True)
@@ -33,44 +29,37 @@ class Stage:
 
 
 def stages_of(weight: WeightFormat, arrays: Mapping[str, Array]) -> list[Stage]:
-    """The convolutions, from the inputs to the outputs, that do what the dense one does."""
+    """The convolutions, from the inputs to the outputs, that do what the dense one does.
+
+    Args:
+        weight: the format of a convolution.
+        arrays: tensor name -> array.
+
+    Raises:
+        TypeError: if ``weight`` is no format, or ``arrays`` no mapping.
+        ValueError: if it is none of a convolution, or a tensor is missing.
+
+    Example:
+        >>> from tnrank.layers import initial, stages_of, weight_format
+        >>> weight = weight_format("conv", (64, 32, 3, 3), "cp", rank=5)
+        >>> [stage.weight.shape for stage in stages_of(weight, initial(weight, 0, "numpy", "float32"))]
+        [(5, 32, 1, 1), (5, 1, 3, 3), (64, 5, 1, 1)]
+    """
+    if not isinstance(weight, WeightFormat) or weight.kind != "conv" or type(arrays) is not dict:
+        arrays = _checked(weight, arrays)
     groups, count = weight.groups, len(weight.layout.kernel)
-    first = next(iter(arrays.values()))
-    backend = backend_of(first)
-    chain = _Chain(backend, groups, count)
     # Every array gets the axis of groups in front.
+    if arrays.keys() != weight.parts.keys():
+        raise ValueError(f"a weight of structure {weight.structure!r} has {list(weight.parts)}, got {list(arrays)}")
     given = {name: arrays[name] if groups > 1 else arrays[name][None] for name in weight.parts}
+    chain = _Chain(backend_of(next(iter(given.values()))), groups, count)
     _BUILD[weight.structure](chain, given, weight)
     return chain.stages
 
 
-def dense_from(weight: WeightFormat) -> float:
-    """Output locations times images from which on building the dense weight is faster than the chain; may be inf."""
-    outputs, inputs = weight.sides
-    chain = 0.0
-    for channels, multiplications, depthwise in _steps(weight):
-        chain += multiplications * (_DEPTHWISE if depthwise else 1.0) + _MOVED * channels
-    building = weight.plan.flops / weight.groups
-    gained = chain - (outputs * inputs * prod(weight.layout.kernel) + _MOVED * outputs)
-    return building / gained if gained > 0 else inf
-
-
-def multiplications_of(weight: WeightFormat) -> int:
-    """Scalar multiplications of the chain at one output location."""
-    return weight.groups * sum(count for _, count, _ in _steps(weight))
-
-
-def _steps(weight: WeightFormat) -> list[tuple[int, int, bool]]:
-    """(channels after it, multiplications, depthwise) of every convolution of the chain, in one group."""
-    _, channels = weight.sides
-    kernel, found = weight.layout.kernel, []
-    for kind, wide in _COSTS[weight.structure](weight):
-        if kind == "depthwise":
-            found.append((channels, channels * wide, True))
-        else:
-            found.append((wide, channels * wide * prod(kernel[axis] for axis in kind), False))
-            channels = wide
-    return found
+def _checked(weight: Any, arrays: Any) -> dict[str, Array]:
+    checked_convolution(weight)
+    return dict(instance(arrays, "arrays", Mapping, "a mapping of arrays by tensor name"))
 
 
 class _Chain:
@@ -110,7 +99,7 @@ def _mf(chain: _Chain, arrays: Arrays, weight: WeightFormat) -> None:
 def _cp(chain: _Chain, arrays: Arrays, weight: WeightFormat) -> None:
     chain.mix(arrays["in0"], turned=True)
     kernels = [arrays[f"kernel{k}"] for k in range(chain.count)]
-    if _in_one(weight):
+    if in_one(weight):
         window = kernels[0]
         for kernel in kernels[1:]:
             window = window[:, :, None, :] * kernel[:, None, :, :]
@@ -143,7 +132,7 @@ def _htf(chain: _Chain, arrays: Arrays, weight: WeightFormat) -> None:
     into = backend.permute(arrays["in"], (0, 2, 1)) * arrays["root"][:, :, None]  # shape: (groups, r, q)
     if chain.count == 1:
         chain.mix(into)
-    elif _joined(weight):
+    elif joined(weight):
         chain.mix(backend.xp.matmul(arrays["out"], into))
     else:
         chain.mix(into)
@@ -159,59 +148,4 @@ _BUILD: dict[str, Callable[[_Chain, Arrays, WeightFormat], None]] = {
     "tucker": _tucker,
     "tt": _tt,
     "htf": _htf,
-}
-
-
-def _in_one(weight: WeightFormat) -> bool:
-    """True if one pass over the whole window beats one along each axis."""
-    kernel = weight.layout.kernel
-    return prod(kernel) <= 3 * sum(kernel)
-
-
-def _joined(weight: WeightFormat) -> bool:
-    """True if the nodes of outputs and inputs are cheaper as one matrix than one after the other."""
-    inner = weight.inner
-    return inner["p"] * inner["q"] <= inner["r"] * (inner["p"] + inner["q"])
-
-
-Costs = list[tuple[Any, int]]
-"""(axes of the window, outputs) of convolutions, and ("depthwise", multiplications a channel)."""
-
-
-def _cost_mf(weight: WeightFormat) -> Costs:
-    every = tuple(range(len(weight.layout.kernel)))
-    return [(every, weight.ranks[-1]), *(((), rank) for rank in weight.ranks[-2::-1]), ((), weight.sides[0])]
-
-
-def _cost_cp(weight: WeightFormat) -> Costs:
-    kernel = weight.layout.kernel
-    windows = [prod(kernel)] if _in_one(weight) else list(kernel)
-    return [((), weight.ranks[0]), *(("depthwise", side) for side in windows), ((), weight.sides[0])]
-
-
-def _cost_tucker(weight: WeightFormat) -> Costs:
-    out, into = weight.ranks
-    return [((), into), (tuple(range(len(weight.layout.kernel))), out), ((), weight.sides[0])]
-
-
-def _cost_tt(weight: WeightFormat) -> Costs:
-    axes = reversed(range(len(weight.layout.kernel)))
-    return [((), weight.ranks[-1]), *(((axis,), weight.ranks[axis]) for axis in axes), ((), weight.sides[0])]
-
-
-def _cost_htf(weight: WeightFormat) -> Costs:
-    inner, kernel = weight.inner, weight.layout.kernel
-    start: Costs = [((), inner["q"]), ("depthwise", kernel[0])]
-    if len(kernel) == 1:
-        return [*start, ((), inner["r"]), ((), weight.sides[0])]
-    middle: Costs = [((), inner["p"])] if _joined(weight) else [((), inner["r"]), ((), inner["p"])]
-    return [*start, *middle, ("depthwise", kernel[1]), ((), weight.sides[0])]
-
-
-_COSTS: dict[str, Callable[[WeightFormat], Costs]] = {
-    "mf": _cost_mf,
-    "cp": _cost_cp,
-    "tucker": _cost_tucker,
-    "tt": _cost_tt,
-    "htf": _cost_htf,
 }

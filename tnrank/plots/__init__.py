@@ -3,6 +3,7 @@
 from tnrank.plots._circuit import circuit
 from tnrank.plots._dimension_tree import dimension_tree
 from tnrank.plots._entanglement import entanglement
+from tnrank.plots._layer_ranks import layer_ranks
 from tnrank.plots._learning_curves import learning_curves
 from tnrank.plots._network import network
 from tnrank.plots._rank_scan import rank_scan
@@ -15,6 +16,7 @@ __all__ = [
     "dimension_tree",
     "entanglement",
     "image_bytes",
+    "layer_ranks",
     "learning_curves",
     "network",
     "rank_scan",

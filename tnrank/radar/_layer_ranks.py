@@ -85,12 +85,12 @@ def layer_ranks(
         array, backend, dtype = read_weight(weights[name], name)
         dtype = stored.get(name, dtype)
         shape = tuple(int(size) for size in array.shape)
-        if len(shape) > 1 and "weight" in name.rpartition(".")[2] and dtype.startswith(("int", "uint")):
+        if len(shape) > 1 and "weight" in name.rpartition(".")[2] and dtype.startswith(("int", "uint", "float8")):
             raise ValueError(
                 f"the weight {name!r} holds {dtype} and is quantized, and ranks are those of floating-point weights: "
                 "measure the model before it is quantized"
             )
-        if not is_measured(shape, dtype):
+        if not is_measured(name, shape, dtype):
             left_out.append(name)
             count += math.prod(shape)
             continue

@@ -36,9 +36,13 @@ def read_weight(x: Any, name: str) -> tuple[Array, Backend, str]:
     return backend.stop_gradient(array), backend, dtype
 
 
-def is_measured(shape: tuple[int, ...], dtype: str) -> bool:
-    """Whether an array of a model is a weight with ranks: floating-point numbers, two axes or more, none empty."""
-    return len(shape) >= 2 and 0 not in shape and dtype in _NUMBERS
+def is_measured(name: str, shape: tuple[int, ...], dtype: str) -> bool:
+    """Whether an array of a model is a weight with ranks: floating-point numbers, two axes or more, none empty.
+
+    A bias is a vector whatever its shape is: those of convolutions in Equinox are (channels, 1, 1).
+    """
+    bias = name.rpartition(".")[2] == "bias"
+    return len(shape) >= 2 and 0 not in shape and dtype in _NUMBERS and not bias
 
 
 def sides_of(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ _COLUMNS = (
     *("layer", "shape", "dtype", "rows", "columns", "parameters", "norm", "rank", "effective_rank", "stable_rank"),
     *("compressed_rank", "kept", "multilinear_rank", "compressed_multilinear_rank", "tucker_kept"),
     *("change_norm", "change_rank", "change_effective_rank", "change_stable_rank", "change_compressed_rank"),
-    *("activations_effective_rank", "activations_width", "spectral_norm", "estimated"),
+    *("activations_effective_rank", "activations_width", "spectral_norm"),
 )
 
 
@@ -172,7 +172,7 @@ def _cells(row: WeightRanks) -> list[Any]:
         *(row.name, row.shape, row.dtype, *row.sides, row.parameters, m.norm, m.rank, m.effective_rank, m.stable_rank),
         *(m.compressed_rank, row.kept, row.multilinear_rank, row.compressed_multilinear_rank, row.tucker_kept),
         *change,
-        *(row.activations_effective_rank, row.activations_width, m.singular_values[0], m.estimated),
+        *(row.activations_effective_rank, row.activations_width, m.singular_values[0]),
     ]
 
 

@@ -19,22 +19,19 @@ class MatrixSpectrum:
 
     Attributes:
         norm: Frobenius norm.
-        rank: numerical rank; ``None`` if only the leading singular values were measured.
+        rank: numerical rank.
         effective_rank: exponential of the entropy of the normalized singular values.
         stable_rank: squared Frobenius norm over squared spectral norm.
         compressed_rank: smallest rank with a relative Frobenius error of at most ``rtol``.
-        singular_values: descending; all of them, or the leading ones.
-        estimated: true if only the leading values were measured. ``effective_rank``, and ``compressed_rank`` where it
-            exceeds their number, then rest on a model of the others.
+        singular_values: all of them, descending.
     """
 
     norm: float
-    rank: int | None
+    rank: int
     effective_rank: float
     stable_rank: float
     compressed_rank: int
     singular_values: tuple[float, ...] = field(repr=False)
-    estimated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for ``json.dumps``."""

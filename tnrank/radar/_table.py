@@ -26,7 +26,7 @@ def layout(report: LayerRanks) -> Layout:
     columns += ["activations"] if any(row.activations_effective_rank is not None for row in report.rows) else []
     columns.append("singular values")
     rows = [_row(row, columns) for row in report.rows]
-    return Layout(title, _facts(report), columns, rows, _note(report), _TO_THE_RIGHT, "compressed")
+    return Layout(title, _facts(report), columns, rows, "", _TO_THE_RIGHT, "compressed")
 
 
 def _facts(report: LayerRanks) -> list[tuple[str, str]]:
@@ -41,18 +41,10 @@ def _facts(report: LayerRanks) -> list[tuple[str, str]]:
     return facts
 
 
-def _note(report: LayerRanks) -> str:
-    if not any(row.matrix.estimated for row in report.rows):
-        return ""
-    return "~ rests on a model of the singular values that were not measured"
-
-
 def _row(row: WeightRanks, columns: list[str]) -> list[str]:
     matrix, change = row.matrix, row.change
-    about = "~" if matrix.estimated else ""
-    beyond = "~" if matrix.estimated and matrix.compressed_rank > len(matrix.singular_values) else ""
     # Values that count as zero are of no interest.
-    shown = _SHOWN if matrix.rank is None else min(_SHOWN, max(matrix.rank, 1))
+    shown = min(_SHOWN, max(matrix.rank, 1))
     values = [f"{value:.3g}" for value in matrix.singular_values[:shown]]
     values += ["..."] if min(row.sides) > len(values) else []
     activations = row.activations_effective_rank
@@ -60,14 +52,14 @@ def _row(row: WeightRanks, columns: list[str]) -> list[str]:
         "layer": row.name,
         "shape": " x ".join(map(str, row.shape)),
         "parameters": f"{row.parameters:,}",
-        "rank": "" if matrix.rank is None else str(matrix.rank),
-        "effective": f"{about}{matrix.effective_rank:.2f}",
+        "rank": str(matrix.rank),
+        "effective": f"{matrix.effective_rank:.2f}",
         "stable": f"{matrix.stable_rank:.2f}",
-        "compressed": f"{beyond}{matrix.compressed_rank}",
-        "kept": f"{beyond}{_percent(row.kept)}",
+        "compressed": str(matrix.compressed_rank),
+        "kept": _percent(row.kept),
         "as a tensor": " x ".join(map(str, row.compressed_multilinear_rank or ())),
-        "change: effective": "" if change is None else f"{about}{change.effective_rank:.2f}",
-        "compressed change": "" if change is None else f"{'~' if change.estimated else ''}{change.compressed_rank}",
+        "change: effective": "" if change is None else f"{change.effective_rank:.2f}",
+        "compressed change": "" if change is None else str(change.compressed_rank),
         "activations": "" if activations is None else f"{activations:.2f} of {row.activations_width}",
         "singular values": "  ".join(values),
     }

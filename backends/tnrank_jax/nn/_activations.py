@@ -58,7 +58,8 @@ def activations_of(model: Any, weights: Mapping[str, tuple[Path, Any]], inputs: 
     sink = _Sink()
     layers: dict[Path, list[str]] = {}
     for name, (path, array) in weights.items():
-        if array.ndim >= 2 and callable(at(model, path)):
+        # Biases of convolutions have three axes, two of size 1.
+        if array.ndim >= 2 and not name.endswith("bias") and callable(at(model, path)):
             layers.setdefault(path, []).append(name)
     listening = eqx.nn.inference_mode(model)
     # The inner ones first, so that the paths of outer ones stay what they are.

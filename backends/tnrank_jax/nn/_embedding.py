@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tnrank.layers import apply_lookup, plan_for, plans_of, weight_format
+from tnrank.layers import plans_of, weight_format
 from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made
 
 
@@ -157,9 +157,10 @@ class FactorizedEmbedding(FactorizedLayer):
         if not isinstance(indices, jax.core.Tracer) and outside.any():
             raise IndexError(f"index {indices[outside][0]} is out of range: the table has rows 0 to {rows - 1}")
         flat = jnp.clip(indices.reshape(-1), 0, rows - 1)
-        weight, dtype = self.format, jnp.result_type(*self.arrays.values())
-        plan = plan_for(plans_of(weight), flat.shape[0] if indices.ndim else MAPPED)
-        y = self._run(lambda arrays, at: apply_lookup(weight, plan, arrays, at), flat, dtype)
+        plans, rows_seen = plans_of(self.format), flat.shape[0] if indices.ndim else MAPPED
+        y = self._run(
+            lambda arrays, at: plans.apply(arrays, at, rows_seen), flat, jnp.result_type(*self.arrays.values())
+        )
         y = y.reshape(*indices.shape, self.embedding_size)
         if self.padding_idx is not None:
             y = jnp.where((indices == self.padding_idx)[..., None], 0, y)

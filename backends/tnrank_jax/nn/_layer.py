@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tnrank
-from tnrank.layers import Fit, Pruned, WeightFormat, fit_weight, initial, learning_rates, prune_weight
+from tnrank.layers import Fit, Pruned, WeightFormat, fit_weight, initial, initial_bias, learning_rates, prune_weight
 
 M = TypeVar("M", bound=eqx.Module)
 
@@ -157,10 +157,7 @@ def drawn(
 
     def draw(number: int) -> tuple[dict[str, Any], Any]:
         arrays = initial(weight, number, "numpy", wide, None, std, balanced)
-        if outputs is None:
-            return arrays, None
-        bound = weight.fan_in**-0.5
-        return arrays, np.random.default_rng([number, 1]).uniform(-bound, bound, outputs).astype(wide)
+        return arrays, None if outputs is None else initial_bias(weight, number, "numpy", wide)
 
     def on_host(words: Any) -> tuple[dict[str, Any], Any]:
         return draw(reduce(lambda number, word: number << 32 | int(word), np.asarray(words).ravel(), 0))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import tnrank
-from tnrank.layers import WeightFormat, apply_linear, plan_for, plans_of, weight_format
+from tnrank.layers import format_of_factorization, plans_of, weight_format
 from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made, second_moments
 
 
@@ -157,7 +157,7 @@ class FactorizedLinear(FactorizedLayer):
             >>> layer.in_features, layer.value().depth
             (64, 3)
         """
-        weight, arrays = WeightFormat.of_factorization(x, outputs)
+        weight, arrays = format_of_factorization(x, outputs)
         backend = tnrank.get_backend("jax")
         if x.backend.name != "jax":
             arrays = {name: backend.asarray(x.backend.to_numpy(array), x.dtype) for name, array in arrays.items()}
@@ -189,9 +189,8 @@ class FactorizedLinear(FactorizedLayer):
             raise ValueError(f"inputs have shape {x.shape}, needed (.., {self.in_features})")
         dtype = jnp.result_type(x, *self.arrays.values())
         flat = x.reshape(-1, self.in_features).astype(dtype)
-        weight = self.format
-        plan = plan_for(plans_of(weight), MAPPED if x.ndim == 1 else flat.shape[0])
-        y = self._run(lambda arrays, inputs: apply_linear(weight, plan, arrays, inputs), flat, dtype)
+        plans, rows = plans_of(self.format), MAPPED if x.ndim == 1 else flat.shape[0]
+        y = self._run(lambda arrays, inputs: plans.apply(arrays, inputs, rows), flat, dtype)
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 

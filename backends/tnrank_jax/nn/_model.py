@@ -85,10 +85,9 @@ def collapse(model: Any) -> Any:
         >>> import equinox as eqx, jax
         >>> from tnrank_jax import nn
         >>> layer = nn.FactorizedLinear(64, 10, rank=4, key=jax.random.key(0))
-        >>> nn.collapse(eqx.nn.Sequential([layer, eqx.nn.Lambda(jax.nn.relu)]))[0]
-        Linear(
-          weight=f32[10,64], bias=f32[10], in_features=64, out_features=10, use_bias=True
-        )
+        >>> model = nn.collapse(eqx.nn.Sequential([layer, eqx.nn.Lambda(jax.nn.relu)]))
+        >>> type(model[0]).__name__, model[0].weight.shape
+        ('Linear', (10, 64))
     """
     return _replaced(model, {name: layer.collapse() for name, layer in _factorized(model).items()}, _is_factorized)
 

@@ -1,6 +1,7 @@
 """Factorizations, circuits and layers as modules: train them inside any PyTorch program, and watch their ranks."""
 
-from tnrank_torch.nn._adapt import AdaptedLayer, adapt, merge
+from tnrank_torch.nn._adapt import adapt, merge
+from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
@@ -9,7 +10,9 @@ from tnrank_torch.nn._group_rmsprop import GroupRMSProp
 from tnrank_torch.nn._layer_ranks import layer_ranks
 from tnrank_torch.nn._linear import FactorizedLinear
 from tnrank_torch.nn._lora import save_lora
-from tnrank_torch.nn._model import collapse, factorize, parameter_groups, prune
+from tnrank_torch.nn._model import collapse, factorize, prune
+from tnrank_torch.nn._parameter_groups import parameter_groups
+from tnrank_torch.nn._radar import RankRadar
 
 __all__ = [
     "AdaptedLayer",
@@ -20,6 +23,7 @@ __all__ = [
     "FactorizedEmbedding",
     "FactorizedLinear",
     "GroupRMSProp",
+    "RankRadar",
     "adapt",
     "collapse",
     "factorize",

@@ -31,18 +31,20 @@ def activations_of(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
                 hooks.append(layer.module.register_forward_hook(hook))
         model.eval()
         with torch.no_grad():
-            if isinstance(inputs, Mapping):
-                model(**inputs)
-            elif isinstance(inputs, (tuple, list)):
-                model(*inputs)
-            else:
-                model(inputs)
+            call_on(model, inputs)
     finally:
         for registered in hooks:
             registered.remove()
         for module, mode in modes:
             module.training = mode
     return listener.found
+
+
+def call_on(model: nn.Module, inputs: Any) -> Any:
+    """The model on a batch: a tensor, a tuple or list of positional arguments, or a mapping of named ones."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
 class _Listener:

@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
-import torch
 from torch import nn
 
 from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
-from tnrank_torch.nn._layer import FactorizedLayer, take_over
-from tnrank_torch.nn._model import empty_like, places_of, put, replaceable_layers
+from tnrank_torch.nn._adapted import AdaptedLayer
+from tnrank_torch.nn._layer import FactorizedLayer
+from tnrank_torch.nn._model import empty_like, parameter_count
+from tnrank_torch.nn._places import drop_hooks, places_of, put, replaceable_layers, take_over
 
 _SETTINGS = ("structure", "rank", "depth", "modes", "start")
-
-
-class AdaptedLayer(nn.Module):
-    """A frozen layer plus a factorized change of its weight; :func:`adapt` makes them.
-
-    Attributes:
-        base: the layer as it was, frozen.
-        change: a factorized layer without bias, whose output is added.
-    """
-
-    def __init__(self, base: nn.Module, change: FactorizedLayer) -> None:
-        super().__init__()
-        self.base, self.change = base.requires_grad_(False), change
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The changed weight."""
-        base: Any = self.base.weight
-        return base + self.change.weight  # type: ignore[no-any-return]  # a module's attributes have no types
-
-    @property
-    def bias(self) -> Any:
-        """The bias of the layer."""
-        return getattr(self.base, "bias", None)
-
-    def dense_weight(self) -> torch.Tensor:
-        """The changed weight."""
-        return self.weight
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Outputs of the layer and of the change, added."""
-        y: torch.Tensor = self.base(x) + self.change(x)
-        return y
-
-    @torch.no_grad()
-    def merge(self) -> nn.Module:
-        """The layer with the changed weight."""
-        base: Any = self.base
-        changed = self.weight.to(base.weight.dtype)
-        base.weight.copy_(changed)
-        return base  # type: ignore[no-any-return]  # a module's attributes have no types
 
 
 def adapt(
@@ -100,8 +61,6 @@ def adapt(
         2304
     """
     places = places_of(model)
-    if any(isinstance(module, AdaptedLayer) for module in places):
-        raise ValueError("the model has adapters already: merge(model) first")
     layers, others = replaceable_layers(places)
     usual = {"structure": structure, "rank": rank, "depth": depth, "start": start}
     chosen = match_rules(_with_settings(rules, usual), layers, others)
@@ -112,23 +71,21 @@ def adapt(
             made[name] = _change_of(layers[name], {**usual, **settings}, balanced, number)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {name!r}: {error}") from None
+    count = parameter_count(model)
     model.requires_grad_(False)
     changes = []
     for name, change in made.items():
         base, weight = layers[name], change.format
         adapted = AdaptedLayer(base, change)
         take_over(adapted, base)
-        for hooks in (base._forward_hooks, base._forward_pre_hooks, base._backward_hooks, base._backward_pre_hooks):
-            hooks.clear()  # they belong to the sum now
+        drop_hooks(base)  # they belong to the sum now
         put(model, places[base], adapted)
         flops = 0 if weight.kind == "embedding" else weight.dense_count
         total = weight.dense_count + weight.parameter_count
         changes.append(
             LayerChange(name, weight.title, weight.dense_count, total, flops, flops + forward_flops(weight), None)
         )
-    after = sum(parameter.numel() for parameter in model.parameters())
-    added = sum(change.after - change.before for change in changes)
-    return ModelReport("adapt", tuple(changes), after - added, after)
+    return ModelReport("adapt", tuple(changes), count, parameter_count(model))
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -172,8 +129,8 @@ def _with_settings(rules: Any, usual: Mapping[str, Any]) -> list[tuple[Any, Any]
 
 def _change_of(layer: Any, settings: dict[str, Any], balanced: bool, seed: int | None) -> FactorizedLayer:
     start = settings.pop("start")
-    if not start > 0:
-        raise ValueError(f"start is the relative norm of the initial change and positive, got {start}")
+    if isinstance(start, bool) or not isinstance(start, (int, float)) or not 0 < start < inf:
+        raise ValueError(f"start is the relative norm of the initial change and positive, got {start!r}")
     change = empty_like(layer, settings, bias=False)
     weight = layer.weight
     norm = float(weight.detach().double().norm())

@@ -58,7 +58,7 @@ class _FactorizedConv(FactorizedLayer):
             groups=groups,
         )
         super().__init__(weight, torch.zeros(out_channels) if bias else None, recompute)
-        self._take_geometry(frame)
+        self._take_options(frame)
         self.draw(std=std, balanced=balanced, seed=seed, dtype=dtype, device=device)
 
     @classmethod
@@ -102,7 +102,7 @@ class _FactorizedConv(FactorizedLayer):
         fit = fit_layer(frame.weight, "conv", {**settings, "depth": depth, "groups": frame.groups}, moments)
         made = cls.__new__(cls)
         FactorizedLayer.__init__(made, fit.weight, None, recompute)
-        made._take_geometry(frame)
+        made._take_options(frame)
         made._fill(fit.arrays)
         if frame.bias is not None:
             made.bias = nn.Parameter(frame.bias.detach().clone(), frame.bias.requires_grad)
@@ -115,14 +115,14 @@ class _FactorizedConv(FactorizedLayer):
         made = cls.__new__(cls)
         weight = weight_format("conv", tuple(layer.weight.shape), groups=layer.groups, **settings)
         FactorizedLayer.__init__(made, weight, torch.zeros(weight.shape[0]) if bias else None, recompute)
-        made._take_geometry(layer)
+        made._take_options(layer)
         return made
 
     def _set_format(self, weight: WeightFormat) -> None:
         super()._set_format(weight)
         self._dense_from = dense_from(weight)
 
-    def _take_geometry(self, frame: Any) -> None:
+    def _take_options(self, frame: Any) -> None:
         self.in_channels, self.out_channels, self.groups = frame.in_channels, frame.out_channels, frame.groups
         self.kernel_size, self.stride, self.dilation = frame.kernel_size, frame.stride, frame.dilation
         self.padding, self.padding_mode = frame.padding, frame.padding_mode
@@ -130,12 +130,12 @@ class _FactorizedConv(FactorizedLayer):
         sides = list(frame._reversed_padding_repeated_twice)
         self._pads = [(sides[2 * k], sides[2 * k + 1]) for k in reversed(range(self.dims))]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs ``(batch, out_channels, *sides)`` of inputs ``(batch, in_channels, *sides)``, or without batch."""
-        if x.ndim not in (self.dims + 1, self.dims + 2) or x.shape[-self.dims - 1] != self.in_channels:
+        if input.ndim not in (self.dims + 1, self.dims + 2) or input.shape[-self.dims - 1] != self.in_channels:
             sides = ", ".join(["side"] * self.dims)
-            raise ValueError(f"inputs have shape {tuple(x.shape)}, needed (batch, {self.in_channels}, {sides})")
-        x, arrays, bias = self._cast(x)
+            raise ValueError(f"inputs have shape {tuple(input.shape)}, needed (batch, {self.in_channels}, {sides})")
+        x, arrays, bias = self._cast(input)
         uneven = any(before != behind for before, behind in self._pads)
         pads = [before for before, _ in self._pads]
         if self.padding_mode != "zeros" or uneven:
@@ -157,7 +157,7 @@ class _FactorizedConv(FactorizedLayer):
         return count
 
     def _dense(self, arrays: Mapping[str, torch.Tensor], x: torch.Tensor, pads: Sequence[int]) -> torch.Tensor:
-        weight: torch.Tensor = self.format.dense(dict(arrays))
+        weight: torch.Tensor = self.format.dense(arrays)
         return self._convolve(x, weight, None, self.stride, tuple(pads), self.dilation, self.groups)
 
     def _chain(self, arrays: Mapping[str, torch.Tensor], x: torch.Tensor, pads: Sequence[int]) -> torch.Tensor:

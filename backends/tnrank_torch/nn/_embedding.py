@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch
 from torch import nn
 
-from tnrank.layers import WeightFormat, apply_lookup, plan_for, plans_of, weight_format
+from tnrank.layers import WeightFormat, plans_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer
 
 
@@ -121,6 +122,9 @@ class FactorizedEmbedding(FactorizedLayer):
         made.padding_idx = layer.padding_idx
         return made
 
+    def _take_options(self, layer: Any) -> None:
+        self.padding_idx = layer.padding_idx
+
     def _set_format(self, weight: WeightFormat) -> None:
         super()._set_format(weight)
         self.num_embeddings, self.embedding_dim = weight.shape
@@ -132,22 +136,28 @@ class FactorizedEmbedding(FactorizedLayer):
             return dense
         return dense * _others(torch.arange(self.num_embeddings, device=dense.device), self.padding_idx, dense)
 
-    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Rows ``(.., embedding_dim)`` at whole numbers ``(..)``.
+
+        Indices are looked at on the CPU only: an accelerator would wait for it, and compiled programs have no values.
 
         Raises:
             TypeError: if the indices are no whole numbers.
-            IndexError: if one is out of range.
+            IndexError: if one is out of range, on the CPU.
         """
-        if indices.is_floating_point() or indices.is_complex() or indices.dtype is torch.bool:
-            raise TypeError(f"indices are whole numbers, got {indices.dtype}")
-        flat = indices.reshape(-1)
+        if input.is_floating_point() or input.is_complex() or input.dtype is torch.bool:
+            raise TypeError(f"indices are whole numbers, got {input.dtype}")
+        # Numbers of one byte do not hold all rows.
+        flat = input.reshape(-1) if input.dtype in (torch.int64, torch.int32) else input.reshape(-1).long()
         self._check_range(flat)
-        weight, plan = self.format, plan_for(self._plans, self._seen(flat.shape[0]))
-        y = self._run(lambda given, at: apply_lookup(weight, plan, given, at), flat, dict(self.arrays.items()))
+        rows = self._seen(flat.shape[0])
+        # A dense table is looked up in its own dtype under autocast, too.
+        plain = torch.autocast(flat.device.type, enabled=False) if _autocast(flat) else nullcontext()
+        with plain:
+            y = self._run(lambda given, at: self._plans.apply(given, at, rows), flat, self._tensors())
         if self.padding_idx is not None:
             y = y * _others(flat, self.padding_idx, y)
-        return y.reshape(*indices.shape, self.embedding_dim)
+        return y.reshape(*input.shape, self.embedding_dim)
 
     def _check_range(self, flat: torch.Tensor) -> None:
         # On an accelerator a look at the indices would wait for it; a compiled program has none to look at.
@@ -174,9 +184,15 @@ def _check_options(layer: Any) -> None:
             raise ValueError(f"the embedding has {name}={getattr(layer, name)}, needed {usual}")
 
 
+def _autocast(x: torch.Tensor) -> bool:
+    return torch.is_autocast_enabled(x.device.type)
+
+
 def _row(padding_idx: int | None, rows: int) -> int | None:
     if padding_idx is None:
         return None
+    if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):
+        raise TypeError(f"padding_idx is a row, a whole number, got {padding_idx!r}")
     if not -rows <= padding_idx < rows:
         raise ValueError(f"padding_idx is a row, {-rows} to {rows - 1}, got {padding_idx}")
     return padding_idx % rows

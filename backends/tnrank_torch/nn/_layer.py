@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import tnrank
 from tnrank.layers import Fit, WeightFormat, fit_weight, initial, initial_bias, learning_rates, prune_weight
+from tnrank_torch.nn._optimizer_state import check_optimizer, exchange, moments_of, on_host
 
 _EXAMPLE = 64
 """Rows to plan for where no example has been seen."""
@@ -54,7 +55,7 @@ class FactorizedLayer(nn.Module):
     ) -> None:
         """New random weights; see :class:`FactorizedLinear`."""
         if seed is None:
-            seed = int(torch.randint(2**62, ()))  # so that torch.manual_seed makes a run repeatable
+            seed = int(torch.randint(2**62, (), device="cpu"))  # so that torch.manual_seed makes a run repeatable
         self._fill(initial(self.format, seed, "torch", _dtype_name(dtype), device, std, balanced))
         if self.bias is not None:
             self.bias = nn.Parameter(initial_bias(self.format, seed, "torch", _dtype_name(dtype), device))
@@ -69,6 +70,9 @@ class FactorizedLayer(nn.Module):
         _ = weight.plan  # made here, so that a compiler meets nothing but the contractions
         self.format = weight
 
+    def _take_options(self, layer: Any) -> None:
+        """The options of a dense layer that are none of its weight."""
+
     @property
     def structure(self) -> str:
         """The name of the structure."""
@@ -81,12 +85,12 @@ class FactorizedLayer(nn.Module):
 
     def dense_weight(self) -> torch.Tensor:
         """The dense weight, in the shape of the layer that this one stands for."""
-        dense: torch.Tensor = self.format.dense(dict(self.arrays.items()))
+        dense: torch.Tensor = self.format.dense(self._tensors())
         return dense
 
     def value(self, group: int = 0) -> tnrank.Factorization:
         """The weight of one group as a factorization of the present parameters; gradients flow through it."""
-        return self.format.value(dict(self.arrays.items()), group)
+        return self.format.value(self._tensors(), group)
 
     def learning_rates(self, optimizer: str = "adam") -> dict[str, float]:
         """Parameter name -> factor on the learning rate of the dense layer.
@@ -111,20 +115,32 @@ class FactorizedLayer(nn.Module):
         self._examples[place] = int(size)
         return int(size)
 
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """The parameters by name: what ``dict(self.arrays)`` is, in a third of the time."""
+        held = self.arrays
+        return {name: getattr(held, name) for name in self.format.parts}
+
     def _cast(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor | None]:
-        """Input, arrays and bias in the dtype of a surrounding autocast."""
-        arrays, bias, kind = dict(self.arrays.items()), self.bias, x.device.type
-        if not torch.is_autocast_enabled(kind):
-            return x, arrays, bias
-        dtype = torch.get_autocast_dtype(kind)
-        cast = {name: array.to(dtype) for name, array in arrays.items()}
-        return x.to(dtype), cast, None if bias is None else bias.to(dtype)
+        """Input, arrays and bias, in the dtype of a surrounding autocast as dense layers have them.
+
+        Raises:
+            TypeError: if the inputs have another dtype than the layer.
+        """
+        arrays, bias, kind = self._tensors(), self.bias, x.device.type
+        own = next(iter(arrays.values())).dtype
+        if torch.is_autocast_enabled(kind) and _casts(x.dtype) and _casts(own):
+            dtype = torch.get_autocast_dtype(kind)
+            cast = {name: array.to(dtype) for name, array in arrays.items()}
+            return x.to(dtype), cast, None if bias is None else bias.to(dtype)
+        if x.dtype is not own:
+            raise TypeError(f"inputs are of {x.dtype}, and the layer is of {own}: layer(x.to({own}))")
+        return x, arrays, bias
 
     def _run(
         self, fn: Callable[..., torch.Tensor], x: torch.Tensor, arrays: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
-            return fn(dict(arrays), x)
+            return fn(arrays, x)
         names = list(arrays)
 
         def again(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
@@ -148,30 +164,32 @@ class FactorizedLayer(nn.Module):
             {inner index: norms of its components before, descending, relative to the weight's}, and the relative error.
 
         Raises:
-            ValueError: if not one of the two is given, or nothing would be left.
+            ValueError: if not one of the two is given, nothing would be left, or the weight has entries that are not
+                finite.
 
         Source: singular values at an index of two tensors (Oseledets 2011); norms of components at others.
         """
-        host = {name: _host(array) for name, array in self.arrays.items()}
-        moments = _moments(self, optimizer)
-        found = prune_weight(self.format, host, moments, rtol, keep)
-        for name in list(self.arrays):
-            old, new = self.arrays[name], _renewed(self.arrays[name], found.arrays[name])
-            self.arrays[name] = new
+        check_optimizer(optimizer)
+        held = {name: self.arrays[name] for name in self.format.parts}
+        host = {name: on_host(array) for name, array in held.items()}
+        found = prune_weight(self.format, host, moments_of(held, optimizer), rtol, keep)
+        for name, old in held.items():
+            new = self.arrays[name] = _renewed(old, found.arrays[name])
             if optimizer is not None:
-                _exchange(optimizer, old, new, {kind: one[name] for kind, one in found.moments.items()})
+                exchange(optimizer, old, new, {kind: one[name] for kind, one in found.moments.items()})
         self._set_format(found.weight)
         return found.norms, found.error
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
         # The shapes of a state dict say its ranks: parameters take them before they are filled.
-        given = {name: state_dict.get(f"{prefix}arrays.{name}") for name in self.arrays}
+        given = {name: state_dict.get(f"{prefix}arrays.{name}") for name in self.format.parts}
         if all(value is not None for value in given.values()):
             shapes = {name: tuple(value.shape) for name, value in given.items()}
-            if shapes != {name: tuple(array.shape) for name, array in self.arrays.items()}:
+            if shapes != self.format.shapes:
                 self._set_format(self.format.of_shapes(shapes))
-                for name in list(self.arrays):
-                    self.arrays[name] = _renewed(self.arrays[name], np.zeros(shapes[name]))
+            for name, shape in shapes.items():
+                if tuple(self.arrays[name].shape) != shape:  # another layer may have shared and changed them
+                    self.arrays[name] = _renewed(self.arrays[name], np.zeros(shape))
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def extra_repr(self) -> str:
@@ -191,15 +209,9 @@ def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], momen
     if not isinstance(dense, torch.Tensor) or dense.is_quantized or not dense.is_floating_point():
         name = dense.dtype if isinstance(dense, torch.Tensor) else type(dense).__name__
         raise TypeError(f"the weight is of {name}, needed floating-point numbers: dequantize the model first")
+    if dense.is_meta:
+        raise TypeError("the weight is on the meta device and has no values: load a state dict first")
     return fit_weight(dense.detach(), kind, moments=moments, **settings)
-
-
-def take_over(new: nn.Module, old: nn.Module) -> None:
-    """Give a layer that takes another one's place its mode and its hooks."""
-    new.train(old.training)
-    for name, hooks in vars(old).items():
-        if "hooks" in name and isinstance(hooks, dict) and hooks and "state_dict" not in name:
-            getattr(new, name).update(hooks)
 
 
 def second_moments(inputs: Any, features: int, groups: int = 1) -> torch.Tensor | None:
@@ -217,18 +229,6 @@ def second_moments(inputs: Any, features: int, groups: int = 1) -> torch.Tensor 
     return torch.einsum("ngi,ngj->gij", rows, rows) / len(rows)
 
 
-def _moments(layer: FactorizedLayer, optimizer: torch.optim.Optimizer | None) -> dict[str, dict[str, Any]]:
-    """{kind: {tensor name: moments}}: what the optimizer keeps in the shape of the parameters."""
-    found: dict[str, dict[str, Any]] = {}
-    if optimizer is None:
-        return found
-    for name, parameter in layer.arrays.items():
-        for kind, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.ndim:
-                found.setdefault(kind, {})[name] = _host(value)
-    return {kind: one for kind, one in found.items() if len(one) == len(layer.arrays)}
-
-
 def _renewed(old: nn.Parameter, content: np.ndarray[Any, Any]) -> nn.Parameter:
     """A parameter like ``old`` with content of another shape."""
     # Not the same object with other data: graphs of earlier steps that are still alive know its old shape.
@@ -236,22 +236,9 @@ def _renewed(old: nn.Parameter, content: np.ndarray[Any, Any]) -> nn.Parameter:
     return nn.Parameter(array, old.requires_grad)
 
 
-def _exchange(
-    optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, moments: Mapping[str, Any]
-) -> None:
-    """Have the optimizer train ``new`` in place of ``old``, with these moments; counters stay."""
-    for group in optimizer.param_groups:
-        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-    if old in optimizer.state:
-        state = optimizer.state.pop(old)
-        for kind, content in moments.items():
-            like = state[kind]
-            state[kind] = torch.as_tensor(np.ascontiguousarray(content)).to(like.dtype).to(like.device)
-        optimizer.state[new] = state
-
-
-def _host(x: torch.Tensor) -> np.ndarray[Any, Any]:
-    return x.detach().double().cpu().numpy()
+def _casts(dtype: torch.dtype) -> bool:
+    """Whether autocast changes arrays of a dtype: not those of double precision, as for dense layers."""
+    return dtype.is_floating_point and dtype is not torch.float64
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import tnrank
-from tnrank.layers import WeightFormat, apply_linear, plan_for, plans_of, weight_format
+from tnrank.layers import WeightFormat, format_of_factorization, plans_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
 
 
@@ -163,7 +163,7 @@ class FactorizedLinear(FactorizedLayer):
             >>> layer.in_features, layer.value().depth
             (64, 3)
         """
-        weight, arrays = WeightFormat.of_factorization(x, outputs)
+        weight, arrays = format_of_factorization(x, outputs)
         made = cls.of_format(weight, bias)
         backend = tnrank.get_backend("torch")
         made._fill({name: backend.asarray(x.backend.to_numpy(a), x.dtype).clone() for name, a in arrays.items()})
@@ -198,16 +198,17 @@ class FactorizedLinear(FactorizedLayer):
         dense = super().dense_weight()
         return dense.mT if self._original else dense
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs ``(.., out_features)`` of inputs ``(.., in_features)``."""
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f"inputs have shape {tuple(x.shape)}, needed (.., {self.in_features})")
-        flat, arrays, bias = self._cast(x.reshape(-1, self.in_features))
-        weight, plan = self.format, plan_for(self._plans, self._seen(flat.shape[0]))
-        y = self._run(lambda given, inputs: apply_linear(weight, plan, given, inputs), flat, arrays)
+        shape = input.shape
+        if not shape or shape[-1] != self.in_features:
+            raise ValueError(f"inputs have shape {tuple(shape)}, needed (.., {self.in_features})")
+        x, arrays, bias = self._cast(input if len(shape) == 2 else input.reshape(-1, self.in_features))
+        rows = self._seen(x.shape[0])
+        y = self._run(lambda given, inputs: self._plans.apply(given, inputs, rows), x, arrays)
         if bias is not None:
             y = y + bias
-        return y.reshape(*x.shape[:-1], self.out_features)
+        return y if len(shape) == 2 else y.reshape(*shape[:-1], self.out_features)
 
     def collapse(self) -> nn.Module:
         """The dense layer that computes the same.

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
-from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
+from tnrank_torch.nn._activations import call_on
 from tnrank_torch.nn._embedding import FactorizedEmbedding
-from tnrank_torch.nn._layer import FactorizedLayer, take_over
-from tnrank_torch.nn._linear import FactorizedLinear, is_transposed
+from tnrank_torch.nn._layer import FactorizedLayer
+from tnrank_torch.nn._places import (
+    check_weight,
+    class_for,
+    places_of,
+    put,
+    replaceable_layers,
+    take_over,
+    tied_layers,
+)
 
-_REPLACEMENTS: dict[type[nn.Module], Any] = {
-    nn.Linear: FactorizedLinear,
-    nn.Conv1d: FactorizedConv1d,
-    nn.Conv2d: FactorizedConv2d,
-    nn.Embedding: FactorizedEmbedding,
-}
 _SETTINGS = ("structure", "rank", "rtol", "parameters", "modes", "depth", "recompute")
 
 
@@ -36,8 +37,8 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
         rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> settings of
             :meth:`FactorizedLinear.from_layer` such as ``{"structure": "tt", "parameters": 0.1}``, or ``None`` to leave
             a layer alone. The first rule that matches a layer is the one for it.
-        inputs: a batch to run the model on, or the tuple of its arguments: the errors of the layers' outputs on it are
-            made small, in place of those of their weights.
+        inputs: a batch to run the model on: a tensor, the tuple of its arguments, or a mapping of named ones. The
+            errors of the layers' outputs on it are made small, in place of those of their weights.
         fresh: new random weights in place of an approximation of the trained ones.
 
     Returns:
@@ -61,7 +62,7 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
     chosen = match_rules(rules, layers, others)
     for name, settings in chosen.items():
         _check_settings(name, settings)
-    groups = _tied(model, layers, chosen)
+    groups = tied_layers(model, layers, chosen)
     seen = {} if inputs is None or fresh else _inputs_of(model, {name: layers[name] for name in chosen}, inputs)
     made: dict[str, FactorizedLayer] = {}
     for name, settings in chosen.items():
@@ -73,11 +74,12 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
             made[name] = _replacement(layers[name], settings, seen.get(name), fresh)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {name!r}: {error}") from None
-    changes = []
+    changes, before = [], parameter_count(model)
     for name, new in made.items():
         changes.append(_change(name, new, _dense_count(new), _dense_flops(new), new.error))
         put(model, places[layers[name]], new)
-    return ModelReport("factorize", tuple(changes), *_totals(model, changes))
+        take_over(new, layers[name])
+    return ModelReport("factorize", tuple(changes), before, parameter_count(model))
 
 
 def collapse(model: nn.Module) -> nn.Module:
@@ -125,56 +127,19 @@ def prune(
         >>> layer.format.ranks
         (8,)
     """
-    changes = []
-    for layer, names in _factorized(model).items():
+    layers = _factorized(model)
+    changes, count = [], parameter_count(model)
+    done: dict[int, tuple[FactorizedLayer, float]] = {}
+    for layer, names in layers.items():
         before, flops = layer.format.parameter_count, forward_flops(layer.format)
-        _, error = layer.prune(rtol, keep, optimizer)
+        if id(layer.arrays) in done:  # its tensors are those of an earlier layer
+            first, error = done[id(layer.arrays)]
+            layer._set_format(first.format)
+        else:
+            _, error = layer.prune(rtol, keep, optimizer)
+            done[id(layer.arrays)] = layer, error
         changes.append(_change(names[0], layer, before, flops, error))
-    return ModelReport("prune", tuple(changes), *_totals(model, changes))
-
-
-def parameter_groups(model: nn.Module, lr: float, optimizer: str = "adam", **options: Any) -> list[dict[str, Any]]:
-    """Parameter groups for ``torch.optim``: each tensor of a factorized layer with the learning rate that suits it.
-
-    Args:
-        model: any; parameters outside of factorized layers keep ``lr``.
-        lr: the learning rate of the dense model.
-        optimizer: ``"adam"`` or ``"sgd"``.
-        options: further entries of every group, such as ``weight_decay``.
-
-    Source: Qiu, Potapczynski, Finzi, Goldblum & Wilson 2024, Sec. 4.
-
-    Example:
-        >>> import torch
-        >>> from tnrank_torch import nn
-        >>> model = torch.nn.Sequential(nn.FactorizedLinear(64, 64, rank=4), torch.nn.Linear(64, 10))
-        >>> [group["lr"] for group in nn.parameter_groups(model, 1e-3)]
-        [0.001, 0.008, 0.0005]
-    """
-    rates: dict[int, float] = {}
-    for layer in model.modules():
-        if isinstance(layer, FactorizedLayer):
-            named = dict(layer.named_parameters())
-            rates |= {id(named[name]): rate for name, rate in layer.learning_rates(optimizer).items()}
-    by_rate: dict[float, list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        by_rate.setdefault(rates.get(id(parameter), 1.0), []).append(parameter)
-    ordered = sorted(by_rate.items(), key=lambda item: item[0] != 1.0)
-    return [{"params": parameters, "lr": lr * rate, **options} for rate, parameters in ordered]
-
-
-def places_of(model: nn.Module) -> dict[nn.Module, list[str]]:
-    """Module -> all names that it has in the model."""
-    found: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        found.setdefault(module, []).append(name)
-    return found
-
-
-def replaceable_layers(places: Mapping[nn.Module, list[str]]) -> tuple[dict[str, nn.Module], list[str]]:
-    """The layers that have a factorized form, by the first of their names; and the names of all other modules."""
-    layers = {names[0]: module for module, names in places.items() if _replaceable(module)}
-    return layers, [names[0] for module, names in places.items() if names[0] not in layers and names[0]]
+    return ModelReport("prune", tuple(changes), count, parameter_count(model))
 
 
 def empty_like(layer: nn.Module, settings: Mapping[str, Any], bias: bool) -> FactorizedLayer:
@@ -182,37 +147,11 @@ def empty_like(layer: nn.Module, settings: Mapping[str, Any], bias: bool) -> Fac
 
     Raises:
         TypeError: if its weight is quantized.
-        ValueError: if its weight is parametrized or has no size yet.
+        ValueError: if its weight is parametrized, computed by a hook, or has no size yet.
     """
-    _check_weight(layer)
-    made: FactorizedLayer = _class_for(layer).empty_like(layer, bias=bias, **settings)
+    check_weight(layer)
+    made: FactorizedLayer = class_for(layer).empty_like(layer, bias=bias, **settings)
     return made
-
-
-def _class_for(layer: nn.Module) -> Any:
-    return FactorizedLinear if is_transposed(layer) else _REPLACEMENTS[type(layer)]
-
-
-def _check_weight(layer: nn.Module) -> None:
-    if parametrize.is_parametrized(layer):
-        raise ValueError("its weight is parametrized: remove_parametrizations(layer, 'weight') first")
-    weight: Any = layer.weight
-    if _quantized(layer) or not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
-        raise TypeError("its weight is quantized, needed floating-point numbers: dequantize the model first")
-    if isinstance(weight, nn.parameter.UninitializedParameter):
-        raise ValueError("its weight has no size yet: run the model once on a batch")
-
-
-def _replaceable(module: nn.Module) -> bool:
-    # Subclasses may compute something else: the classes themselves are replaced.
-    # Parametrized and lazy layers are found, and refused with what to do about it.
-    unfinished = parametrize.is_parametrized(module) or isinstance(module, nn.modules.lazy.LazyModuleMixin)
-    known = any(kind in _REPLACEMENTS for kind in type(module).__mro__[: 3 if unfinished else 1])
-    return known or is_transposed(module) or _quantized(module)
-
-
-def _quantized(module: nn.Module) -> bool:
-    return ".quantized" in type(module).__module__ and hasattr(module, "weight")
 
 
 def _factorized(model: nn.Module) -> dict[FactorizedLayer, list[str]]:
@@ -232,35 +171,6 @@ def _check_settings(name: str, settings: Any) -> None:
             raise ValueError(f"the rule for {name!r} has no setting {key!r}: {', '.join(_SETTINGS)}")
 
 
-def _tied(model: nn.Module, layers: Mapping[str, nn.Module], chosen: Mapping[str, Any]) -> dict[str, str]:
-    """Layer -> an earlier one that shares its weight and is replaced alike.
-
-    Raises:
-        ValueError: if a weight is shared with what is not replaced alike.
-    """
-    owners: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(parameter), []).append(name)
-    found = {}
-    places = {id(module): names for module, names in places_of(model).items()}
-    for name in chosen:
-        weight = getattr(layers[name], "weight", None)
-        own = {f"{place}.weight" if place else "weight" for place in places[id(layers[name])]}
-        shared = [other for other in owners.get(id(weight), []) if other not in own]
-        for other in shared:
-            twin = other.removesuffix(".weight")
-            first = next((key for key, layer in layers.items() if twin in places[id(layer)]), "")
-            alike = first in chosen and chosen[first] == chosen[name] and type(layers[first]) is type(layers[name])
-            if not alike or not other.endswith("weight"):
-                raise ValueError(
-                    f"the weight of {name!r} is tied to {other!r}, which is not replaced alike: leave both alone with "
-                    f"rules {{{name!r}: None, {twin!r}: None}}, or untie them"
-                )
-            if list(chosen).index(first) < list(chosen).index(name):
-                found[name] = first
-    return found
-
-
 def _sharing(first: FactorizedLayer, layer: nn.Module) -> FactorizedLayer:
     """A layer with the tensors of ``first`` and a bias of its own."""
     new = type(first).__new__(type(first))
@@ -269,12 +179,12 @@ def _sharing(first: FactorizedLayer, layer: nn.Module) -> FactorizedLayer:
     new.arrays = first.arrays
     bias = getattr(layer, "bias", None)
     new.bias = None if bias is None else nn.Parameter(bias.detach().clone(), bias.requires_grad)
-    take_over(new, layer)
+    new._take_options(layer)
     return new
 
 
 def _replacement(layer: nn.Module, settings: Mapping[str, Any], inputs: Any, fresh: bool) -> FactorizedLayer:
-    _check_weight(layer)
+    check_weight(layer)
     weight: Any = layer.weight
     if fresh:
         if "rtol" in settings:
@@ -283,14 +193,13 @@ def _replacement(layer: nn.Module, settings: Mapping[str, Any], inputs: Any, fre
         made.draw(dtype=weight.dtype, device=weight.device)
         if made.bias is not None:
             bias: Any = layer.bias
-            made.bias.data = bias.detach().clone()
+            made.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
     else:
-        kind = _class_for(layer)
+        kind = class_for(layer)
         known = {} if inputs is None or kind is FactorizedEmbedding else {"inputs": inputs}
         made = kind.from_layer(layer, **settings, **known)
     for parameter in made.arrays.values():
         parameter.requires_grad_(weight.requires_grad)
-    take_over(made, layer)
     return made
 
 
@@ -299,31 +208,24 @@ def _inputs_of(model: nn.Module, layers: Mapping[str, nn.Module], inputs: Any) -
     seen: dict[str, torch.Tensor] = {}
 
     def keeper(name: str) -> Any:
-        def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
-            seen[name] = given[0].detach()
+        def keep(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            x = given[0] if given else next(iter(named.values()))
+            seen[name] = x.detach()
 
         return keep
 
-    handles = [layer.register_forward_pre_hook(keeper(name)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(keeper(name), with_kwargs=True) for name, layer in layers.items()]
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with torch.no_grad():
-            model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+            call_on(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
         for module, mode in modes.items():
             module.training = mode
     return seen
-
-
-def put(model: nn.Module, names: Iterable[str], new: nn.Module) -> None:
-    for name in names:
-        if not name:
-            raise ValueError(f"the model is one layer: {type(new).__name__}.from_layer(model) makes the factorized one")
-        parent, _, key = name.rpartition(".")
-        setattr(model.get_submodule(parent), key, new)
 
 
 def _change(name: str, layer: FactorizedLayer, before: int, flops: int, error: float | None) -> LayerChange:
@@ -339,6 +241,6 @@ def _dense_flops(layer: FactorizedLayer) -> int:
     return 0 if layer.format.kind == "embedding" else layer.format.dense_count
 
 
-def _totals(model: nn.Module, changes: Iterable[LayerChange]) -> tuple[int, int]:
-    after = sum(parameter.numel() for parameter in model.parameters())
-    return after + sum(change.before - change.after for change in changes), after
+def parameter_count(model: nn.Module) -> int:
+    """Numbers in all parameters; one that stands at several places counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -103,7 +103,7 @@ def drawn(build: Callable[[], nn.Module], seed: int, dtype: str) -> nn.Module:
 
 
 def as_images(pictures: Host, dtype: str) -> torch.Tensor:
-    """``(M, H, W)`` or ``(M, H, W, C)`` in [0, 1] as ``(M, C, H, W)``."""
+    """``(M, H, W)``, which get one channel, or ``(M, H, W, C)`` as ``(M, C, H, W)``."""
     array = np.asarray(pictures)
     array = array[:, None] if array.ndim == 3 else np.moveaxis(array, -1, 1)
     return torch.as_tensor(np.array(array, order="C")).to(getattr(torch, dtype))

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tnrank._backend import get_backend
-from tnrank.data import check_labeled, gray, images
 from tnrank.experiments.fields import Count, Number, Part, Positive, Share, Steps
 from tnrank.experiments.kit import HostArray, Journal, Outcome, Recipe, register
 from tnrank.experiments.recipes._adapter_rank_claims import claims, figure, tables, without_spectra
+from tnrank.experiments.recipes._image_sets import Name, gray_images
 from tnrank.runs import Fitting
 
 
@@ -138,7 +138,7 @@ class AdapterRank(Recipe):
 
     def _fine_tune(self) -> Generator[Fitting, Any, dict[str, dict[str, Any]]]:
         """Name of a model -> accuracies, and of adapters their singular values and components."""
-        first, second = self._images("first"), self._images("second")
+        first, second = self.images("first"), self.images("second")
         trained = yield Fitting("first", self._perceptron(first), self.first_steps, every=self.first_steps)
         weights, every = trained.trainer.state(), max(1, self.tuning_steps // 10)
         whole = yield Fitting("whole", self._perceptron(second, weights), self.tuning_steps, every=every)
@@ -202,15 +202,13 @@ class AdapterRank(Recipe):
             **data,
         )
 
-    def _images(self, kind: Literal["first", "second"]) -> dict[str, HostArray]:
+    def images(self, kind: Literal["first", "second"]) -> dict[str, HostArray]:
+        """Images and labels to train and to test on, of the first task or of the one that is adapted to."""
         turned = self.target == "turned-digits"
-        name: Any = "digits" if turned else {"first": "mnist", "second": self.target}[kind]
+        name: Name = "digits" if turned else "mnist" if kind == "first" else "fashion-mnist"
         found: dict[str, HostArray] = {}
-        for split, prefix in (("train", ""), ("test", "test_")):
-            pictures, labels = images(name, split, self.data_dir)  # type: ignore[arg-type]  # of a tuple of literals
-            check_labeled(pictures, labels)
-            few = self.limit if split == "train" and self.limit else len(labels)
-            shown = gray(pictures[:few])
-            found[f"{prefix}images"] = np.rot90(shown, axes=(1, 2)) if turned and kind == "second" else shown
-            found[f"{prefix}labels"] = labels[:few]
+        for split, prefix, limit in (("train", "", self.limit), ("test", "test_", 0)):
+            pictures, labels = gray_images(name, split, self.data_dir, limit)
+            found[f"{prefix}images"] = np.rot90(pictures, axes=(1, 2)) if turned and kind == "second" else pictures
+            found[f"{prefix}labels"] = labels
         return found

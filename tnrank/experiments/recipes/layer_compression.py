@@ -8,9 +8,9 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from tnrank._backend import get_backend
-from tnrank.data import check_labeled, gray, images
 from tnrank.experiments.fields import Count, NonNegative, Number, Positive, Range, Share, Steps
 from tnrank.experiments.kit import HostArray, Journal, Outcome, Recipe, register
+from tnrank.experiments.recipes._image_sets import Name, gray_images
 from tnrank.experiments.recipes._layer_compression_claims import claims, figure, table
 from tnrank.runs import Fitting
 
@@ -77,7 +77,7 @@ class LayerCompression(Recipe):
     draws: ClassVar[bool] = True
 
     backend: str = "torch"
-    data: Literal["digits", "fashion-mnist", "mnist"] = "digits"
+    data: Name = "digits"
     data_dir: str | None = None
     limit: Number = 0
     hidden: Count = 256
@@ -134,9 +134,8 @@ class LayerCompression(Recipe):
         }
 
     def execute(self, journal: Journal) -> Generator[Fitting, Any, Outcome]:
-        (x, y), (test, y_test) = (self._images(split) for split in ("train", "test"))
-        few = self.limit or len(y)
-        data = {"images": x[:few], "labels": y[:few], "test_images": test, "test_labels": y_test}
+        (x, y), (test, y_test) = self.images("train"), self.images("test")
+        data = {"images": x, "labels": y, "test_images": test, "test_labels": y_test}
         options = {"batch": self.batch, "seed": self.seed, "dtype": self.dtype}
         found = {}
         for name, model in self.models().items():
@@ -156,7 +155,6 @@ class LayerCompression(Recipe):
         checks = claims(self, found)
         return Outcome(summary, [table(titles, found)], checks, partial(figure, titles, found, self.tolerance))
 
-    def _images(self, split: Literal["train", "test"]) -> tuple[HostArray, HostArray]:
-        pictures, labels = images(self.data, split, self.data_dir)
-        check_labeled(pictures, labels)
-        return gray(pictures), labels
+    def images(self, split: Literal["train", "test"]) -> tuple[HostArray, HostArray]:
+        """Images and labels to train on, as many as ``limit`` says, or all to test on."""
+        return gray_images(self.data, split, self.data_dir, self.limit if split == "train" else 0)

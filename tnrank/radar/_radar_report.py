@@ -1,0 +1,133 @@
+"""What a radar recorded, as a table and as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tnrank._files import check_path, write_atomically
+from tnrank._tables import Layout
+from tnrank.radar._track import LayerHistory
+
+_SHOWN = 4
+_ONSETS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedLayer:
+    """One weight in a :class:`RadarReport`: its history, that of its change if recorded, and its onsets."""
+
+    name: str
+    shape: tuple[int, ...]
+    history: LayerHistory
+    change: LayerHistory | None
+    onsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RadarReport:
+    """First and last ranks of the weights that a radar recorded. ``print`` shows a table.
+
+    Attributes:
+        rows: one a weight.
+        threshold: share of the final largest singular value at which others set in.
+    """
+
+    rows: tuple[RecordedLayer, ...]
+    threshold: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, strings, lists and dictionaries, ready for ``json.dumps``."""
+        return {
+            "threshold": self.threshold,
+            "weights": [
+                {
+                    "name": row.name,
+                    "shape": list(row.shape),
+                    "onsets": list(row.onsets),
+                    "history": _lists(row.history),
+                    "change": None if row.change is None else _lists(row.change),
+                }
+                for row in self.rows
+            ],
+        }
+
+    def __str__(self) -> str:
+        return _layout(self).text()
+
+    def _repr_html_(self) -> str:
+        return _layout(self).html()
+
+    def __rich__(self) -> Any:
+        return _layout(self).rich()
+
+
+def write_csv(
+    path: str | os.PathLike[str], weights: Mapping[str, LayerHistory], changes: Mapping[str, LayerHistory]
+) -> None:
+    """One line a number."""
+    check_path(path, "path", "the name of a file such as 'ranks.csv'")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("step", "layer", "quantity", "index", "value"))
+    for prefix, histories in (("", weights), ("change_", changes)):
+        for name, history in histories.items():
+            for quantity in ("effective_rank", "stable_rank", "norm", "uncertainty"):
+                for step, value in zip(history.steps, getattr(history, quantity), strict=True):
+                    writer.writerow((step, name, f"{prefix}{quantity}", "", value))
+            for step, values in zip(history.steps, history.singular_values, strict=True):
+                writer.writerows((step, name, f"{prefix}singular_value", k, value) for k, value in enumerate(values))
+    write_atomically(path, buffer.getvalue().encode())
+
+
+def _lists(history: LayerHistory) -> dict[str, Any]:
+    """NaN, of which JSON knows nothing, as null."""
+    found: dict[str, Any] = {}
+    for key in ("steps", "singular_values", "effective_rank", "stable_rank", "norm", "uncertainty"):
+        values: Any = getattr(history, key)
+        found[key] = np.where(np.isfinite(values), values.astype(object), np.array(None)).tolist()
+    return found
+
+
+def _layout(report: RadarReport) -> Layout:
+    count, records = len(report.rows), max(len(row.history) for row in report.rows)
+    last = max(int(row.history.steps[-1]) for row in report.rows)
+    title = f"ranks of {count} weight{'' if count == 1 else 's'} in {records} records up to step {last:,}"
+    worst = max(float(np.nanmax(row.history.uncertainty[2:], initial=0.0)) for row in report.rows)
+    facts = [
+        ("onsets", f"steps at which singular values exceed {report.threshold:g} of the final largest"),
+        ("accuracy", f"singular values to {worst:.1g} of the largest from the third record on (estimated)"),
+    ]
+    columns = ["layer", "shape", "effective", "stable"]
+    columns += ["change: effective"] if any(row.change is not None for row in report.rows) else []
+    columns += ["singular values", "onsets"]
+    return Layout(title, facts, columns, [_row(row, columns) for row in report.rows], bold="effective")
+
+
+def _row(row: RecordedLayer, columns: list[str]) -> list[str]:
+    history, change = row.history, row.change
+    values = [f"{value:.3g}" for value in history.singular_values[-1, :_SHOWN]]
+    counts = Counter(row.onsets)
+    onsets = [f"{step:,}" if count == 1 else f"{step:,} (x{count})" for step, count in list(counts.items())[:_ONSETS]]
+    more = len(counts) - len(onsets)
+    cells = {
+        "layer": row.name,
+        "shape": " x ".join(map(str, row.shape)),
+        "effective": _from_to(history.effective_rank),
+        "stable": _from_to(history.stable_rank),
+        "change: effective": "" if change is None else f"{change.effective_rank[-1]:.2f}",
+        "singular values": "  ".join([*values, *(["..."] if min(row.shape) > len(values) else [])]),
+        "onsets": "  ".join([*onsets, *([f".. {more} more"] if more else [])]),
+    }
+    return [cells[name] for name in columns]
+
+
+def _from_to(values: Any) -> str:
+    return f"{values[0]:.2f} -> {values[-1]:.2f}"
