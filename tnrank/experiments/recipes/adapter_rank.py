@@ -106,7 +106,7 @@ class AdapterRank(Recipe):
     def adapters(self) -> dict[str, Adapter]:
         """Name -> how the planted changes are learned."""
         scaled = f"LoRA's start x {self.lora_scale:g}"
-        found = {}
+        found: dict[str, Adapter] = {}
         for optimizer, title in (("group-rmsprop", "GroupRMSProp"), ("adam", "Adam")):
             found |= {
                 f"lora-{optimizer}": Adapter(f"LoRA's start, {title}", optimizer, 2, 1.0),
@@ -207,7 +207,9 @@ class AdapterRank(Recipe):
         turned = self.target == "turned-digits"
         name: Name = "digits" if turned else "mnist" if kind == "first" else "fashion-mnist"
         found: dict[str, HostArray] = {}
-        for split, prefix, limit in (("train", "", self.limit), ("test", "test_", 0)):
+        splits: tuple[tuple[Literal["train", "test"], str, int], ...]
+        splits = (("train", "", self.limit), ("test", "test_", 0))
+        for split, prefix, limit in splits:
             pictures, labels = gray_images(name, split, self.data_dir, limit)
             found[f"{prefix}images"] = np.rot90(pictures, axes=(1, 2)) if turned and kind == "second" else pictures
             found[f"{prefix}labels"] = labels
