@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tnrank.ranks import effective_rank_of
+from tnrank import effective_rank
 from tnrank_torch.nn import AdaptedLayer, adapt
 from tnrank_torch.trainers._adapters import components_of, start_like_lora
 from tnrank_torch.trainers._minibatches import Host, MinibatchTrainer, drawn
@@ -72,14 +72,14 @@ class AdaptedMatrices(MinibatchTrainer):
         """
         with torch.no_grad():
             loss = float(self.loss())
-        learned = [layer.change.weight for layer in self.layers]
-        spectra, components = components_of(learned, self.tolerance)
-        hidden, found = ~self.seen, np.stack([change.detach().double().cpu().numpy() for change in learned])
+        learned = [layer.change.weight.detach().double() for layer in self.layers]
+        _, components = components_of(learned, self.tolerance)
+        hidden, found = ~self.seen, np.stack([change.cpu().numpy() for change in learned])
         missed = [np.linalg.norm((a - b)[at]) for a, b, at in zip(found, self.changes, hidden, strict=True)]
         sizes = [np.linalg.norm(b[at]) for b, at in zip(self.changes, hidden, strict=True)]
         return {
             "loss": loss,
-            "effective_rank": np.array([float(effective_rank_of(s)) for s in spectra]),
+            "effective_rank": effective_rank(torch.stack(learned)).cpu().numpy(),
             "components": np.array(components),
             "unseen_error": np.array(missed) / np.array(sizes),
         }
