@@ -291,6 +291,14 @@ def test_adapters_start_small_train_alone_and_merge(model, structure):
         nn.merge(model)
 
 
+def test_the_rank_of_adapters_is_an_offer():
+    layers = torch.nn.Linear(20, 30), torch.nn.Linear(30, 4), torch.nn.Linear(4, 50)
+    model = torch.nn.Sequential(*layers)
+    nn.adapt(model, {"0": {}, "1": {"depth": 3}, "2": {"structure": "tt"}}, rank=64)
+    assert [module.change.format.ranks for module in model] == [(20,), (4, 4), model[2].change.format.ranks]
+    assert model[2].change.format.ranks == tuple(model[2].change.format.limits.values())
+
+
 def test_balanced_starts_of_adapters(model):
     nn.adapt(model, "head", rank=5, depth=3)
     a, b, c = model.head.change.arrays.values()

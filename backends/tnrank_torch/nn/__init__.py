@@ -6,6 +6,7 @@ from tnrank_torch.nn._circuit import ConvolutionalArithmeticCircuit
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._factorization import Factorization
+from tnrank_torch.nn._group_rmsprop import GroupRMSProp
 from tnrank_torch.nn._layer_ranks import layer_ranks
 from tnrank_torch.nn._linear import FactorizedLinear
 from tnrank_torch.nn._lora import save_lora
@@ -21,6 +22,7 @@ __all__ = [
     "FactorizedConv2d",
     "FactorizedEmbedding",
     "FactorizedLinear",
+    "GroupRMSProp",
     "RankRadar",
     "adapt",
     "collapse",

@@ -131,6 +131,10 @@ def _change_of(layer: Any, settings: dict[str, Any], balanced: bool, seed: int |
     start = settings.pop("start")
     if isinstance(start, bool) or not isinstance(start, (int, float)) or not 0 < start < inf:
         raise ValueError(f"start is the relative norm of the initial change and positive, got {start!r}")
+    if hasattr(settings["rank"], "__index__"):
+        # The rank is an offer: a layer with few outputs takes what it has use for, among others that take all of it.
+        limits = empty_like(layer, {**settings, "rank": 1}, bias=False).format.limits
+        settings["rank"] = min(settings["rank"], max(limits.values()))
     change = empty_like(layer, settings, bias=False)
     weight = layer.weight
     norm = float(weight.detach().double().norm())

@@ -1,5 +1,6 @@
 """The recipes of the library, one module each; importing them registers them."""
 
+from tnrank.experiments.recipes.adapter_rank import AdapterRank
 from tnrank.experiments.recipes.analogy import Analogy
 from tnrank.experiments.recipes.completion import Completion
 from tnrank.experiments.recipes.compression_bound import CompressionBound
@@ -10,6 +11,7 @@ from tnrank.experiments.recipes.dynamics import Dynamics
 from tnrank.experiments.recipes.dynamics_law import DynamicsLaw
 from tnrank.experiments.recipes.expand import Expand
 from tnrank.experiments.recipes.greedy_low_rank import GreedyLowRank
+from tnrank.experiments.recipes.layer_compression import LayerCompression
 from tnrank.experiments.recipes.linear_regression import LinearRegression
 from tnrank.experiments.recipes.local_components import LocalComponentsRecipe
 from tnrank.experiments.recipes.matrix_completion import MatrixCompletion
@@ -24,6 +26,7 @@ from tnrank.experiments.recipes.tensor_dynamics import TensorDynamics
 from tnrank.experiments.recipes.tree_bias import TreeBias
 
 __all__ = [
+    "AdapterRank",
     "Analogy",
     "Completion",
     "CompressionBound",
@@ -34,6 +37,7 @@ __all__ = [
     "DynamicsLaw",
     "Expand",
     "GreedyLowRank",
+    "LayerCompression",
     "LinearRegression",
     "LocalComponentsRecipe",
     "MatrixCompletion",
