@@ -1,6 +1,7 @@
 """Draws the pictures of the docs: ``python docs/_pictures.py`` writes docs/images/*.png.
 
-With names of recipes it draws the figures of their quick presets instead. That of CIFAR-10 needs TNRANK_DATA.
+With names of recipes it draws the figures of their quick presets instead, or of another one: ``NAME:PRESET``. Figures of
+downloaded images need TNRANK_DATA.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ def digits(count: int = 24) -> tnrank.CPFactorization:
     return tnrank.CPFactorization([np.stack([np.cos(a), np.sin(a)]) for a in angles.T])
 
 
-def of_recipe(name: str) -> None:
-    """The figure of a quick preset."""
+def of_recipe(chosen: str) -> None:
+    """The figure of a preset, the quick one if none is named."""
+    name, _, preset = chosen.partition(":")
     with TemporaryDirectory() as folder:
-        save(f"{name}.png", run(make_recipe(name), folder).outcome.figure, dpi=150)
+        save(f"{name}.png", run(make_recipe(name, preset or "quick"), folder).outcome.figure, dpi=150)
 
 
 def of_layers() -> None:

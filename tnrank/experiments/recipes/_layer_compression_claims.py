@@ -66,7 +66,7 @@ def table(titles: Mapping[str, str], found: Found) -> Table:
                 f"{one['components']} of {offered}" if offered else "",
                 f"{one['pruned_accuracy']:.3f}",
                 f"{one['pruned_parameters']:,}",
-                f"{_share(one, 'pruned_parameters'):.1%}",
+                f"{one['pruned_parameters'] / found['dense']['parameters']:.1%}",
             )
         )
     columns = ("name", "first layer", "accuracy", "parameters", "components", "pruned", "parameters ", "of dense")
