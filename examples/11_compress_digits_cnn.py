@@ -66,7 +66,7 @@ optimizer = torch.optim.Adam(nn.parameter_groups(model, RATE / 4))
 train(model, 8, optimizer)
 print(f"fine-tuned: {100 * accuracy(model):.1f} %\n")
 
-print(nn.prune(model, rtol=0.12, optimizer=optimizer))
+print(nn.prune(model, rtol=0.2, optimizer=optimizer))
 print(f"accuracy {100 * accuracy(model):.1f} %\n")
 train(model, 4, optimizer)  # the optimizer has gone through the pruning, its moments with it
 
