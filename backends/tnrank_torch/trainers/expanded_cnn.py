@@ -1,9 +1,10 @@
-"""A compact convolutional network, and the same one whose layers are expanded into three each, without activations."""
+"""A small convolutional network whose layers are expanded into linear chains while it trains, and collapsed after."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,85 +14,91 @@ from tnrank_torch.trainers._classifier import Classifier
 from tnrank_torch.trainers._minibatches import outputs
 
 
-class ExpandedNetwork(Classifier):
-    """A classifier that also compares itself with the compact network that it collapses to."""
+class ExpandedCNN(Classifier):
+    """A network with or without expanded layers; :meth:`collapse` is the compact one that computes the same."""
 
     def measure(self) -> Mapping[str, Any]:
-        """Accuracies; ``collapse_error``, the largest difference of outputs for test images over the largest output;
-        ``parameters`` and ``collapsed_parameters``.
+        """Accuracies, and how far the outputs of the collapsed network are from its own on test images.
+
+        ``collapse_error`` is the largest difference over the largest output.
         """
-        layers: Any = self.model
-        compact = nn.Sequential(*(collapsed(layer) for layer in layers))
-        expected, found = outputs(self.model, self.test[0]), outputs(compact, self.test[0])
-        return {
-            **super().measure(),
-            "collapse_error": float((found - expected).abs().max() / expected.abs().max()),
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "collapsed_parameters": sum(parameter.numel() for parameter in compact.parameters()),
-        }
+        images, _ = self.test
+        own, other = outputs(self.model, images), outputs(self.collapse(), images)
+        return {**super().measure(), "collapse_error": float((own - other).abs().max() / own.abs().max())}
+
+    def collapse(self) -> nn.Sequential:
+        """The network with one layer in place of each chain."""
+        parts = self.model.children()
+        return nn.Sequential(*(collapsed(part) if isinstance(part, nn.Sequential) else part for part in parts))
+
+    def sizes(self) -> dict[str, int]:
+        """Number of parameters, ``trained`` and ``collapsed``."""
+        both = {"trained": self.model, "collapsed": self.collapse()}
+        return {name: sum(p.numel() for p in model.parameters()) for name, model in both.items()}
 
 
-def make(channels: Sequence[int], hidden: int, expansion: int, learning_rate: float, **data: Any) -> ExpandedNetwork:
-    """Convolutions of 3 x 3 with stride 2 and ReLU, a hidden linear layer, a linear layer; Adam, cross-entropy.
+def expanded_convolution(before: int, after: int, rate: int) -> nn.Sequential:
+    """1 x 1, 3 x 3 with stride 2, 1 x 1; only the last has a bias.
+
+    A bias of the first would be missing where the second pads with zeros: no single convolution could do the same.
+    """
+    wide, narrow = rate * before, rate * after
+    first = nn.Conv2d(before, wide, 1, bias=False)
+    middle = nn.Conv2d(wide, narrow, 3, stride=2, padding=1, bias=False)
+    return nn.Sequential(first, middle, nn.Conv2d(narrow, after, 1))
+
+
+def expanded_linear(before: int, after: int, rate: int) -> nn.Sequential:
+    """Three linear layers; only the last has a bias."""
+    wide, narrow = rate * before, rate * after
+    first, middle = nn.Linear(before, wide, bias=False), nn.Linear(wide, narrow, bias=False)
+    return nn.Sequential(first, middle, nn.Linear(narrow, after))
+
+
+def collapsed(chain: nn.Sequential) -> nn.Module:
+    """The one layer that computes the same as a chain of three."""
+    weights = dict(chain.named_parameters())
+    first, middle, last = (weights[f"{k}.weight"].detach().double() for k in range(3))
+    bias, dtype = weights["2.bias"].detach(), weights["0.weight"].dtype
+    single: nn.Conv2d | nn.Linear
+    if isinstance(chain[1], nn.Conv2d):
+        kernel = torch.einsum("oq,qpyx,pi->oiyx", last[:, :, 0, 0], middle, first[:, :, 0, 0])
+        options: dict[str, Any] = {"stride": chain[1].stride, "padding": chain[1].padding, "dtype": dtype}
+        single = nn.Conv2d(first.shape[1], last.shape[0], middle.shape[-1], **options)
+    else:
+        kernel = last @ middle @ first
+        single = nn.Linear(first.shape[1], last.shape[0], dtype=dtype)
+    with torch.no_grad():
+        single.weight.copy_(kernel)
+        assert single.bias is not None
+        single.bias.copy_(bias)
+    return single
+
+
+def network(channels: Sequence[int], classes: int, rate: int) -> nn.Sequential:
+    """Convolutions of 3 x 3 with stride 2 and ReLU, the mean over locations, a linear layer.
 
     Args:
         channels: of the convolutions.
-        hidden: width of the hidden linear layer.
-        expansion: r; each layer from m to n becomes three, m to r m, r m to r n, r n to n; 0 leaves the compact ones.
+        classes: number of scores.
+        rate: how many times wider the chains are inside than outside; 0 for single layers.
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise((1, *channels)):
+        single = partial(nn.Conv2d, before, after, 3, stride=2, padding=1)
+        layers += [expanded_convolution(before, after, rate) if rate else single(), nn.ReLU()]
+    linear = expanded_linear(channels[-1], classes, rate) if rate else nn.Linear(channels[-1], classes)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+
+
+def make(channels: Sequence[int], rate: int, learning_rate: float, **data: Any) -> ExpandedCNN:
+    """A network with its data.
+
+    Args:
+        channels: of the convolutions.
+        rate: how many times wider the chains are inside than outside; 0 for single layers.
         learning_rate: of Adam.
         data: images, labels, batch, seed and dtype, see :class:`Classifier`.
     """
-    side = data["images"].shape[1:3]
-    build = partial(network, side, channels, hidden, int(data["labels"].max()) + 1, expansion)
-    return ExpandedNetwork(build, partial(torch.optim.Adam, lr=learning_rate), **data)
-
-
-def network(side: Sequence[int], channels: Sequence[int], hidden: int, classes: int, expansion: int) -> nn.Sequential:
-    """The network, for images of one channel."""
-    layers: list[nn.Module] = []
-    places = list(side)
-    for before, after in zip((1, *channels), channels, strict=False):
-        layers += [convolution(before, after, expansion), nn.ReLU()]
-        places = [-(-size // 2) for size in places]
-    flat = channels[-1] * places[0] * places[1]
-    return nn.Sequential(
-        *layers, nn.Flatten(), linear(flat, hidden, expansion), nn.ReLU(), linear(hidden, classes, expansion)
-    )
-
-
-def convolution(before: int, after: int, expansion: int) -> nn.Module:
-    """3 x 3 with stride 2, or the three that it is expanded into; a bias at the end alone, so that they collapse."""
-    if not expansion:
-        return nn.Conv2d(before, after, 3, stride=2, padding=1)
-    return nn.Sequential(
-        nn.Conv2d(before, expansion * before, 1, bias=False),
-        nn.Conv2d(expansion * before, expansion * after, 3, stride=2, padding=1, bias=False),
-        nn.Conv2d(expansion * after, after, 1),
-    )
-
-
-def linear(before: int, after: int, expansion: int) -> nn.Module:
-    """A linear layer, or the three that it is expanded into."""
-    if not expansion:
-        return nn.Linear(before, after)
-    return nn.Sequential(
-        nn.Linear(before, expansion * before, bias=False),
-        nn.Linear(expansion * before, expansion * after, bias=False),
-        nn.Linear(expansion * after, after),
-    )
-
-
-@torch.no_grad()
-def collapsed(layer: nn.Module) -> nn.Module:
-    """The one layer that computes what the three do; another module as it is."""
-    if not isinstance(layer, nn.Sequential):
-        return layer
-    first, second, third = (module for module in layer if isinstance(module, (nn.Conv2d, nn.Linear)))
-    if isinstance(second, nn.Linear):
-        found: nn.Conv2d | nn.Linear = nn.Linear(first.weight.shape[1], third.weight.shape[0])
-        weight = third.weight @ second.weight @ first.weight
-    else:
-        found = nn.Conv2d(first.weight.shape[1], third.weight.shape[0], 3, stride=2, padding=1)
-        weight = torch.einsum("os,sthw,ti->oihw", third.weight.flatten(1), second.weight, first.weight.flatten(1))
-    found.weight, found.bias = nn.Parameter(weight), third.bias
-    return found
+    build = partial(network, channels, int(data["labels"].max()) + 1, rate)
+    return ExpandedCNN(build, partial(torch.optim.Adam, lr=learning_rate), **data)

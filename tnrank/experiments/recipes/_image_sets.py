@@ -22,23 +22,23 @@ def gray_images(
     return gray(pictures[:few]), labels[:few]
 
 
-def redrawn(pictures: HostArray, copies: int, side: int, seed: int) -> HostArray:
+def redrawn(pictures: HostArray, count: int, side: int, seed: int) -> HostArray:
     """Each image several times, enlarged with sharp strokes, rotated, sheared, scaled and moved at random.
 
     Args:
         pictures: ``(M, h, w)``.
-        copies: of each image.
+        count: of new images: all once, then all of them again, until there are so many.
         side: of the new images; the old ones fill about 70 % of it.
         seed: of the changes.
 
     Returns:
-        ``(copies * M, side, side)``; all images once, then all of them again.
+        ``(count, side, side)`` in [0, 1].
     """
     from scipy.ndimage import affine_transform
 
     generator, drawn = np.random.default_rng(seed), []
     shape = np.array(pictures.shape[1:])
-    for picture in np.tile(pictures, (copies, 1, 1)):
+    for number in range(count):
         angle, shear = generator.uniform(-0.5, 0.5), generator.uniform(-0.4, 0.4)
         size = np.exp(generator.uniform(-0.3, 0.3, 2)) * 0.7 * side / shape
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -46,6 +46,8 @@ def redrawn(pictures: HostArray, copies: int, side: int, seed: int) -> HostArray
         inverse = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag(1 / size)
         center = (side - 1) / 2 + generator.uniform(-1, 1, 2) * side / 7
         offset = (shape - 1) / 2 - inverse @ center
-        drawn.append(affine_transform(picture, inverse, offset, output_shape=(side, side), order=1))
+        drawn.append(
+            affine_transform(pictures[number % len(pictures)], inverse, offset, output_shape=(side, side), order=1)
+        )
     # Interpolated strokes are blurred, and a blurred image is hardly more than its few pixels.
     return np.clip(3 * (np.stack(drawn) - 0.5) + 0.5, 0, 1)

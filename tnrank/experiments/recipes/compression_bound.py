@@ -111,8 +111,8 @@ class CompressionBound(Recipe):
             rows[-1]["bound"] = sqrt(size / samples)
         reached = [row["train_accuracy"] >= full["train_accuracy"] - self.loss for row in rows]
         needed = next((row for k, row in enumerate(rows) if all(reached[k:])), None)
-        last = {name: one[-1] for name, one in fits.items() if one[-1] is not None}
-        spectra = {name: np.asarray(x.component_norms()).tolist() for name, x in last.items()}
+        widest = {name: next((x for x in reversed(one) if x is not None), None) for name, one in fits.items()}
+        spectra = {n: np.asarray(x.component_norms()).tolist() for n, x in widest.items() if x is not None}
         errors = {n: [_error(x, kernels[n]) for x in one] for n, one in fits.items()}
         return {"full": dict(full), "rows": rows, "needed": needed, "spectra": spectra, "errors": errors}
 

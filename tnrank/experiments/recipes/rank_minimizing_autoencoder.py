@@ -114,9 +114,10 @@ class RankMinimizingAutoencoder(Recipe):
         limit = self.limit if split == "train" else self.test_limit
         if self.data == "digits":
             pictures, _ = gray_images("digits", split)
-            copies, seed = (_COPIES, 2 * self.seed) if split == "train" else (1, 2 * self.seed + 1)
-            pictures = redrawn(pictures, copies, _SIDE, seed)
-            pictures = pictures[: limit or len(pictures)]
+            count, seed = (
+                (_COPIES * len(pictures), 2 * self.seed) if split == "train" else (len(pictures), 2 * self.seed + 1)
+            )
+            pictures = redrawn(pictures, min(limit or count, count), _SIDE, seed)
         else:
             pictures, _ = gray_images(self.data, split, self.data_dir, limit)
         return pictures if self.network == "mlp" else np.pad(pictures, ((0, 0), (2, 2), (2, 2)))
