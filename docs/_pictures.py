@@ -1,7 +1,7 @@
 """Draws the pictures of the docs: ``python docs/_pictures.py`` writes docs/images/*.png.
 
-With names of recipes it draws the figures of their quick presets instead, or of another one: ``NAME:PRESET``. Figures of
-downloaded images need TNRANK_DATA.
+With names of recipes it draws the figures of their quick presets instead, or of another one: ``NAME:PRESET``. Figures
+of downloaded images need TNRANK_DATA.
 """
 
 from __future__ import annotations
