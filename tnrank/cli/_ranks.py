@@ -64,7 +64,9 @@ def ranks(
     if plot is not None:
         _console.check_new_file(plot, (".png", ".svg", ".pdf"), overwrite)
     csv = _options.csv_fields(delimiter, decimal, thousands, header, index_column)
-    if _weights.holds_a_model(file):
+    from tnrank.radar import holds_a_model
+
+    if holds_a_model(file):
         given = {"--tree": tree, "--save": save, "--delimiter and the like": csv}
         unfit = [option for option, value in given.items() if value is not None]
         unfit += [

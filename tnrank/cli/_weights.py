@@ -12,15 +12,6 @@ from tnrank.cli import _console
 DEFAULT_RTOL = 0.1
 
 
-def holds_a_model(file: Path) -> bool:
-    """Whether a file has the weights of a model in it, and no factorization of tnrank's own."""
-    if file.suffix.lower() not in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"):
-        return False
-    from tnrank.radar._files import holds_a_model
-
-    return holds_a_model(file)
-
-
 def check_options(file: Path, unfit: Sequence[str]) -> None:
     """Refuse options that belong to tensors.
 

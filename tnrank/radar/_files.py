@@ -112,15 +112,26 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Mappin
         return StoredWeights(file, _entries(file))
 
 
-def holds_a_model(file: Path) -> bool:
-    """Whether a file is one that :func:`read_weights` reads: not one of tnrank's own factorizations."""
+@explained
+def holds_a_model(path: str | os.PathLike[str]) -> bool:
+    """Whether :func:`read_weights` reads a file, by its suffix and header: no factorization of tnrank's own.
+
+    Args:
+        path: any file; one that is damaged or missing holds no model.
+
+    Example:
+        >>> from tnrank.radar import holds_a_model
+        >>> holds_a_model("model.pt"), holds_a_model("tensor.npy")
+        (True, False)
+    """
+    file = Path(path)
     if file.suffix.lower() in TORCH_SUFFIXES:
         return True
     if file.suffix.lower() != ".safetensors":
         return False
     try:
-        with reading(file) as path:
-            metadata = _header(path)[0].get("__metadata__") or {}
+        with reading(file) as found:
+            metadata = _header(found)[0].get("__metadata__") or {}
             return not str(metadata.get("format", "")).startswith("tnrank")
     except (ValueError, OSError):  # whoever reads it says what is wrong
         return False

@@ -12,8 +12,6 @@ from torch.nn import functional
 from tnrank.layers import WeightFormat, dense_from, stages_of, weight_format
 from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
 
-_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
 
 class _FactorizedConv(FactorizedLayer):
     dims: ClassVar[int]

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnrank._check import generator as make_generator
 from tnrank.experiments.kit import Check
-from tnrank.factorizations._split import split_evenly
+from tnrank.factorizations import MatrixFactorization
 from tnrank.ranks import effective_rank_of
 from tnrank.theory import NuclearNormResult, TwoByTwo
 
@@ -123,7 +123,7 @@ def end_matrix(size: int, std: float, seed: int, sign: int = 1) -> HostArray:
 
 def balanced_layers(end: HostArray, depth: int) -> list[HostArray]:
     """``U S^(1/L), S^(1/L), .., S^(1/L) V^T``; the sign of the determinant is that of ``end``."""
-    return split_evenly(end, [len(end)] * (depth + 1))
+    return list(MatrixFactorization.from_dense(end, rank=len(end), depth=depth).layers)
 
 
 def law(depth: int, runs: Sequence[Measured], last: float) -> list[Check]:
