@@ -98,23 +98,13 @@ class _FactorizedConv(FactorizedLayer):
         seen = None if inputs is None else inputs.movedim(1, -1)
         moments = second_moments(seen, frame.weight.shape[1], frame.groups)
         fit = fit_layer(frame.weight, "conv", {**settings, "depth": depth, "groups": frame.groups}, moments)
-        made = cls.__new__(cls)
-        FactorizedLayer.__init__(made, fit.weight, None, recompute)
-        made._take_options(frame)
-        made._fill(fit.arrays)
-        if frame.bias is not None:
-            made.bias = nn.Parameter(frame.bias.detach().clone(), frame.bias.requires_grad)
-        made.error = fit.error
-        return made
+        return cls._of_fit(frame, fit, recompute)
 
     @classmethod
     def empty_like(cls, layer: Any, *, bias: bool, recompute: bool = False, **settings: Any) -> Self:
         """A layer of the sizes and the geometry of a dense one, without content."""
-        made = cls.__new__(cls)
         weight = weight_format("conv", tuple(layer.weight.shape), groups=layer.groups, **settings)
-        FactorizedLayer.__init__(made, weight, torch.zeros(weight.shape[0]) if bias else None, recompute)
-        made._take_options(layer)
-        return made
+        return cls._beside(layer, weight, bias, recompute)
 
     def _set_format(self, weight: WeightFormat) -> None:
         super()._set_format(weight)

@@ -106,21 +106,14 @@ class FactorizedEmbedding(FactorizedLayer):
         _check_options(trained)
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
         fit = fit_layer(trained.weight, "embedding", {**settings, "modes": modes, "depth": depth}, None)
-        made = cls.__new__(cls)
-        FactorizedLayer.__init__(made, fit.weight, None, recompute)
-        made.padding_idx, made.error = trained.padding_idx, fit.error
-        made._fill(fit.arrays)
-        return made
+        return cls._of_fit(trained, fit, recompute)
 
     @classmethod
     def empty_like(cls, layer: Any, *, bias: bool, recompute: bool = False, **settings: Any) -> Self:
         """A layer of the sizes of a dense one, without content; an embedding has no bias."""
         _check_options(layer)
-        made = cls.__new__(cls)
         weight = weight_format("embedding", tuple(layer.weight.shape), **settings)
-        FactorizedLayer.__init__(made, weight, None, recompute)
-        made.padding_idx = layer.padding_idx
-        return made
+        return cls._beside(layer, weight, False, recompute)
 
     def _take_options(self, layer: Any) -> None:
         self.padding_idx = layer.padding_idx

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -39,6 +39,25 @@ class FactorizedLayer(nn.Module):
         self.arrays = nn.ParameterDict()
         self.bias = None if bias is None else nn.Parameter(bias)
         self._set_format(weight)
+
+    @classmethod
+    def _beside(cls, layer: Any, weight: WeightFormat, bias: bool, recompute: bool) -> Self:
+        """A layer in the place of a dense one, with its options and without content."""
+        made = cls.__new__(cls)
+        FactorizedLayer.__init__(made, weight, torch.zeros(weight.shape[0]) if bias else None, recompute)
+        made._take_options(layer)
+        return made
+
+    @classmethod
+    def _of_fit(cls, layer: Any, fit: Fit, recompute: bool) -> Self:
+        """A layer in the place of a dense one, with the weight that was fitted to its weight, and its bias."""
+        made = cls._beside(layer, fit.weight, False, recompute)
+        made._fill(fit.arrays)
+        bias = getattr(layer, "bias", None)
+        if bias is not None:
+            made.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
+        made.error = fit.error
+        return made
 
     def _fill(self, arrays: Mapping[str, torch.Tensor]) -> None:
         for name, array in arrays.items():

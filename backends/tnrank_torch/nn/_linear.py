@@ -134,12 +134,7 @@ class FactorizedLinear(FactorizedLayer):
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
         moments = second_moments(inputs, dense.shape[1])
         fit = fit_layer(dense, "linear", {**settings, "modes": modes, "depth": depth}, moments)
-        made = cls.of_format(fit.weight, trained.bias is not None, recompute)
-        made._fill(fit.arrays)
-        if trained.bias is not None:
-            made.bias = nn.Parameter(trained.bias.detach().clone(), trained.bias.requires_grad)
-        made.error, made._original = fit.error, type(layer) if transposed else None
-        return made
+        return cls._of_fit(layer, fit, recompute)
 
     @classmethod
     def from_factorization(cls, x: tnrank.Factorization, outputs: int | None = None, bias: bool = False) -> Self:
@@ -164,7 +159,7 @@ class FactorizedLinear(FactorizedLayer):
             (64, 3)
         """
         weight, arrays = format_of_factorization(x, outputs)
-        made = cls.of_format(weight, bias)
+        made = cls._beside(None, weight, bias, recompute=False)
         backend = tnrank.get_backend("torch")
         made._fill({name: backend.asarray(x.backend.to_numpy(a), x.dtype).clone() for name, a in arrays.items()})
         if made.bias is not None:
@@ -176,18 +171,12 @@ class FactorizedLinear(FactorizedLayer):
         """A layer of the sizes of a dense one, without content."""
         transposed = is_transposed(layer)
         shape = tuple(layer.weight.T.shape if transposed else layer.weight.shape)
-        made = cls.of_format(weight_format("linear", shape, **settings), bias, recompute)
-        made._original = type(layer) if transposed else None
-        return made
-
-    @classmethod
-    def of_format(cls, weight: WeightFormat, bias: bool, recompute: bool = False) -> Self:
-        """A layer of a format without content, for :meth:`from_layer` and other code that fills it."""
-        made = cls.__new__(cls)
-        FactorizedLayer.__init__(made, weight, torch.zeros(weight.shape[0]) if bias else None, recompute)
-        return made
+        return cls._beside(layer, weight_format("linear", shape, **settings), bias, recompute)
 
     _original: Any = None
+
+    def _take_options(self, layer: Any) -> None:
+        self._original = type(layer) if layer is not None and is_transposed(layer) else None
 
     def _set_format(self, weight: WeightFormat) -> None:
         super()._set_format(weight)
