@@ -81,7 +81,7 @@ def _peers(report: Any) -> None:
             rank: Any = layer.format.ranks
             rank = rank[0] if structure == "cp" else (1, *rank, 1) if structure == "ttm" else rank
             peer = tltorch.FactorizedLinear((side, side), (side, side), factorization=kinds[structure], rank=rank)
-            ours, theirs = _times(layer, peer, x, 9 if size == 1024 else 3)
+            ours, theirs = _times(layer, peer, x, 9)
             report.compare(f"{structure}, {size} x {size}", "step, tensorly-torch", ours, theirs, at_most=most)
 
 
