@@ -10,7 +10,7 @@ from tnrank.layers._format import WeightFormat, checked_format
 
 _DEPTHWISE = 6.0
 """Time of a multiplication in a convolution with one channel a group, over that in a matrix product; measured."""
-_MOVED = 16.0
+_MOVED = 64.0
 """Time of writing a number and reading it again, over that of a multiplication; measured."""
 
 
