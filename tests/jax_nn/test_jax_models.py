@@ -111,6 +111,12 @@ def test_factorize_and_collapse(model, factorized):
         nn.collapse(model)
 
 
+def test_what_is_factorized_already_is_collapsed_first(model):
+    found, _ = nn.factorize(model, {"conv": {"rank": 2}})
+    with pytest.raises(ValueError, match=r"'conv', which is factorized already: collapse\(model\) makes it dense"):
+        nn.factorize(found, {"conv": {"rank": 1}})
+
+
 def test_rules_that_do_not_fit(model):
     for rules, message in (
         ({"mpl.*": {"rank": 2}}, "matches no layer: the nearest are 'mlp.layers"),

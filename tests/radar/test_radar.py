@@ -226,6 +226,18 @@ def test_table_and_file(tmp_path):
         radar.history["w"].steps[0] = 1
 
 
+def test_the_report_says_how_accurate_its_values_are():
+    exact, estimated = RankRadar(leading=4), RankRadar(leading=4)
+    for step, weight in enumerate(moving(4)):
+        exact.record(step, {"small": weight[:50, :40]})
+        estimated.record(step, {"large": weight})
+    assert "singular values are exact to rounding: every weight was decomposed as a whole" in str(exact.report())
+    warm = estimated.history["large"].uncertainty[2:].max()
+    assert warm > 0
+    expected = f"errors of singular values are at most {warm:.1g} of the largest from the third record on (estimated)"
+    assert expected in str(estimated.report())
+
+
 def recorded():
     radar = RankRadar(leading=2)
     radar.record(5, {"w": np.eye(3)})

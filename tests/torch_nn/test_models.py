@@ -197,6 +197,14 @@ def test_bad_rules_leave_the_model_as_it_was(model, rules, error, message):
 
 @pytest.mark.filterwarnings("ignore:.*quantiz.*")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_factorized_already_is_collapsed_first(model):
+    nn.factorize(model, {"head": {"rank": 2}})
+    with pytest.raises(ValueError, match=r"'head', which is factorized already: collapse\(model\) makes it dense"):
+        nn.factorize(model, {"head": {"rank": 1}})
+    with pytest.raises(ValueError, match="'head', which is factorized already"):
+        nn.adapt(model, ["head"])
+
+
 def test_weights_that_are_no_numbers_are_refused():
     layer = torch.nn.Linear(8, 8)
     parametrized = torch.nn.Sequential(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(8, 8)))

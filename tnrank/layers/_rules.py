@@ -14,13 +14,16 @@ Rules = Mapping[Any, Any] | Sequence[tuple[Any, Any]]
 
 
 @explained
-def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
+def match_rules(
+    rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (), factorized: Iterable[str] = ()
+) -> dict[str, Any]:
     """The setting of each layer that a rule is for: that of the first rule that matches it.
 
     Args:
         rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> setting; ``None`` leaves a layer alone.
         layers: name -> layer, those that can be replaced.
         others: names of the modules that cannot, for the message.
+        factorized: names of the layers that are factorized already, for the message.
 
     Raises:
         TypeError: if the rules are no mapping, or a key is neither text nor a type.
@@ -48,7 +51,7 @@ def match_rules(rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (
             raise TypeError(f"a rule is for a name pattern or a type, got {shown(key)}")
         matched = [name for name, layer in layers.items() if _matches(key, name, layer)]
         if not matched:
-            raise ValueError(_nothing(key, layers, others))
+            raise ValueError(_nothing(key, layers, others, factorized))
         for name in matched:
             found.setdefault(name, setting)
     return {name: found[name] for name in layers if found.get(name) is not None}
@@ -62,13 +65,16 @@ def _kind_name(kind: type, asked: type) -> str:
     return kind.__name__ if kind.__name__ != asked.__name__ else f"{kind.__module__}.{kind.__name__}"
 
 
-def _nothing(key: Any, layers: Mapping[str, Any], others: Iterable[str]) -> str:
+def _nothing(key: Any, layers: Mapping[str, Any], others: Iterable[str], factorized: Iterable[str]) -> str:
     if isinstance(key, type):
         kinds = sorted({_kind_name(type(layer), key) for layer in layers.values()})
         return (
             f"no layer is a {key.__name__}: those of the model that can be replaced are "
             f"{', '.join(kinds) or 'none'} (of Linear, Conv1d, Conv2d, Embedding)"
         )
+    already = [name for name in factorized if fnmatchcase(name, key)]
+    if already:
+        return f"the rule {key!r} matches {already[0]!r}, which is factorized already: collapse(model) makes it dense"
     unsupported = [name for name in others if fnmatchcase(name, key)]
     if unsupported:
         return (

@@ -100,15 +100,24 @@ def _layout(report: RadarReport) -> Layout:
     count, records = len(report.rows), max(len(row.history) for row in report.rows)
     last = max(int(row.history.steps[-1]) for row in report.rows)
     title = f"ranks of {count} weight{'' if count == 1 else 's'} in {records} records up to step {last:,}"
-    worst = max(float(np.nanmax(row.history.uncertainty[2:], initial=0.0)) for row in report.rows)
     facts = [
         ("onsets", f"steps at which singular values exceed {report.threshold:g} of the final largest"),
-        ("accuracy", f"singular values to {worst:.1g} of the largest from the third record on (estimated)"),
+        ("accuracy", _accuracy(report)),
     ]
     columns = ["layer", "shape", "effective", "stable"]
     columns += ["change: effective"] if any(row.change is not None for row in report.rows) else []
     columns += ["singular values", "onsets"]
     return Layout(title, facts, columns, [_row(row, columns) for row in report.rows], bold="effective")
+
+
+def _accuracy(report: RadarReport) -> str:
+    uncertainty = [row.history.uncertainty for row in report.rows]
+    if not any(np.any(errors != 0) for errors in uncertainty):
+        return "singular values are exact to rounding: every weight was decomposed as a whole"
+    # The first two records of a weight are still warming up.
+    warm = max(float(np.nanmax(errors[2:] if len(errors) > 2 else errors, initial=0.0)) for errors in uncertainty)
+    when = " from the third record on" if any(len(errors) > 2 for errors in uncertainty) else ""
+    return f"errors of singular values are at most {warm:.1g} of the largest{when} (estimated)"
 
 
 def _row(row: RecordedLayer, columns: list[str]) -> list[str]:

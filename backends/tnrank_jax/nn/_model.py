@@ -55,7 +55,7 @@ def factorize(model: Any, rules: Any) -> tuple[Any, ModelReport]:
     layers = _named(model, _replaceable)
     inside = {name.rpartition(".")[0] for name in _named(model, eqx.is_array)}
     others = {name.rsplit(".", k)[0] for name in inside for k in range(name.count(".") + 1)} - {"", *layers}
-    chosen = match_rules(rules, layers, sorted(others))
+    chosen = match_rules(rules, layers, sorted(others), _named(model, _is_factorized))
     made: dict[str, FactorizedLayer] = {}
     for name, settings in chosen.items():
         _check_settings(name, settings)

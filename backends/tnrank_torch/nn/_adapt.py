@@ -12,7 +12,7 @@ from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._model import empty_like, parameter_count
-from tnrank_torch.nn._places import drop_hooks, places_of, put, replaceable_layers, take_over
+from tnrank_torch.nn._places import drop_hooks, factorized_names, places_of, put, replaceable_layers, take_over
 
 _SETTINGS = ("structure", "rank", "depth", "modes", "start")
 
@@ -63,7 +63,7 @@ def adapt(
     places = places_of(model)
     layers, others = replaceable_layers(places)
     usual = {"structure": structure, "rank": rank, "depth": depth, "start": start}
-    chosen = match_rules(_with_settings(rules, usual), layers, others)
+    chosen = match_rules(_with_settings(rules, usual), layers, others, factorized_names(places))
     made = {}
     for place, (name, settings) in enumerate(chosen.items()):
         number = None if seed is None else seed + place

@@ -15,6 +15,7 @@ from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._places import (
     check_weight,
     class_for,
+    factorized_names,
     places_of,
     put,
     replaceable_layers,
@@ -59,7 +60,7 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
     """
     places = places_of(model)
     layers, others = replaceable_layers(places)
-    chosen = match_rules(rules, layers, others)
+    chosen = match_rules(rules, layers, others, factorized_names(places))
     for name, settings in chosen.items():
         _check_settings(name, settings)
     groups = tied_layers(model, layers, chosen)

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
+from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._linear import FactorizedLinear, is_transposed
 
 _REPLACEMENTS: dict[type[nn.Module], Any] = {
@@ -66,6 +67,11 @@ def replaceable_layers(places: Mapping[nn.Module, list[str]]) -> tuple[dict[str,
     if any(isinstance(module, AdaptedLayer) for module in places):
         raise ValueError("the model has adapters already: merge(model) first")
     return layers, [names[0] for module, names in places.items() if names[0] not in layers and names[0]]
+
+
+def factorized_names(places: Mapping[nn.Module, list[str]]) -> list[str]:
+    """The names of the layers that are factorized already."""
+    return [names[0] for module, names in places.items() if isinstance(module, FactorizedLayer)]
 
 
 def class_for(layer: nn.Module) -> Any:
