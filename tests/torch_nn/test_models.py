@@ -205,6 +205,50 @@ def test_what_is_factorized_already_is_collapsed_first(model):
         nn.adapt(model, ["head"])
 
 
+def test_adapters_of_tied_weights_are_refused():
+    for rules in (["0"], ["1"], ["*"]):
+        model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+        model[1].weight = model[0].weight
+        with pytest.raises(ValueError, match="is tied to"):
+            nn.adapt(model, rules, rank=4)
+        assert type(model[0]) is type(model[1]) is torch.nn.Linear
+        assert model[0].weight.requires_grad
+
+
+def test_an_error_while_pruning_leaves_all_layers_and_the_optimizer_as_they_were():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    nn.factorize(model, {"*": {"rank": 4}})
+    optimizer = torch.optim.Adam(model.parameters())
+    before = list(model.parameters())
+    with torch.no_grad():
+        model[1].arrays["layer0"].fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"layer '1': .* not finite"):
+        nn.prune(model, keep=2, optimizer=optimizer)
+    assert model[0].format.ranks == model[1].format.ranks == (4,)
+    for held in (list(model.parameters()), optimizer.param_groups[0]["params"]):
+        assert all(new is old for new, old in zip(held, before, strict=True))
+
+
+def test_pruning_refuses_the_optimizer_of_another_model_and_forgets_the_error_of_the_fit():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    stale = torch.optim.Adam(model.parameters())
+    nn.factorize(model, {"*": {"rank": 4}})
+    with pytest.raises(ValueError, match="holds no parameters of the factorized layers"):
+        nn.prune(model, keep=2, optimizer=stale)
+    assert model[0].error > 0
+    nn.prune(model, keep=2)
+    assert model[0].error is None
+    assert "error" not in repr(model[0])
+
+
+def test_adapters_are_merged_before_a_model_is_collapsed():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    nn.adapt(model, ["0"], rank=4)
+    with pytest.raises(ValueError, match=r"merge\(model\) first"):
+        nn.collapse(model)
+    assert nn.merge(model)[0].weight.shape == (8, 8)
+
+
 def test_weights_that_are_no_numbers_are_refused():
     layer = torch.nn.Linear(8, 8)
     parametrized = torch.nn.Sequential(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(8, 8)))

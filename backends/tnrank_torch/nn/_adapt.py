@@ -12,7 +12,15 @@ from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._model import empty_like, parameter_count
-from tnrank_torch.nn._places import drop_hooks, factorized_names, places_of, put, replaceable_layers, take_over
+from tnrank_torch.nn._places import (
+    drop_hooks,
+    factorized_names,
+    places_of,
+    put,
+    replaceable_layers,
+    take_over,
+    tied_layers,
+)
 
 _SETTINGS = ("structure", "rank", "depth", "modes", "start")
 
@@ -64,6 +72,13 @@ def adapt(
     layers, others = replaceable_layers(places)
     usual = {"structure": structure, "rank": rank, "depth": depth, "start": start}
     chosen = match_rules(_with_settings(rules, usual), layers, others, factorized_names(places))
+    tied = tied_layers(model, layers, chosen)
+    if tied:
+        second, first = next(iter(tied.items()))
+        raise ValueError(
+            f"the weight of {second!r} is tied to that of {first!r}, to which its change would be added as well: "
+            f"untie them, or leave both alone with rules {{{first!r}: None, {second!r}: None}}"
+        )
     made = {}
     for place, (name, settings) in enumerate(chosen.items()):
         number = None if seed is None else seed + place

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import tnrank
-from tnrank.layers import Fit, WeightFormat, fit_weight, initial, initial_bias, learning_rates, prune_weight
+from tnrank.layers import Fit, Pruned, WeightFormat, fit_weight, initial, initial_bias, learning_rates, prune_weight
 from tnrank_torch.nn._optimizer_state import check_optimizer, exchange, moments_of, on_host
 
 _EXAMPLE = 64
@@ -188,16 +188,24 @@ class FactorizedLayer(nn.Module):
 
         Source: singular values at an index of two tensors (Oseledets 2011); norms of components at others.
         """
+        found = self._pruned(rtol, keep, optimizer)
+        self._take(found, optimizer)
+        return found.norms, found.error
+
+    def _pruned(self, rtol: float | None, keep: int | None, optimizer: torch.optim.Optimizer | None) -> Pruned:
         check_optimizer(optimizer)
         held = {name: self.arrays[name] for name in self.format.parts}
         host = {name: on_host(array) for name, array in held.items()}
-        found = prune_weight(self.format, host, moments_of(held, optimizer), rtol, keep)
-        for name, old in held.items():
+        return prune_weight(self.format, host, moments_of(held, optimizer), rtol, keep)
+
+    def _take(self, found: Pruned, optimizer: torch.optim.Optimizer | None) -> None:
+        for name in self.format.parts:
+            old = self.arrays[name]
             new = self.arrays[name] = _renewed(old, found.arrays[name])
             if optimizer is not None:
                 exchange(optimizer, old, new, {kind: one[name] for kind, one in found.moments.items()})
         self._set_format(found.weight)
-        return found.norms, found.error
+        self.error = None  # it was that of the fit, before
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
         # The shapes of a state dict say its ranks: parameters take them before they are filled.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
 from tnrank_torch.nn._activations import call_on
+from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._places import (
@@ -96,7 +97,10 @@ def collapse(model: nn.Module) -> nn.Module:
         dense = model.collapse()
         take_over(dense, model)
         return dense
-    for layer, names in _factorized(model).items():
+    layers = _factorized(model)
+    if any(isinstance(module, AdaptedLayer) for module in model.modules()):
+        raise ValueError("the model has adapters, whose changes collapse would make dense: merge(model) first")
+    for layer, names in layers.items():
         dense = layer.collapse()
         take_over(dense, layer)
         put(model, names, dense)
@@ -129,17 +133,26 @@ def prune(
         (8,)
     """
     layers = _factorized(model)
+    _check_trains(optimizer, layers)
     changes, count = [], parameter_count(model)
-    done: dict[int, tuple[FactorizedLayer, float]] = {}
+    found: dict[int, Any] = {}
+    for layer, names in layers.items():  # everything is computed before anything changes
+        if id(layer.arrays) not in found:
+            try:
+                found[id(layer.arrays)] = layer._pruned(rtol, keep, optimizer)
+            except ValueError as error:
+                raise ValueError(f"layer {names[0]!r}: {error}" if names[0] else str(error)) from None
+    taken: set[int] = set()
     for layer, names in layers.items():
         before, flops = layer.format.parameter_count, forward_flops(layer.format)
-        if id(layer.arrays) in done:  # its tensors are those of an earlier layer
-            first, error = done[id(layer.arrays)]
-            layer._set_format(first.format)
+        pruned = found[id(layer.arrays)]
+        if id(layer.arrays) in taken:  # its tensors are those of an earlier layer
+            layer._set_format(pruned.weight)
+            layer.error = None
         else:
-            _, error = layer.prune(rtol, keep, optimizer)
-            done[id(layer.arrays)] = layer, error
-        changes.append(_change(names[0], layer, before, flops, error))
+            layer._take(pruned, optimizer)
+            taken.add(id(layer.arrays))
+        changes.append(_change(names[0], layer, before, flops, pruned.error))
     return ModelReport("prune", tuple(changes), count, parameter_count(model))
 
 
@@ -160,6 +173,17 @@ def _factorized(model: nn.Module) -> dict[FactorizedLayer, list[str]]:
     if not found:
         raise ValueError("the model has no factorized layers: make some with factorize(model, rules)")
     return found
+
+
+def _check_trains(optimizer: Any, layers: Iterable[FactorizedLayer]) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in held for layer in layers for parameter in layer.arrays.values()):
+        raise ValueError(
+            "the optimizer holds no parameters of the factorized layers: give the one that trains this model, made "
+            "after factorize"
+        )
 
 
 def _check_settings(name: str, settings: Any) -> None:
