@@ -117,6 +117,20 @@ def test_what_is_factorized_already_is_collapsed_first(model):
         nn.factorize(found, {"conv": {"rank": 1}})
 
 
+def test_pruning_refuses_the_state_of_another_model_and_forgets_the_error_of_the_fit(model):
+    optax = pytest.importorskip("optax")
+    optimizer = optax.adam(1e-3)
+    dense = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+    found, _ = nn.factorize(model, {"conv": {"rank": 2}})
+    for state in (dense, 42, optimizer):
+        with pytest.raises(ValueError, match="the state holds nothing for the factorized layers"):
+            nn.prune(found, keep=1, state=state)
+    assert found.conv.error > 0
+    pruned, _ = nn.prune(found, keep=1)
+    assert pruned.conv.error is None
+    assert "error" not in repr(pruned.conv)
+
+
 def test_rules_that_do_not_fit(model):
     for rules, message in (
         ({"mpl.*": {"rank": 2}}, "matches no layer: the nearest are 'mlp.layers"),

@@ -195,8 +195,6 @@ def test_bad_rules_leave_the_model_as_it_was(model, rules, error, message):
     assert {name: type(m) for name, m in model.named_modules()} == before
 
 
-@pytest.mark.filterwarnings("ignore:.*quantiz.*")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_is_factorized_already_is_collapsed_first(model):
     nn.factorize(model, {"head": {"rank": 2}})
     with pytest.raises(ValueError, match=r"'head', which is factorized already: collapse\(model\) makes it dense"):
@@ -241,6 +239,41 @@ def test_pruning_refuses_the_optimizer_of_another_model_and_forgets_the_error_of
     assert "error" not in repr(model[0])
 
 
+def test_tied_layers_collapse_to_one_weight():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    model[1].weight = model[0].weight
+    nn.factorize(model, {"*": {"rank": 4}})
+    expected = model(torch.ones(1, 8))
+    nn.collapse(model)
+    assert model[0].weight is model[1].weight
+    assert model[0].bias is not model[1].bias
+    assert torch.allclose(model(torch.ones(1, 8)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rules", "error", "message"),
+    [
+        (None, TypeError, "rules is a name pattern, a type, a list of them"),
+        ({"0": 8}, TypeError, "the rule for '0' has settings such as"),
+        ({"0": "mf"}, TypeError, "the rule for '0' has settings such as"),
+        ({"0": {"ranks": 2}}, ValueError, "has no setting 'ranks'"),
+    ],
+)
+def test_rules_of_adapters_that_are_none(rules, error, message):
+    with pytest.raises(error, match=message):
+        nn.adapt(torch.nn.Sequential(torch.nn.Linear(8, 8)), rules)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_adapters_of_weights_that_are_not_finite_are_refused(value):
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    with torch.no_grad():
+        model[0].weight[2, 3] = value
+    with pytest.raises(ValueError, match="layer '0': its weight has entries that are not finite"):
+        nn.adapt(model, ["0"], rank=2)
+    assert model[0].weight.requires_grad
+
+
 def test_adapters_are_merged_before_a_model_is_collapsed():
     model = torch.nn.Sequential(torch.nn.Linear(8, 8))
     nn.adapt(model, ["0"], rank=4)
@@ -249,6 +282,8 @@ def test_adapters_are_merged_before_a_model_is_collapsed():
     assert nn.merge(model)[0].weight.shape == (8, 8)
 
 
+@pytest.mark.filterwarnings("ignore:.*quantiz.*")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_weights_that_are_no_numbers_are_refused():
     layer = torch.nn.Linear(8, 8)
     parametrized = torch.nn.Sequential(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(8, 8)))

@@ -130,8 +130,8 @@ def holds_a_model(path: str | os.PathLike[str]) -> bool:
     if file.suffix.lower() != ".safetensors":
         return False
     try:
-        with reading(file) as found:
-            metadata = _header(found)[0].get("__metadata__") or {}
+        with reading(file) as readable:
+            metadata = _header(readable)[0].get("__metadata__") or {}
             return not str(metadata.get("format", "")).startswith("tnrank")
     except (ValueError, OSError):  # whoever reads it says what is wrong
         return False

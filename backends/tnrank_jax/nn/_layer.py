@@ -106,7 +106,7 @@ class FactorizedLayer(eqx.Module):
             self.format, _host(self.arrays), {kind: _host(m) for kind, m in moments.items()}, rtol, keep
         )
         arrays = {name: like(self.arrays[name], array) for name, array in found.arrays.items()}
-        return changed(self, arrays=arrays, format=found.weight), found
+        return changed(self, arrays=arrays, format=found.weight, error=None), found  # the error was that of the fit
 
     def _run(self, fn: Callable[[dict[str, Any], Any], jax.Array], x: Any, dtype: Any) -> jax.Array:
         arrays = {name: self.arrays[name].astype(dtype) for name in self.format.parts}

@@ -108,7 +108,8 @@ def prune(model: Any, rtol: float | None = None, keep: int | None = None, state:
         that of the new model comes third.
 
     Raises:
-        ValueError: if the model has no factorized layers, not one of the two is given, or nothing would be left.
+        ValueError: if the model has no factorized layers, not one of the two is given, nothing would be left, or the
+            state is that of another model.
 
     Example:
         >>> import equinox as eqx, jax
@@ -130,7 +131,7 @@ def prune(model: Any, rtol: float | None = None, keep: int | None = None, state:
         for place, held in holders[name].items():
             cut = found.moments[_kind(place, name)] if place in moments else {}
             arrays = {part: like(old, cut[part]) if part in cut else old for part, old in held.arrays.items()}
-            moved[place] = changed(held, format=found.weight, arrays=arrays)
+            moved[place] = changed(held, format=found.weight, arrays=arrays, error=None)
         changes.append(_change(name, new[name], layer.format.parameter_count, forward_flops(layer.format), found.error))
     pruned = _replaced(model, new, _is_factorized)
     report = ModelReport("prune", tuple(changes), _count(model), _count(pruned))
@@ -207,7 +208,7 @@ def _holders(state: Any, layers: Mapping[str, FactorizedLayer]) -> dict[str, dic
     """Layer -> {place in an optimizer's state: what it holds for the layer}.
 
     Raises:
-        ValueError: if it holds what is no moments: arrays of other shapes.
+        ValueError: if it holds nothing for the layers, or what is no moments: arrays of other shapes.
     """
     found: dict[str, dict[str, FactorizedLayer]] = {name: {} for name in layers}
     for place, held in _named(state, _is_factorized).items():
@@ -224,6 +225,11 @@ def _holders(state: Any, layers: Mapping[str, FactorizedLayer]) -> dict[str, dic
                     "start with optimizer.init of the new model"
                 )
         found[name][place] = held
+    if state is not None and jax.tree.leaves(state) and not any(found.values()):
+        raise ValueError(
+            "the state holds nothing for the factorized layers: give that of optimizer.init of this model, made after "
+            "factorize"
+        )
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._layer import FactorizedLayer
-from tnrank_torch.nn._model import empty_like, parameter_count
+from tnrank_torch.nn._model import check_settings, empty_like, parameter_count
 from tnrank_torch.nn._places import (
     drop_hooks,
     factorized_names,
@@ -56,7 +56,9 @@ def adapt(
         A report that prints itself, one line a layer.
 
     Raises:
-        ValueError: if a rule matches nothing, a layer is adapted already, or a setting is unknown.
+        ValueError: if a rule matches nothing, a layer is adapted or factorized already, a setting is unknown, or a
+            weight is tied to that of another layer or has entries that are not finite.
+        TypeError: for rules or settings of other types. An error leaves the model as it was.
 
     Source: Hu et al. 2022 (LoRA); the start is that of Arora, Cohen, Hu & Luo 2019.
 
@@ -134,11 +136,12 @@ def adapted_layers(model: nn.Module) -> dict[AdaptedLayer, list[str]]:
 def _with_settings(rules: Any, usual: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     if isinstance(rules, (str, type)):
         rules = [rules]
+    if not isinstance(rules, (Mapping, list, tuple)):
+        raise TypeError(f"rules is a name pattern, a type, a list of them, or a mapping to settings, got {rules!r}")
     pairs = list(rules.items()) if isinstance(rules, Mapping) else [(rule, {}) for rule in rules]
     for key, settings in pairs:
-        for name in settings or ():
-            if name not in _SETTINGS:
-                raise ValueError(f"the rule for {key!r} has no setting {name!r}: {', '.join(_SETTINGS)}")
+        if settings is not None:
+            check_settings(key, settings, _SETTINGS)
     return [(key, settings if settings is None else {**usual, **settings}) for key, settings in pairs]
 
 
@@ -153,5 +156,7 @@ def _change_of(layer: Any, settings: dict[str, Any], balanced: bool, seed: int |
     change = empty_like(layer, settings, bias=False)
     weight = layer.weight
     norm = float(weight.detach().double().norm())
+    if not isfinite(norm):
+        raise ValueError("its weight has entries that are not finite: clear them first")
     change.draw_with_norm(start * (norm or 1.0), weight.dtype, weight.device, balanced, seed)
     return change

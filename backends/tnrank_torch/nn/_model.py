@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
     layers, others = replaceable_layers(places)
     chosen = match_rules(rules, layers, others, factorized_names(places))
     for name, settings in chosen.items():
-        _check_settings(name, settings)
+        check_settings(name, settings)
     groups = tied_layers(model, layers, chosen)
     seen = {} if inputs is None or fresh else _inputs_of(model, {name: layers[name] for name in chosen}, inputs)
     made: dict[str, FactorizedLayer] = {}
@@ -88,10 +88,11 @@ def collapse(model: nn.Module) -> nn.Module:
     """Replace all factorized layers of a model by the dense ones that compute the same, in place.
 
     Returns:
-        The model; the dense layer itself if ``model`` is a factorized one.
+        The model; the dense layer itself if ``model`` is a factorized one. Layers that shared their tensors share
+        their weight.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or the model has adapters.
     """
     if isinstance(model, FactorizedLayer):
         dense = model.collapse()
@@ -100,9 +101,12 @@ def collapse(model: nn.Module) -> nn.Module:
     layers = _factorized(model)
     if any(isinstance(module, AdaptedLayer) for module in model.modules()):
         raise ValueError("the model has adapters, whose changes collapse would make dense: merge(model) first")
+    first: dict[int, nn.Module] = {}
     for layer, names in layers.items():
         dense = layer.collapse()
         take_over(dense, layer)
+        # Layers that share their tensors share the dense weight.
+        dense.weight = first.setdefault(id(layer.arrays), dense).weight
         put(model, names, dense)
     return model
 
@@ -122,7 +126,8 @@ def prune(
         A report that prints itself: parameters, multiplications, error of each layer.
 
     Raises:
-        ValueError: if the model has no factorized layers, not one of the two is given, or nothing would be left.
+        ValueError: if the model has no factorized layers, not one of the two is given, nothing would be left, a
+            weight has entries that are not finite, or the optimizer is that of another model. Nothing has changed then.
 
     Example:
         >>> import torch
@@ -186,14 +191,13 @@ def _check_trains(optimizer: Any, layers: Iterable[FactorizedLayer]) -> None:
         )
 
 
-def _check_settings(name: str, settings: Any) -> None:
+def check_settings(key: Any, settings: Any, allowed: Sequence[str] = _SETTINGS) -> None:
+    """Refuse a rule whose settings are no mapping, or have other names than those that are allowed."""
     if not isinstance(settings, Mapping):
-        raise TypeError(
-            f"the rule for {name!r} has settings such as {{'structure': 'mf', 'rank': 8}}, got {settings!r}"
-        )
-    for key in settings:
-        if key not in _SETTINGS:
-            raise ValueError(f"the rule for {name!r} has no setting {key!r}: {', '.join(_SETTINGS)}")
+        raise TypeError(f"the rule for {key!r} has settings such as {{'structure': 'mf', 'rank': 8}}, got {settings!r}")
+    for name in settings:
+        if name not in allowed:
+            raise ValueError(f"the rule for {key!r} has no setting {name!r}: {', '.join(allowed)}")
 
 
 def _sharing(first: FactorizedLayer, layer: nn.Module) -> FactorizedLayer:
