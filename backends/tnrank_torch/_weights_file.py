@@ -18,6 +18,8 @@ _LISTED = 8
 def read_weights(path: str, key: str | None = None) -> Mapping[str, torch.Tensor]:
     """``{name: tensor}`` of a file that ``torch.save`` wrote; tensors are mapped, not read.
 
+    A weight that is saved under two names, as tied ones are, stands under the first of them.
+
     Args:
         path: of the file.
         key: the entry of a checkpoint that holds the weights, where that is not clear.
@@ -99,10 +101,16 @@ def _has_matrices(tensors: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _checked(path: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    places = set()
     for name, value in tensors.items():
         if value.is_quantized:
             raise _quantized(path, name)
-    return {name: value.detach() for name, value in tensors.items()}
+        place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+        if place not in places or not value.numel():
+            found[name] = value.detach()
+        places.add(place)
+    return found
 
 
 def _check_packed(path: str, loaded: Any) -> None:

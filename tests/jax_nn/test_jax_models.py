@@ -134,10 +134,13 @@ def test_pruning_refuses_the_state_of_another_model_and_forgets_the_error_of_the
 def test_rules_that_do_not_fit(model):
     for rules, message in (
         ({"mpl.*": {"rank": 2}}, "matches no layer: the nearest are 'mlp.layers"),
-        ({"mlp": {"rank": 2}}, "matches 'mlp', which cannot be replaced: supported are"),
+        (
+            {"mlp": {"rank": 2}},
+            r"matches 'mlp', of type MLP, which cannot be replaced: .* the layers inside are matched by 'mlp\.\*'",
+        ),
         (
             {eqx.nn.Conv2d: {"rank": 2}},
-            "no layer is a Conv2d: those of the model that can be replaced are Conv1d, Embedding, Linear",
+            "no layer that can be replaced has the type Conv2d: .* can be, and the model has Conv1d, Embedding, Linear",
         ),
         ({"conv": {"rang": 2}}, "the rule for 'conv' has no setting 'rang': structure, rank,"),
         ({"conv": {"rank": 2, "structure": "btt"}}, "layer 'conv': structure 'btt' is not for weights of kind 'conv'"),
@@ -220,3 +223,18 @@ def test_training_and_files(factorized, tmp_path):
     assert type(back.mlp.layers[0].value()) is tnrank.TensorTrain
     empty = jax.tree.map(lambda _: None, eqx.filter(back, eqx.is_array))
     assert "FactorizedLinear" in repr(empty)
+
+
+def test_what_is_said_of_models_without_layers_and_of_compiled_functions(model):
+    cell = eqx.nn.GRUCell(4, 4, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="Conv2d and Embedding can be replaced, and the model has none"):
+        nn.factorize(cell, {"*": {"rank": 2}})
+    with pytest.raises(TypeError, match="ranks are shapes, which a compiled function cannot choose"):
+        eqx.filter_jit(lambda model: nn.factorize(model, {"*": {"rank": 2}})[0])(model)
+    with pytest.raises(ValueError, match="the rules leave every layer alone"):
+        nn.factorize(model, {"*": None})
+    dense = eqx.nn.Linear(8, 8, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="and hold nothing: give a batch"):
+        nn.FactorizedLinear.from_layer(dense, rank=2, inputs=jax.numpy.zeros((0, 8)))
+    with pytest.raises(TypeError, match="inputs is an array with 8 features at its end, got str"):
+        nn.FactorizedLinear.from_layer(dense, rank=2, inputs="abc")

@@ -202,3 +202,11 @@ def test_bad_input(case):
     args, kind, words = BAD[case]
     with pytest.raises(kind, match=words):
         layer_ranks(*args)
+
+
+def test_damaged_files_say_what_is_wrong(tmp_path):
+    file = tmp_path / "junk.safetensors"
+    file.write_bytes(b"no header of safetensors at all")
+    assert tnrank.radar.holds_a_model(file)
+    with pytest.raises(ValueError, match=r"junk.safetensors cannot be read"):
+        tnrank.radar.read_weights(file)

@@ -224,6 +224,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "layers.initial_bias": {"weight": LINEAR, "seed": 0, "backend": "numpy"},
     "layers.learning_rates": {"weight": LINEAR},
     "layers.match_rules": {"rules": {"a*": {"rank": 2}}, "layers": {"a1": MATRIX}},
+    "layers.naming": {"layer": "head"},
     "layers.plans_of": {"weight": LINEAR},
     "layers.prune_weight": {"weight": LINEAR, "arrays": TENSORS, "rtol": 0.1},
     "layers.stages_of": {"weight": CONV, "arrays": layers.initial(CONV, 0, "numpy", "float64")},

@@ -4,6 +4,7 @@ from tnrank.layers._fit import Fit, fit_weight
 from tnrank.layers._format import WeightFormat
 from tnrank.layers._initial import initial, initial_bias, learning_rates
 from tnrank.layers._lora import LoraReport, write_lora
+from tnrank.layers._naming import naming
 from tnrank.layers._of_factorization import format_of_factorization
 from tnrank.layers._plans import Plans, plans_of
 from tnrank.layers._prune import Pruned, prune_weight
@@ -30,6 +31,7 @@ __all__ = [
     "initial_bias",
     "learning_rates",
     "match_rules",
+    "naming",
     "plans_of",
     "prune_weight",
     "stages_of",

@@ -91,8 +91,8 @@ def fit_weight(
         raise ValueError(
             f"got rank={shown(rank)}, rtol={shown(rtol)}, parameters={shown(parameters)}: needed one of the three"
         )
-    if rtol is not None:
-        real_number(rtol, "rtol", 0, 1)
+    if rtol is not None and real_number(rtol, "rtol", 0, above=True) >= 1:
+        raise ValueError(f"rtol={rtol:g} would leave nothing of the weight: give less than 1")
     host = host_array(dense, "the weight")
     size = host.shape
     frame = weight_format(

@@ -15,19 +15,25 @@ Rules = Mapping[Any, Any] | Sequence[tuple[Any, Any]]
 
 @explained
 def match_rules(
-    rules: Any, layers: Mapping[str, Any], others: Iterable[str] = (), factorized: Iterable[str] = ()
+    rules: Any,
+    layers: Mapping[str, Any],
+    others: Mapping[str, Any] | None = None,
+    factorized: Iterable[str] = (),
+    supported: str = "Linear, Conv1d, Conv2d and Embedding",
 ) -> dict[str, Any]:
     """The setting of each layer that a rule is for: that of the first rule that matches it.
 
     Args:
         rules: name pattern (``"blocks.*.mlp.*"``, as in a shell) or type -> setting; ``None`` leaves a layer alone.
         layers: name -> layer, those that can be replaced.
-        others: names of the modules that cannot, for the message.
+        others: name -> module, those that cannot, for the message.
         factorized: names of the layers that are factorized already, for the message.
+        supported: the types that can be replaced, for the message.
 
     Raises:
         TypeError: if the rules are no mapping, or a key is neither text nor a type.
-        ValueError: if a rule matches no layer, the nearest names are given; or if there is no rule.
+        ValueError: if a rule matches no layer, the nearest names are given; if there is no rule, or the rules leave
+            every layer alone.
 
     Example:
         >>> from tnrank.layers import match_rules
@@ -51,10 +57,21 @@ def match_rules(
             raise TypeError(f"a rule is for a name pattern or a type, got {shown(key)}")
         matched = [name for name, layer in layers.items() if _matches(key, name, layer)]
         if not matched:
-            raise ValueError(_nothing(key, layers, others, factorized))
+            raise ValueError(_nothing(key, layers, others or {}, factorized, supported))
         for name in matched:
             found.setdefault(name, setting)
-    return {name: found[name] for name in layers if found.get(name) is not None}
+    chosen = {name: found[name] for name in layers if found.get(name) is not None}
+    if not chosen:
+        raise ValueError(
+            "the rules leave every layer alone: the first rule that matches a layer is the one for it, and that is None"
+        )
+    return chosen
+
+
+def _inside(name: str, layers: Mapping[str, Any]) -> str:
+    """How to match the layers inside of a module, if there are some."""
+    held = any(layer.startswith(f"{name}.") for layer in layers)
+    return f"; the layers inside are matched by '{name}.*'" if held else ""
 
 
 def _matches(key: Any, name: str, layer: Any) -> bool:
@@ -65,23 +82,26 @@ def _kind_name(kind: type, asked: type) -> str:
     return kind.__name__ if kind.__name__ != asked.__name__ else f"{kind.__module__}.{kind.__name__}"
 
 
-def _nothing(key: Any, layers: Mapping[str, Any], others: Iterable[str], factorized: Iterable[str]) -> str:
+def _nothing(
+    key: Any, layers: Mapping[str, Any], others: Mapping[str, Any], factorized: Iterable[str], supported: str
+) -> str:
     if isinstance(key, type):
-        kinds = sorted({_kind_name(type(layer), key) for layer in layers.values()})
+        kinds = ", ".join(sorted({_kind_name(type(layer), key) for layer in layers.values()}))
         return (
-            f"no layer is a {key.__name__}: those of the model that can be replaced are "
-            f"{', '.join(kinds) or 'none'} (of Linear, Conv1d, Conv2d, Embedding)"
+            f"no layer that can be replaced has the type {key.__name__}: {supported} can be, and "
+            f"{f'the model has {kinds}' if kinds else 'the model has none of them'}"
         )
     already = [name for name in factorized if fnmatchcase(name, key)]
     if already:
         return f"the rule {key!r} matches {already[0]!r}, which is factorized already: collapse(model) makes it dense"
     unsupported = [name for name in others if fnmatchcase(name, key)]
     if unsupported:
+        kind = type(others[unsupported[0]]).__name__
         return (
-            f"the rule {key!r} matches {unsupported[0]!r}, which cannot be replaced: supported are Linear, Conv1d, "
-            "Conv2d, Embedding and the transposed Conv1D of language models"
+            f"the rule {key!r} matches {unsupported[0]!r}, of type {kind}, which cannot be replaced: {supported} can, "
+            f"and no classes derived from them{_inside(unsupported[0], layers)}"
         )
+    if not layers:
+        return f"the rule {key!r} matches no layer: {supported} can be replaced, and the model has none of them"
     near = get_close_matches(key, layers, n=3, cutoff=0.3) or list(layers)[:3]
-    return (
-        f"the rule {key!r} matches no layer: the nearest are {', '.join(map(repr, near)) or 'none, the model is empty'}"
-    )
+    return f"the rule {key!r} matches no layer: the nearest are {', '.join(map(repr, near))}"

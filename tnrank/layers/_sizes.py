@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 from tnrank._check import real_number, shape, shown, whole_number
@@ -44,12 +45,12 @@ def weight_format(
             parameters; ``"same"`` is 1.
         modes: into how many modes outputs and inputs are split, or both splits: ``((32, 32), (28, 28))``; by default
             2 a side, 1 for ``"mf"`` and convolutions. A product beyond the size is filled up with zeros.
-        depth: number of factors of ``"mf"``.
+        depth: number of factors of ``"mf"``; other structures have none.
         groups: of a convolution.
 
     Raises:
-        ValueError: if not one of ``rank`` and ``parameters`` is given, a rank is larger than possible, or the smallest
-            rank takes more than the share.
+        ValueError: if not one of ``rank`` and ``parameters`` is given, a rank is larger than possible, the smallest
+            rank takes more than the share, or a depth is given for another structure than ``"mf"``.
 
     Example:
         >>> from tnrank.layers import weight_format
@@ -65,6 +66,8 @@ def weight_format(
         raise ValueError(f"a weight of kind 'conv' has shape (outputs, inputs, *window) of 1 or 2 axes, got {size}")
     groups = whole_number(groups, "groups", 1)
     depth = whole_number(depth, "depth", 2, _MOST_FACTORS)
+    if depth != 2 and structure != "mf":
+        raise ValueError(f"depth is the number of factors of 'mf', and structure {structure!r} has none: leave it out")
     if (rank is None) == (parameters is None):
         raise ValueError(f"got rank={shown(rank)} and parameters={shown(parameters)}: needed one of the two")
     rows, columns = (size[1], size[0]) if kind == "embedding" else (size[0], size[1])
@@ -97,7 +100,7 @@ def _modes(kind: str, structure: str, rows: int, columns: int, modes: Any) -> tu
     if modes is None or hasattr(modes, "__index__"):
         count = usual if modes is None else whole_number(modes, "modes", 1, _MOST_MODES)
         return split(rows, count), split(columns, count)
-    if not isinstance(modes, (tuple, list)) or len(modes) != 2:
+    if not isinstance(modes, (tuple, list)) or len(modes) != 2 or any(hasattr(side, "__index__") for side in modes):
         raise ValueError(f"modes is a number, or splits of both sides such as ((32, 32), (28, 28)), got {shown(modes)}")
     given = [shape(side, "modes") for side in modes]
     return (given[1], given[0]) if kind == "embedding" else (given[0], given[1])
@@ -110,6 +113,8 @@ def _limits(structure: str, layout: Layout) -> Shape:
 
 
 def _ranks(rank: Any, limits: Shape, structure: str) -> Shape:
+    if isinstance(rank, (str, Real)) and not hasattr(rank, "__index__"):
+        raise TypeError(f"rank is a whole number, or one for each inner index such as (8, 8), got {shown(rank)}")
     if not hasattr(rank, "__index__"):
         return shape(rank, "rank")
     one = whole_number(rank, "rank", 1)

@@ -79,7 +79,8 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Mappin
 
     Args:
         path: ``.safetensors`` of any model, or a file of ``torch.save`` (``.pt``, ``.pth``, ``.bin``, ``.ckpt``) with
-            a state dict, for which PyTorch must be installed. Nothing is unpickled that could run code.
+            a state dict, for which PyTorch must be installed. Nothing is unpickled that could run code. Names lose the
+            ``_orig_mod`` of ``torch.compile``, and a tied weight of the latter stands once.
         key: which entry of a checkpoint of PyTorch holds the weights, where that is not clear.
 
     Raises:
@@ -103,7 +104,7 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Mappin
     with reading(path) as file:
         suffix = file.suffix.lower()
         if suffix in TORCH_SUFFIXES:
-            return get_backend("torch").read_weights(str(file), key)
+            return {_plain(name): array for name, array in get_backend("torch").read_weights(str(file), key).items()}
         if suffix != ".safetensors":
             known = " ".join((".safetensors", *TORCH_SUFFIXES))
             raise ValueError(f"{file} has the unknown suffix {file.suffix!r}; weights are read from {known}")
@@ -117,7 +118,7 @@ def holds_a_model(path: str | os.PathLike[str]) -> bool:
     """Whether :func:`read_weights` reads a file, by its suffix and header: no factorization of tnrank's own.
 
     Args:
-        path: any file; one that is damaged or missing holds no model.
+        path: any file. A ``.safetensors`` whose header is damaged counts, so that reading it says what is wrong.
 
     Example:
         >>> from tnrank.radar import holds_a_model
@@ -133,8 +134,10 @@ def holds_a_model(path: str | os.PathLike[str]) -> bool:
         with reading(file) as readable:
             metadata = _header(readable)[0].get("__metadata__") or {}
             return not str(metadata.get("format", "")).startswith("tnrank")
-    except (ValueError, OSError):  # whoever reads it says what is wrong
+    except OSError:  # whoever reads it says what is wrong
         return False
+    except ValueError:
+        return True
 
 
 def _entries(file: Path) -> dict[str, _Entry]:
@@ -144,7 +147,7 @@ def _entries(file: Path) -> dict[str, _Entry]:
         pass  # it checks that the header is whole and that the arrays fill the file
     header, start = _header(file)
     found = {
-        name: _Entry(entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0])
+        _plain(name): _Entry(entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0])
         for name, entry in header.items()
         if name != "__metadata__"
     }
@@ -161,6 +164,11 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
     if not isinstance(header, dict):
         raise ValueError(f"{file} cannot be read: its header is no dictionary")
     return header, 8 + size
+
+
+def _plain(name: str) -> str:
+    """The name of a weight without the wrappers that ``torch.compile`` puts around modules."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

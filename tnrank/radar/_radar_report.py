@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import numpy as np
 
 from tnrank._files import check_path, write_atomically
 from tnrank._tables import Layout
+from tnrank.linalg import default_rtol
 from tnrank.radar._track import LayerHistory
 
 _SHOWN = 4
@@ -122,7 +124,10 @@ def _accuracy(report: RadarReport) -> str:
 
 def _row(row: RecordedLayer, columns: list[str]) -> list[str]:
     history, change = row.history, row.change
-    values = [f"{value:.3g}" for value in history.singular_values[-1, :_SHOWN]]
+    last = history.singular_values[-1]
+    rounding = default_rtol((row.shape[0], math.prod(row.shape[1:])), "float32")
+    some = max(1, int((last > rounding * last[0]).sum()))  # of the others, digits would say nothing
+    values = [f"{value:.3g}" for value in last[: min(some, _SHOWN)]]
     counts = Counter(row.onsets)
     onsets = [f"{step:,}" if count == 1 else f"{step:,} (x{count})" for step, count in list(counts.items())[:_ONSETS]]
     more = len(counts) - len(onsets)

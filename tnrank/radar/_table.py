@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tnrank._tables import Layout
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from tnrank.radar._report import LayerRanks, WeightRanks
 
 _SHOWN = 4
+_FACTOR = re.compile(r"(^|\.)arrays\.[a-z]+[0-9]*$")
+"""Names in the state dict of a factorized layer: 0.arrays.layer1, head.arrays.root."""
 _TO_THE_RIGHT = (
     *("parameters", "rank", "effective", "stable", "compressed", "kept", "change: effective", "compressed change"),
     "activations",
@@ -34,6 +37,15 @@ def _facts(report: LayerRanks) -> list[tuple[str, str]]:
         ("compressed", f"smallest rank with a relative error of at most {report.rtol:g}"),
         ("kept", f"parameters at that rank: {_percent(report.kept)} in all, where only weights that gain by it change"),
     ]
+    factors = [row.name for row in report.rows if _FACTOR.search(row.name)]
+    if factors:
+        facts.append(
+            (
+                "factors",
+                f"{len(factors)} rows are tensors of factorized layers, such as {factors[0]}, and not the weights that "
+                "they make: measure the model, or its state dict after collapse(model)",
+            )
+        )
     if report.left_out:
         arrays = "array" if len(report.left_out) == 1 else "arrays"
         what = f"{len(report.left_out)} {arrays} without ranks (vectors such as biases), "

@@ -182,11 +182,13 @@ def fit_layer(layer: Any, kind: str, settings: Mapping[str, Any], moments: Any) 
         TypeError: if it is no array of floating-point numbers: quantized, or a node of ``eqx.nn.Shared``.
     """
     dense = layer.weight
-    if not eqx.is_inexact_array(dense) or isinstance(dense, jax.core.Tracer):
+    if isinstance(dense, jax.core.Tracer):
+        raise TypeError("ranks are shapes, which a compiled function cannot choose: replace the layer outside of it")
+    if not eqx.is_inexact_array(dense):
         name = dense.dtype if eqx.is_array(dense) else type(dense).__name__
         raise TypeError(
-            f"the weight is of {name}, needed an array of floating-point numbers: dequantize the model, untie weights "
-            "of eqx.nn.Shared, and stay outside of compiled functions"
+            f"the weight is of {name}, needed an array of floating-point numbers: dequantize the model, and untie "
+            "weights of eqx.nn.Shared"
         )
     return fit_weight(dense, kind, moments=moments, **settings)
 
@@ -195,9 +197,15 @@ def second_moments(inputs: Any, features: int, groups: int = 1) -> Any:
     """Second moments ``(groups, features, features)`` of inputs ``(.., groups * features)``."""
     if inputs is None:
         return None
-    rows = np.asarray(inputs, np.float64)
+    try:
+        rows = np.asarray(inputs, np.float64)
+    except (TypeError, ValueError):
+        kind = type(inputs).__name__
+        raise TypeError(f"inputs is an array with {groups * features} features at its end, got {kind}") from None
     if rows.ndim == 0 or rows.shape[-1] != groups * features:
         raise ValueError(f"inputs have shape {rows.shape}, needed (.., {groups * features})")
+    if rows.size == 0:
+        raise ValueError(f"inputs have shape {rows.shape} and hold nothing: give a batch of some samples")
     rows = rows.reshape(-1, groups, features)
     return np.einsum("ngi,ngj->gij", rows, rows, optimize=True) / len(rows)
 

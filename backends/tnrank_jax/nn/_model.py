@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
+from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules, naming
 from tnrank_jax.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_jax.nn._embedding import FactorizedEmbedding
 from tnrank_jax.nn._layer import FactorizedLayer, changed, like
@@ -21,6 +21,8 @@ _REPLACEMENTS: dict[Any, Any] = {
     eqx.nn.Embedding: FactorizedEmbedding,
 }
 _SETTINGS = ("structure", "rank", "rtol", "parameters", "modes", "depth", "recompute")
+_REPLACED = "Linear, Conv1d, Conv2d and Embedding"
+"""What can be replaced, in words."""
 _SQUARES = ("nu", "nu_max", "sum_of_squares")
 """Fields of optax's states that hold averages or sums of squares."""
 
@@ -55,14 +57,13 @@ def factorize(model: Any, rules: Any) -> tuple[Any, ModelReport]:
     layers = _named(model, _replaceable)
     inside = {name.rpartition(".")[0] for name in _named(model, eqx.is_array)}
     others = {name.rsplit(".", k)[0] for name in inside for k in range(name.count(".") + 1)} - {"", *layers}
-    chosen = match_rules(rules, layers, sorted(others), _named(model, _is_factorized))
+    nodes = {name: _at(model, name) for name in sorted(others)}
+    chosen = match_rules(rules, layers, nodes, _named(model, _is_factorized), _REPLACED)
     made: dict[str, FactorizedLayer] = {}
     for name, settings in chosen.items():
         _check_settings(name, settings)
-        try:
+        with naming(name):
             made[name] = _class_for(layers[name]).from_layer(layers[name], **settings)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"layer {name!r}: {error}") from None
     changes = []
     for name, new in made.items():
         count = new.format.dense_count
@@ -127,7 +128,8 @@ def prune(model: Any, rtol: float | None = None, keep: int | None = None, state:
         moments = {
             place: held.arrays for place, held in holders[name].items() if all(map(eqx.is_array, held.arrays.values()))
         }
-        new[name], found = layer.cut(rtol, keep, {_kind(place, name): arrays for place, arrays in moments.items()})
+        with naming(name):
+            new[name], found = layer.cut(rtol, keep, {_kind(place, name): arrays for place, arrays in moments.items()})
         for place, held in holders[name].items():
             cut = found.moments[_kind(place, name)] if place in moments else {}
             arrays = {part: like(old, cut[part]) if part in cut else old for part, old in held.arrays.items()}
@@ -198,6 +200,16 @@ def _named(tree: Any, wanted: Callable[[Any], bool]) -> dict[str, Any]:
 
 def _replaced(tree: Any, new: Mapping[str, Any], wanted: Callable[[Any], bool]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, node: new.get(_name(path), node), tree, is_leaf=wanted)
+
+
+def _at(tree: Any, name: str) -> Any:
+    """The node at a path."""
+    for part in name.split("."):
+        if isinstance(tree, Mapping):
+            tree = next(node for key, node in tree.items() if str(key) == part)
+        else:
+            tree = tree[int(part)] if isinstance(tree, (list, tuple)) else getattr(tree, part)
+    return tree
 
 
 def _name(path: Any) -> str:

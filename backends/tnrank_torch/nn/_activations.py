@@ -20,6 +20,10 @@ def activations_of(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
     Args:
         model: a module.
         inputs: a batch: a tensor, a tuple or list of positional arguments, or a mapping of named ones.
+
+    Raises:
+        TypeError: if the inputs are no batch.
+        ValueError: if no layer is called with some samples.
     """
     listener = _Listener()
     modes = [(module, module.training) for module in model.modules()]
@@ -37,11 +41,22 @@ def activations_of(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
             registered.remove()
         for module, mode in modes:
             module.training = mode
+    if not listener.found:
+        raise ValueError("no layer has activations for these inputs: give a batch of some samples")
     return listener.found
 
 
 def call_on(model: nn.Module, inputs: Any) -> Any:
-    """The model on a batch: a tensor, a tuple or list of positional arguments, or a mapping of named ones."""
+    """The model on a batch: a tensor, a tuple or list of positional arguments, or a mapping of named ones.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if not isinstance(inputs, (Mapping, tuple, list, torch.Tensor)):
+        raise TypeError(
+            "inputs is a batch: a tensor, a tuple of the model's arguments or a mapping of named ones, got a "
+            f"{type(inputs).__name__}"
+        )
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)

@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
+from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules, naming
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._model import check_settings, empty_like, parameter_count
 from tnrank_torch.nn._places import (
+    REPLACED,
     drop_hooks,
     factorized_names,
     places_of,
@@ -73,7 +74,7 @@ def adapt(
     places = places_of(model)
     layers, others = replaceable_layers(places)
     usual = {"structure": structure, "rank": rank, "depth": depth, "start": start}
-    chosen = match_rules(_with_settings(rules, usual), layers, others, factorized_names(places))
+    chosen = match_rules(_with_settings(rules, usual), layers, others, factorized_names(places), REPLACED)
     tied = tied_layers(model, layers, chosen)
     if tied:
         second, first = next(iter(tied.items()))
@@ -84,10 +85,8 @@ def adapt(
     made = {}
     for place, (name, settings) in enumerate(chosen.items()):
         number = None if seed is None else seed + place
-        try:
-            made[name] = _change_of(layers[name], {**usual, **settings}, balanced, number)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"layer {name!r}: {error}") from None
+        with naming(name):
+            made[name] = _change_of(layers[name], dict(settings), balanced, number)
     count = parameter_count(model)
     model.requires_grad_(False)
     changes = []
@@ -142,7 +141,14 @@ def _with_settings(rules: Any, usual: Mapping[str, Any]) -> list[tuple[Any, Any]
     for key, settings in pairs:
         if settings is not None:
             check_settings(key, settings, _SETTINGS)
-    return [(key, settings if settings is None else {**usual, **settings}) for key, settings in pairs]
+    return [(key, None if settings is None else _completed(settings, usual)) for key, settings in pairs]
+
+
+def _completed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**usual, **settings}
+    if "depth" not in settings and found["structure"] != "mf" == usual["structure"]:
+        del found["depth"]  # it is that of the layers with a matrix factorization
+    return found
 
 
 def _change_of(layer: Any, settings: dict[str, Any], balanced: bool, seed: int | None) -> FactorizedLayer:

@@ -250,9 +250,11 @@ def second_moments(inputs: Any, features: int, groups: int = 1) -> torch.Tensor 
         return None
     if not isinstance(inputs, torch.Tensor):
         raise TypeError(f"inputs is a tensor with {features} features at its end, got {type(inputs).__name__}")
-    rows = inputs.detach().reshape(-1, groups, inputs.shape[-1] // groups).double()
-    if rows.shape[-1] != features:
-        raise ValueError(f"inputs have {inputs.shape[-1]} features, needed {groups * features}")
+    if inputs.ndim == 0 or inputs.shape[-1] != groups * features:
+        raise ValueError(f"inputs have shape {tuple(inputs.shape)}, needed (.., {groups * features})")
+    rows = inputs.detach().reshape(-1, groups, features).double()
+    if len(rows) == 0:
+        raise ValueError(f"inputs have shape {tuple(inputs.shape)} and hold nothing: give a batch of some samples")
     return torch.einsum("ngi,ngj->gij", rows, rows) / len(rows)
 
 

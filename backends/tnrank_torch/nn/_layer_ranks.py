@@ -10,7 +10,7 @@ from torch import nn
 from tnrank.radar import LayerRanks
 from tnrank.radar import layer_ranks as ranks_of_weights
 from tnrank_torch.nn._activations import activations_of
-from tnrank_torch.nn._weights import check_module, weights_of
+from tnrank_torch.nn._weights import check_module, weights_before, weights_of
 
 
 def layer_ranks(
@@ -56,6 +56,5 @@ def layer_ranks(
     """
     plain = check_module(model)
     weights = weights_of(plain, vectors=True)
-    before = weights_of(check_module(initial)) if isinstance(initial, nn.Module) else initial
     outputs = None if inputs is None else activations_of(plain, inputs)
-    return ranks_of_weights(weights, before, outputs, rtol, progress=progress)
+    return ranks_of_weights(weights, weights_before(initial), outputs, rtol, progress=progress)

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules
+from tnrank.layers import LayerChange, ModelReport, forward_flops, match_rules, naming
 from tnrank_torch.nn._activations import call_on
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._places import (
+    REPLACED,
     check_weight,
     class_for,
     factorized_names,
@@ -61,7 +62,7 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
     """
     places = places_of(model)
     layers, others = replaceable_layers(places)
-    chosen = match_rules(rules, layers, others, factorized_names(places))
+    chosen = match_rules(rules, layers, others, factorized_names(places), REPLACED)
     for name, settings in chosen.items():
         check_settings(name, settings)
     groups = tied_layers(model, layers, chosen)
@@ -72,10 +73,8 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
         if twin in made:
             made[name] = _sharing(made[str(twin)], layers[name])
             continue
-        try:
+        with naming(name):
             made[name] = _replacement(layers[name], settings, seen.get(name), fresh)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"layer {name!r}: {error}") from None
     changes, before = [], parameter_count(model)
     for name, new in made.items():
         changes.append(_change(name, new, _dense_count(new), _dense_flops(new), new.error))
@@ -143,10 +142,8 @@ def prune(
     found: dict[int, Any] = {}
     for layer, names in layers.items():  # everything is computed before anything changes
         if id(layer.arrays) not in found:
-            try:
+            with naming(names[0]):
                 found[id(layer.arrays)] = layer._pruned(rtol, keep, optimizer)
-            except ValueError as error:
-                raise ValueError(f"layer {names[0]!r}: {error}" if names[0] else str(error)) from None
     taken: set[int] = set()
     for layer, names in layers.items():
         before, flops = layer.format.parameter_count, forward_flops(layer.format)

@@ -14,6 +14,7 @@ from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._linear import FactorizedLinear, is_transposed
+from tnrank_torch.nn._weights import is_compiled, plain_name, uncompiled
 
 _REPLACEMENTS: dict[type[nn.Module], Any] = {
     nn.Linear: FactorizedLinear,
@@ -21,6 +22,8 @@ _REPLACEMENTS: dict[type[nn.Module], Any] = {
     nn.Conv2d: FactorizedConv2d,
     nn.Embedding: FactorizedEmbedding,
 }
+REPLACED = "Linear, Conv1d, Conv2d, Embedding and the transposed Conv1D of language-model libraries"
+"""What can be replaced, in words."""
 _HOLDING = ("DistributedDataParallel", "FullyShardedDataParallel")
 """Wrappers that hold on to the parameters that they were made with."""
 
@@ -33,7 +36,7 @@ def checked_module(model: Any) -> nn.Module:
 
 
 def places_of(model: Any) -> dict[nn.Module, list[str]]:
-    """Module -> all names that it has in the model.
+    """Module -> all names that it has in the model, without the wrappers of ``torch.compile``.
 
     Raises:
         TypeError: if ``model`` is no module.
@@ -41,7 +44,8 @@ def places_of(model: Any) -> dict[nn.Module, list[str]]:
     """
     found: dict[nn.Module, list[str]] = {}
     for name, module in checked_module(model).named_modules(remove_duplicate=False):
-        found.setdefault(module, []).append(name)
+        if not is_compiled(module):
+            found.setdefault(module, []).append(plain_name(name))
         wrapper = next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in _HOLDING), None)
         if wrapper:
             raise ValueError(
@@ -51,8 +55,8 @@ def places_of(model: Any) -> dict[nn.Module, list[str]]:
     return found
 
 
-def replaceable_layers(places: Mapping[nn.Module, list[str]]) -> tuple[dict[str, nn.Module], list[str]]:
-    """The layers that have a factorized form, by the first of their names; and the names of all other modules.
+def replaceable_layers(places: Mapping[nn.Module, list[str]]) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """The layers that have a factorized form, by the first of their names; and all other modules.
 
     Raises:
         ValueError: if the model itself is such a layer, or has adapters.
@@ -66,7 +70,8 @@ def replaceable_layers(places: Mapping[nn.Module, list[str]]) -> tuple[dict[str,
         )
     if any(isinstance(module, AdaptedLayer) for module in places):
         raise ValueError("the model has adapters already: merge(model) first")
-    return layers, [names[0] for module, names in places.items() if names[0] not in layers and names[0]]
+    others = {names[0]: module for module, names in places.items() if names[0]}
+    return layers, {name: module for name, module in others.items() if name not in layers}
 
 
 def factorized_names(places: Mapping[nn.Module, list[str]]) -> list[str]:
@@ -107,8 +112,13 @@ def check_weight(layer: nn.Module) -> None:
 def put(model: nn.Module, names: Iterable[str], new: nn.Module) -> None:
     """Put a module in all the places where another one stood."""
     for name in names:
-        parent, _, key = name.rpartition(".")
-        setattr(model.get_submodule(parent), key, new)
+        *above, key = name.split(".")
+        parent = uncompiled(model)
+        for part in above:
+            parent = uncompiled(parent.get_submodule(part))
+        if is_compiled(getattr(parent, key)):
+            parent, key = getattr(parent, key), "_orig_mod"
+        setattr(parent, key, new)
 
 
 def take_over(new: nn.Module, old: nn.Module) -> None:
@@ -142,7 +152,7 @@ def tied_layers(model: nn.Module, layers: Mapping[str, nn.Module], chosen: Mappi
     """
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(parameter), []).append(name)
+        owners.setdefault(id(parameter), []).append(plain_name(name))
     found = {}
     places = {id(module): names for module, names in places_of(model).items()}
     for name in chosen:
@@ -152,11 +162,18 @@ def tied_layers(model: nn.Module, layers: Mapping[str, nn.Module], chosen: Mappi
         for other in shared:
             twin = other.removesuffix(".weight")
             first = next((key for key, layer in layers.items() if twin in places[id(layer)]), "")
-            alike = first in chosen and chosen[first] == chosen[name] and _kind(layers[first]) == _kind(layers[name])
-            if not alike or not other.endswith("weight"):
+            unlike = ""
+            if first not in chosen or not other.endswith("weight"):
+                unlike = "is not replaced"
+            elif chosen[first] != chosen[name]:
+                unlike = "is replaced with other settings"
+            elif _kind(layers[first]) != _kind(layers[name]):
+                kinds = [type(layers[place]).__name__ for place in (first, name)]
+                unlike = f"is that of {kinds[0]}, not {kinds[1]}" if kinds[0] != kinds[1] else "has other groups"
+            if unlike:
                 raise ValueError(
-                    f"the weight of {name!r} is tied to {other!r}, which is not replaced alike: leave both alone with "
-                    f"rules {{{name!r}: None, {twin!r}: None}}, or untie them"
+                    f"the weight of {name!r} is tied to {other!r}, which {unlike}: leave both alone with rules "
+                    f"{{{name!r}: None, {twin!r}: None}}, or untie them"
                 )
             if list(chosen).index(first) < list(chosen).index(name):
                 found[name] = first

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tnrank import radar
-from tnrank_torch.nn._weights import check_module, weights_of
+from tnrank_torch.nn._weights import check_module, weights_before, weights_of
 
 
 class RankRadar(radar.RankRadar):
@@ -64,8 +64,7 @@ class RankRadar(radar.RankRadar):
         accuracy: float = 1e-3,
         log_to: Any = None,
     ) -> None:
-        before = weights_of(check_module(initial)) if isinstance(initial, nn.Module) else initial
-        super().__init__(leading, changes=changes, initial=before, accuracy=accuracy, log_to=log_to)
+        super().__init__(leading, changes=changes, initial=weights_before(initial), accuracy=accuracy, log_to=log_to)
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every is the number of steps between records, a whole number from 1 on, got {every!r}")
         self.every = every

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -10,11 +10,26 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 
+def is_compiled(module: Any) -> bool:
+    """Whether it is the wrapper that ``torch.compile`` puts around a module."""
+    return isinstance(getattr(module, "_orig_mod", None), nn.Module)
+
+
+def plain_name(name: str) -> str:
+    """The name of a module or a parameter without the wrappers of ``torch.compile`` on the way to it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def uncompiled(module: Any) -> nn.Module:
+    """The module inside the wrapper that ``torch.compile`` puts around it."""
+    return module._orig_mod if is_compiled(module) else module  # type: ignore[no-any-return]  # a module by its check
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module inside the wrappers of ``torch.compile`` and of parallel training."""
     while True:
-        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod  # type: ignore[assignment]  # a module by the line above
+        if is_compiled(model):
+            model = uncompiled(model)
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:
@@ -51,7 +66,7 @@ def layers_of(model: nn.Module) -> Iterator[Layer]:
 
     A module with a method ``dense_weight`` is one layer, and modules inside it are not listed. A parametrized tensor
     counts as what it is in the layer, not as the parameters that it is made of. A module that stands at two places is
-    listed once, as is a parameter of two modules.
+    listed once, as is a parameter of two modules. Names are those without the wrappers of ``torch.compile``.
 
     Raises:
         ValueError: if a layer is quantized, has no values yet, or there is no weight at all; the layer is named.
@@ -60,14 +75,18 @@ def layers_of(model: nn.Module) -> Iterator[Layer]:
     seen: set[int] = set()
     empty = True
     for name, module in model.named_modules():
-        if module in inside:
+        if module in inside or is_compiled(module):
             continue
+        name = plain_name(name)
         _check_quantized(name, module)
         own = {key: value for key, value in module._parameters.items() if value is not None}
         if callable(getattr(module, "dense_weight", None)):
             inside.update(module.modules())
             empty = False
-            yield Layer(name, module, ("dense_weight",), ("bias",) if "bias" in own else ())
+            parts = {id(part) for key, part in module.named_parameters() if key != "bias"}
+            known = bool(parts) and parts <= seen  # layers that share their tensors have one weight
+            seen.update(parts)
+            yield Layer(name, module, () if known else ("dense_weight",), ("bias",) if "bias" in own else ())
             continue
         if parametrize.is_parametrized(module):
             made: Any = module.parametrizations
@@ -102,6 +121,15 @@ def weights_of(model: nn.Module, vectors: bool = False) -> dict[str, torch.Tenso
                 value: Any = getattr(layer.module, key)
                 found[weight_name(layer.name, key)] = (value() if key == "dense_weight" else value).detach()
     return found
+
+
+def weights_before(initial: Any) -> Any:
+    """The weights of a module before training, or its state dict by the names of the module without wrappers."""
+    if isinstance(initial, nn.Module):
+        return weights_of(unwrapped(initial))
+    if isinstance(initial, Mapping):
+        return {plain_name(str(name)): value for name, value in initial.items()}
+    return initial
 
 
 def weight_name(layer: str, key: str) -> str:
