@@ -119,7 +119,7 @@ def test_the_quick_preset_holds(tmp_path: Path) -> None:
     assert len(outcome.checks) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_mnist_holds(data_dir: Path, tmp_path: Path) -> None:
     recipe = make_recipe("rank-minimizing-autoencoder", "mnist", data_dir=str(data_dir))
     assert run(recipe, out=tmp_path, figure=False).outcome.holds

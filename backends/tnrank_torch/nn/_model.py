@@ -41,7 +41,8 @@ def factorize(model: nn.Module, rules: Any, *, inputs: Any = None, fresh: bool =
             :meth:`FactorizedLinear.from_layer` such as ``{"structure": "tt", "parameters": 0.1}``, or ``None`` to leave
             a layer alone. The first rule that matches a layer is the one for it.
         inputs: a batch to run the model on: a tensor, the tuple of its arguments, or a mapping of named ones. The
-            errors of the layers' outputs on it are made small, in place of those of their weights.
+            errors of the layers' outputs on it are made small, in place of those of their weights; embeddings, and
+            layers that the batch does not reach, are approximated as without.
         fresh: new random weights in place of an approximation of the trained ones.
 
     Returns:
