@@ -324,3 +324,50 @@ def test_encoders_of_transformers_in_their_fast_path():
         expected = model(x)
         nn.factorize(model, {"*": {"rtol": 1e-13}})
         _near(model(x), expected, 1e-11)
+
+
+@pytest.mark.parametrize("make", [lambda p: torch.optim.SGD(p, 0.1), lambda p: torch.optim.Adam(p, 0.01)])
+def test_optimizers_go_on_after_pruned_state_dicts(make):
+    def trained(keep):
+        model = torch.nn.Sequential(nn.FactorizedLinear(16, 16, rank=8, seed=0, **DOUBLE))
+        optimizer = make(model.parameters())
+        step(model, optimizer)
+        if keep:
+            nn.prune(model, keep=keep, optimizer=optimizer)
+        return model, optimizer
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        loss = (model(x) - x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss  # kept, as in a loop: its graph knows the old shapes
+
+    x = torch.randn(64, 16, **DOUBLE)
+    model, optimizer = trained(keep=2)
+    other, resumed = trained(keep=None)
+    loss = step(other, resumed)
+    other.load_state_dict(model.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # as from a file: PyTorch shares the moments
+    for _ in range(3):
+        step(model, optimizer)
+        loss = step(other, resumed)
+    assert loss.item() < 2
+    assert other[0].format.ranks == (2,)
+    assert torch.equal(other[0].weight, model[0].weight)
+
+
+def test_optimizers_that_prune_is_not_told_of():
+    for optimizer, fails in ((torch.optim.SGD, False), (torch.optim.Adam, True)):
+        layer = nn.FactorizedLinear(8, 8, rank=4, **DOUBLE)
+        trains = optimizer(layer.parameters(), 0.1)
+        for keep in (4, 2):
+            layer.prune(keep=keep)
+            before = layer.weight.detach()
+            layer(torch.randn(5, 8, **DOUBLE)).square().mean().backward()
+            if fails and keep == 2:
+                with pytest.raises(RuntimeError, match="must match"):
+                    trains.step()
+            else:
+                trains.step()
+                assert (layer.weight - before).abs().max() > 1e-4  # nothing stalls in silence

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import tnrank
 from tnrank.layers import Fit, Pruned, WeightFormat, fit_weight, initial, initial_bias, learning_rates, prune_weight
-from tnrank_torch.nn._optimizer_state import check_optimizer, exchange, moments_of, on_host
+from tnrank_torch.nn._optimizer_state import check_optimizer, moments_of, on_host, refill, set_moments
 
 _EXAMPLE = 64
 """Rows to plan for where no example has been seen."""
@@ -172,12 +172,13 @@ class FactorizedLayer(nn.Module):
     def prune(
         self, rtol: float | None = None, keep: int | None = None, optimizer: torch.optim.Optimizer | None = None
     ) -> tuple[dict[Any, np.ndarray[Any, Any]], float]:
-        """Drop the smallest components of every inner index, in place; the parameters are new objects.
+        """Drop the smallest components of every inner index, in place; the parameters take other shapes.
 
         Args:
             rtol: bounds the relative error of the weight.
             keep: components to keep at each index, at most; one of the two.
-            optimizer: is given the new parameters, and its moments lose the same components.
+            optimizer: its moments lose the same components; one that keeps moments and is not given has those of
+                other shapes, with which its next step fails.
 
         Returns:
             {inner index: norms of its components before, descending, relative to the weight's}, and the relative error.
@@ -200,10 +201,9 @@ class FactorizedLayer(nn.Module):
 
     def _take(self, found: Pruned, optimizer: torch.optim.Optimizer | None) -> None:
         for name in self.format.parts:
-            old = self.arrays[name]
-            new = self.arrays[name] = _renewed(old, found.arrays[name])
+            refill(self.arrays[name], found.arrays[name])
             if optimizer is not None:
-                exchange(optimizer, old, new, {kind: one[name] for kind, one in found.moments.items()})
+                set_moments(optimizer, self.arrays[name], {kind: one[name] for kind, one in found.moments.items()})
         self._set_format(found.weight)
         self.error = None  # it was that of the fit, before
 
@@ -216,7 +216,7 @@ class FactorizedLayer(nn.Module):
                 self._set_format(self.format.of_shapes(shapes))
             for name, shape in shapes.items():
                 if tuple(self.arrays[name].shape) != shape:  # another layer may have shared and changed them
-                    self.arrays[name] = _renewed(self.arrays[name], np.zeros(shape))
+                    refill(self.arrays[name], np.zeros(shape))
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def extra_repr(self) -> str:
@@ -256,13 +256,6 @@ def second_moments(inputs: Any, features: int, groups: int = 1) -> torch.Tensor 
     if len(rows) == 0:
         raise ValueError(f"inputs have shape {tuple(inputs.shape)} and hold nothing: give a batch of some samples")
     return torch.einsum("ngi,ngj->gij", rows, rows) / len(rows)
-
-
-def _renewed(old: nn.Parameter, content: np.ndarray[Any, Any]) -> nn.Parameter:
-    """A parameter like ``old`` with content of another shape."""
-    # Not the same object with other data: graphs of earlier steps that are still alive know its old shape.
-    array = torch.as_tensor(np.ascontiguousarray(content)).to(dtype=old.dtype, device=old.device)
-    return nn.Parameter(array, old.requires_grad)
 
 
 def _casts(dtype: torch.dtype) -> bool:

@@ -120,7 +120,8 @@ def prune(
         model: a model with factorized layers, or one of them.
         rtol: bounds the relative error of every layer's weight.
         keep: components to keep at each inner index, at most; one of the two.
-        optimizer: its moments lose the same components, so that training goes on.
+        optimizer: its moments lose the same components, so that training goes on. One that keeps moments and is not
+            given has those of other shapes, with which its next step fails.
 
     Returns:
         A report that prints itself: parameters, multiplications, error of each layer.

@@ -1,4 +1,4 @@
-"""An optimizer that goes on training after the components of a layer were cut: its parameters and its moments."""
+"""An optimizer after the components of a layer were cut: parameters of other shapes, and their moments."""
 
 from __future__ import annotations
 
@@ -46,25 +46,33 @@ def moments_of(
     return found if all(len(one) == len(arrays) for one in found.values()) else {}
 
 
-def exchange(
-    optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, moments: Mapping[str, np.ndarray[Any, Any]]
+def refill(parameter: nn.Parameter, content: np.ndarray[Any, Any]) -> None:
+    """Give a parameter content of another shape: optimizers that train it go on with it."""
+    array = torch.as_tensor(np.ascontiguousarray(content)).to(dtype=parameter.dtype, device=parameter.device)
+    parameter.grad = None
+    # Graphs of earlier steps that are still alive hold what autograd knows of the old shape, and later ones would share
+    # it: a change of dtype is what has autograd begin anew.
+    parameter.data = parameter.data.to(torch.float32 if parameter.dtype is torch.float64 else torch.float64)
+    parameter.data = array
+
+
+def set_moments(
+    optimizer: torch.optim.Optimizer, parameter: nn.Parameter, moments: Mapping[str, np.ndarray[Any, Any]]
 ) -> None:
-    """Have the optimizer train ``new`` in place of ``old``, with these moments.
+    """Have the optimizer go on with these moments of a parameter.
 
     Counters stay. If the optimizer keeps what is none of the moments, its state of the parameter begins anew.
     """
-    for group in optimizer.param_groups:
-        group["params"][:] = [new if parameter is old else parameter for parameter in group["params"]]
-    state = optimizer.state.pop(old, None)
+    state = optimizer.state.get(parameter)
     if state is None:
         return
     content = {kind.removesuffix(" sq"): value for kind, value in moments.items()}
     if content.keys() != _large(state).keys():
+        del optimizer.state[parameter]
         return
     for kind, value in content.items():
         like = state[kind]
         state[kind] = torch.as_tensor(np.ascontiguousarray(value)).to(like.dtype).to(like.device)
-    optimizer.state[new] = state
 
 
 def on_host(x: torch.Tensor) -> np.ndarray[Any, Any]:
