@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tnrank.layers import fit_weight
 
 # Random matrices have no best CP fit of low rank, of which the fit rightly warns.
-pytestmark = pytest.mark.filterwarnings("ignore:border-rank behavior:RuntimeWarning")
 STRUCTURES = ("mf", "cp", "tucker", "tt", "ttm", "htf", "btt")
 
 

@@ -17,7 +17,6 @@ DOUBLE = {"dtype": torch.float64}
 LINEAR = ("mf", "cp", "tucker", "tt", "ttm", "htf", "btt")
 CONV = ("mf", "cp", "tucker", "tt", "htf")
 EMBEDDING = ("mf", "cp", "tt", "ttm", "htf")
-pytestmark = pytest.mark.filterwarnings("ignore:border-rank behavior:RuntimeWarning")
 
 
 def _same(layer, dense, x):

@@ -16,7 +16,6 @@ LINEAR = ("mf", "cp", "tucker", "tt", "ttm", "htf", "btt")
 CONV = ("mf", "cp", "tucker", "tt", "htf")
 EMBEDDING = ("mf", "cp", "tt", "ttm", "htf")
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:border-rank behavior:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning"),  # of torch's own functions
     pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning"),
 ]

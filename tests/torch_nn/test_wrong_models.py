@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -87,16 +85,6 @@ def test_tied_layers_of_two_types_are_named():
     model["head"].weight = model["table"].weight
     with pytest.raises(ValueError, match=r"tied to 'head.weight', which is that of Linear, not Embedding"):
         _changed(model, lambda model: nn.factorize(model, {"*": RULE}))
-
-
-def test_warnings_name_the_layer_and_the_line():
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        nn.factorize(model, {"*": {"structure": "cp", "rank": 20}})
-    assert [str(one.message).partition(":")[0] for one in caught] == ["layer '0'"]
-    assert caught[0].filename == __file__
 
 
 def test_layers_that_share_tensors_are_one_weight():

@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 
 from tnrank._typing import Array
 from tnrank.factorizations import CPFactorization, Factorization
+from tnrank.layers._structures._cp_fit import fit_components
 from tnrank.layers._structures._structure import Host, Layout, Part, Structure
-
-FIT: dict[str, Any] = {"starts": 2, "steps": 60, "tol": 1e-4}
-"""A layer is trained afterwards: the search for the best fit ends early."""
 
 
 class CP(Structure):
@@ -40,4 +38,4 @@ class CP(Structure):
 
     def fit(self, layout: Layout, tensor: Host, ranks: Mapping[Any, int] | None, rtol: float | None) -> dict[str, Host]:
         rank = None if ranks is None else ranks["r"]
-        return self.arrays_of(layout, CPFactorization.from_dense(tensor, rank, rtol, **FIT))
+        return dict(zip(self.parts(layout), fit_components(tensor, rank, rtol), strict=True))

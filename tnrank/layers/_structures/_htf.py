@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tnrank._typing import Array, Labels
-from tnrank.factorizations import CPFactorization, Factorization, HierarchicalFactorization, MatrixFactorization
-from tnrank.layers._structures._cp import FIT
+from tnrank.factorizations import Factorization, HierarchicalFactorization, MatrixFactorization
+from tnrank.layers._structures._cp_fit import fit_components
 from tnrank.layers._structures._structure import Host, Layout, Part, Structure
 
 
@@ -86,10 +86,9 @@ class HTF(Structure):
                 found[_name(labels[0])] = np.asarray(frames)
                 continue
             whole = np.asarray(frames).reshape(*(tensor.shape[k] for k in along), -1)
-            x = CPFactorization.from_dense(whole, None if ranks is None else ranks[inner], share, **FIT)
-            *leaves, last = (np.asarray(factor) for factor in x.factors)
+            *leaves, last = fit_components(whole, None if ranks is None else ranks[inner], share)
             found |= {_name(label): leaf for label, leaf in zip(labels, leaves, strict=True)}
-            found[side] = (last if x.weights is None else last * x.weights).T
+            found[side] = last.T
         found["root"] = np.ones(split.layers[0].shape[1])
         return {name: found[name] for name in self.parts(layout)}
 
