@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tnrank.layers import fit_weight
+from tnrank.layers import fit_weight, input_moments, patch_moments
 
-# Random matrices have no best CP fit of low rank, of which the fit rightly warns.
 STRUCTURES = ("mf", "cp", "tucker", "tt", "ttm", "htf", "btt")
 
 
@@ -110,6 +109,85 @@ def test_statistics_of_the_inputs_give_the_best_outputs():
     assert lost(weighted) == pytest.approx(_tail(outputs, 3), rel=1e-6)
     assert lost(weighted) == pytest.approx(weighted.error, rel=1e-4)
     assert lost(plain) > 1.2 * lost(weighted)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_error_is_that_of_the_outputs(structure):
+    dense = _dense((16, 12))
+    inputs = _dense((50, 12), 1) @ _dense((12, 12), 2)
+    moments = input_moments(inputs, 12)
+    np.testing.assert_allclose(moments, inputs.T @ inputs / 50, rtol=1e-12)
+    for options in ({"rank": 3}, {"rtol": 0.3}):
+        found = fit_weight(dense, "linear", structure, moments=moments, **options)
+        lost = np.linalg.norm(inputs @ (found.weight.dense(found.arrays) - dense).T) / np.linalg.norm(inputs @ dense.T)
+        assert found.error == pytest.approx(lost, abs=1e-9)
+        assert found.error <= options.get("rtol", 1)
+
+
+@pytest.mark.parametrize("structure", ["mf", "cp", "tucker", "tt", "htf"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"groups": 2, "stride": (2, 1), "pads": ((1, 2), (0, 1))},
+        {"dilation": (1, 2), "pads": ((1, 1), (2, 2)), "padding_mode": "reflect"},
+    ],
+)
+def test_patches_are_what_convolutions_look_at(structure, options):
+    torch = pytest.importorskip("torch")
+    groups, pads = options.get("groups", 1), options.get("pads", ((0, 0), (0, 0)))
+    images = np.cumsum(_dense((6, 4, 8, 7)), -1) * 0.4 ** np.arange(4)[:, None, None]
+    dense = _dense((6, 4 // groups, 3, 3))
+    moments = patch_moments(images, (3, 3), **options)
+    around = [side for pair in reversed(pads) for side in pair]
+    mode = {"zeros": "constant"}.get(options.get("padding_mode", "zeros"), "reflect")
+    padded = torch.nn.functional.pad(torch.as_tensor(images), around, mode)
+
+    def outputs(weight):
+        geometry = {"stride": options.get("stride", 1), "dilation": options.get("dilation", 1), "groups": groups}
+        return torch.nn.functional.conv2d(padded, torch.as_tensor(weight), **geometry).numpy()
+
+    wanted = outputs(dense)
+    found = fit_weight(dense, "conv", structure, rank=2, groups=groups, moments=moments)
+    lost = np.linalg.norm(outputs(found.weight.dense(found.arrays)) - wanted) / np.linalg.norm(wanted)
+    assert found.error == pytest.approx(lost, abs=1e-9)
+    if structure == "mf" and groups == 1:
+        # Eckart and Young, of the outputs themselves; the floor of the variances costs a little
+        assert lost == pytest.approx(_tail(np.moveaxis(wanted, 1, 0).reshape(6, -1), 2), rel=1e-4)
+    within = fit_weight(dense, "conv", structure, rtol=0.2, groups=groups, moments=moments)
+    assert within.error <= 0.2
+
+
+def test_errors_of_moments():
+    with pytest.raises(ValueError, match=r"needed \(.., 3\)"):
+        input_moments(np.ones((2, 4)), 3)
+    with pytest.raises(ValueError, match="inputs has entries that are not finite"):
+        input_moments(np.full((2, 4), np.nan), 4)
+    with pytest.raises(ValueError, match=r"hold nothing: give a batch"):
+        patch_moments(np.ones((0, 3, 8, 8)), (3, 3))
+    with pytest.raises(ValueError, match=r"needed images \(M, channels, side, side\)"):
+        patch_moments(np.ones((3, 8, 8)), (3, 3))
+    with pytest.raises(ValueError, match="more than the padded images"):
+        patch_moments(np.ones((1, 3, 2, 8)), (3, 3))
+
+
+@pytest.mark.parametrize(("structure", "seed"), [("htf", 0), ("htf", 1), ("cp", 0)])
+def test_components_stay_small(structure, seed):
+    dense = _dense((24, 40), seed)
+    found = fit_weight(dense, "linear", structure, parameters=0.6)
+    single = {name: np.float32(array) for name, array in found.arrays.items()}
+    exact = found.weight.dense(found.arrays)
+    assert np.linalg.norm(found.weight.dense(single) - exact) < 1e-4 * np.linalg.norm(exact)
+
+
+def test_the_error_counts_rounding():
+    dense = np.float32(_dense((8, 8)))
+    found = fit_weight(dense, "linear", "mf", rank=8)
+    assert 1e-8 < found.error < 1e-6
+    wide = {name: np.float64(array) for name, array in found.arrays.items()}
+    assert found.error == pytest.approx(
+        np.linalg.norm(found.weight.dense(wide) - dense) / np.linalg.norm(dense), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("structure", ["tucker", "tt", "ttm", "cp", "htf", "btt"])

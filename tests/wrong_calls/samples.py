@@ -222,6 +222,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "layers.forward_flops": {"weight": LINEAR},
     "layers.initial": {"weight": LINEAR, "seed": 0, "backend": "numpy"},
     "layers.initial_bias": {"weight": LINEAR, "seed": 0, "backend": "numpy"},
+    "layers.input_moments": {"inputs": MATRIX, "features": MATRIX.shape[1]},
+    "layers.patch_moments": {"images": np.ones((2, 2, 4, 4)), "window": (3, 3)},
     "layers.learning_rates": {"weight": LINEAR},
     "layers.match_rules": {"rules": {"a*": {"rank": 2}}, "layers": {"a1": MATRIX}},
     "layers.naming": {"layer": "head"},

@@ -3,6 +3,7 @@
 from tnrank.layers._fit import Fit, fit_weight
 from tnrank.layers._format import WeightFormat
 from tnrank.layers._initial import initial, initial_bias, learning_rates
+from tnrank.layers._inputs import input_moments, patch_moments
 from tnrank.layers._lora import LoraReport, write_lora
 from tnrank.layers._naming import naming
 from tnrank.layers._of_factorization import format_of_factorization
@@ -29,9 +30,11 @@ __all__ = [
     "forward_flops",
     "initial",
     "initial_bias",
+    "input_moments",
     "learning_rates",
     "match_rules",
     "naming",
+    "patch_moments",
     "plans_of",
     "prune_weight",
     "stages_of",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from tnrank._check import real_number, shown
 from tnrank._explained import explained
 from tnrank._typing import Array
 from tnrank.layers._format import WeightFormat
-from tnrank.layers._host import host_array
+from tnrank.layers._host import host_array, host_arrays
 from tnrank.layers._sizes import Rank, weight_format
 from tnrank.layers._structures import Host
+from tnrank.layers._weighting import Weighting
 
-_FLOOR = 1e-6
-"""Directions in which inputs vary less than by this share of the largest variance count as this share of it."""
+_ATTEMPTS = 8
+"""Fits to a smaller error than asked for, until that for the inputs is within it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Fit:
     Attributes:
         weight: the format.
         arrays: tensor name -> array.
-        error: ``||W - W'|| / ||W||`` of the dense weight W; weighted by the inputs, if their statistics were given.
+        error: ``||W - W'|| / ||W||`` of the dense weight W, rounding to its dtype included; with statistics of the
+            inputs, that of the outputs for them, without bias.
     """
 
     weight: WeightFormat
@@ -63,9 +64,10 @@ def fit_weight(
         modes: as there.
         depth: as there.
         groups: as there.
-        moments: second moments of the inputs, ``(inputs, inputs)`` or one matrix for each group: the error of the
-            outputs is made small in place of that of the weight. Structures with more than one mode of inputs take them
-            mode by mode, as if they were a Kronecker product.
+        moments: second moments of the inputs (:func:`input_moments`, :func:`patch_moments`), a matrix of the size
+            inputs times window, or one for each group: the error of the outputs is made small in place of that of the
+            weight. ``"mf"`` takes them as they are; structures with more than one mode of inputs take them mode by
+            mode, as if they were a Kronecker product.
 
     Returns:
         Arrays on the weight's backend in its dtype.
@@ -94,25 +96,34 @@ def fit_weight(
     if rtol is not None and real_number(rtol, "rtol", 0, above=True) >= 1:
         raise ValueError(f"rtol={rtol:g} would leave nothing of the weight: give less than 1")
     host = host_array(dense, "the weight")
-    size = host.shape
     frame = weight_format(
-        kind, size, structure, rank=1 if rtol is not None else rank, parameters=parameters, modes=modes,
+        kind, host.shape, structure, rank=1 if rtol is not None else rank, parameters=parameters, modes=modes,
         depth=depth, groups=groups,
     )  # fmt: skip
-    backend = backend_of(dense)
+    weighting = None if moments is None else Weighting(frame, moments)
     tensors = frame.to_tensors(host)
-    roots = _roots(frame, moments)
-    seen = [_through(frame, tensor, root) for tensor, root in zip(tensors, roots, strict=True)]
-    fitted = _fitted(frame, seen, None if rtol is not None else frame.inner, rtol)
-    weight = frame.of_shapes({name: array.shape for name, array in fitted.items()})
-    before, after = np.stack(seen), np.stack(_ends(weight, fitted))
-    if moments is None:  # what fills up the modes is no part of the weight
-        before, after = frame.from_tensor(before), frame.from_tensor(after)
-    lost, whole = float(np.linalg.norm(before - after)), float(np.linalg.norm(before))
-    fitted = _undone(weight, fitted, roots)
-    dtype, device = backend.dtype_of(dense), _place(dense)
-    arrays = {name: backend.asarray(np.ascontiguousarray(a, _host(dtype)), dtype, device) for name, a in fitted.items()}
-    return Fit(weight, arrays, lost / whole if whole else 0.0)
+    tensors = tensors if weighting is None else weighting.seen(tensors)
+    norm = np.linalg.norm if weighting is None else weighting.norm
+    whole, goal = float(norm(host)), rtol
+    for _ in range(_ATTEMPTS):
+        fitted = _fitted(frame, tensors, None if rtol is not None else frame.inner, goal)
+        weight = frame.of_shapes({name: array.shape for name, array in fitted.items()})
+        arrays = _like(dense, fitted if weighting is None else weighting.undone(weight, fitted))
+        # The error of what the layer computes with: in the dtype of the weight, and for the inputs as they are.
+        error = float(norm(weight.dense(host_arrays(weight, arrays)[1]) - host)) / whole if whole else 0.0
+        if goal is None or rtol is None or weighting is None or error <= rtol:
+            break
+        goal *= min(0.9 * rtol / error, 0.7)  # the weighting is that of the inputs but for a Kronecker product
+    return Fit(weight, arrays, error)
+
+
+def _like(dense: Array, arrays: Mapping[str, Host]) -> dict[str, Array]:
+    """Arrays on the backend, in the dtype and on the device of the dense weight."""
+    backend = backend_of(dense)
+    dtype, device = backend.dtype_of(dense), backend.device_of(dense)
+    host = dtype if dtype in ("float32", "float64") else "float32"
+    place = None if device == get_backend(backend.name).devices()[0] else device
+    return {name: backend.asarray(np.ascontiguousarray(a, host), dtype, place) for name, a in arrays.items()}
 
 
 def _fitted(
@@ -140,84 +151,3 @@ def _widened(frame: WeightFormat, arrays: dict[str, Host], ranks: Mapping[Any, i
 
 def _padded(array: Host, wanted: Sequence[int]) -> Host:
     return np.pad(array, [(0, int(most) - size) for size, most in zip(array.shape, wanted, strict=True)])
-
-
-def _ends(weight: WeightFormat, arrays: Mapping[str, Host]) -> list[Host]:
-    tensor = np.asarray(weight.plan(dict(arrays)))
-    return [*tensor] if weight.groups > 1 else [tensor]
-
-
-def _roots(frame: WeightFormat, moments: Array | None) -> list[list[tuple[Host, Host] | None]]:
-    """Of each group and each mode of inputs, the square root of its second moments and that one's inverse."""
-    columns = frame.layout.columns
-    if moments is None:
-        return [[None] * len(columns)] * frame.groups
-    if frame.kind == "embedding":
-        raise ValueError("an embedding has no inputs that are summed: leave out their statistics")
-    host = host_array(moments, "moments, the second moments of the inputs,")
-    _, inputs = frame.sides
-    if host.shape not in ((inputs, inputs), (frame.groups, inputs, inputs)):
-        raise ValueError(f"second moments of shape {host.shape}: needed ({inputs}, {inputs}), of the inputs")
-    if not np.any(host):
-        raise ValueError("second moments of the inputs are not all 0: run the model on other inputs")
-    found = []
-    for one in host if host.ndim == 3 else [host] * frame.groups:
-        filled = np.zeros((prod(columns), prod(columns)))
-        filled[:inputs, :inputs] = one if np.any(one) else np.eye(inputs)  # no inputs of a group see anything
-        by_mode = filled.reshape(*columns, *columns)
-        roots: list[tuple[Host, Host] | None] = []
-        for mode, size in enumerate(columns):
-            rest = [k for k in range(len(columns)) if k != mode]
-            labels = [*range(len(columns)), *(k if k in rest else len(columns) for k in range(len(columns)))]
-            einsum: Any = np.einsum  # whose form with lists of axes has no types
-            marginal = einsum(by_mode, labels, [mode, len(columns)])
-            if frame.structure == "btt" and mode == 0:
-                marginal = np.diag(np.diag(marginal))  # an index of both tensors can be scaled, not mixed
-            roots.append(_root(marginal / np.trace(marginal) * size))
-        found.append(roots)
-    return found
-
-
-def _root(moments: Host) -> tuple[Host, Host]:
-    values, vectors = np.linalg.eigh((moments + moments.T) / 2)
-    values = np.sqrt(np.maximum(values, _FLOOR * values.max()))
-    return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
-
-
-def _through(frame: WeightFormat, tensor: Host, roots: Sequence[tuple[Host, Host] | None]) -> Host:
-    for mode, root in enumerate(roots):
-        if root is not None:
-            axis = len(frame.layout.rows) + mode
-            tensor = np.moveaxis(np.tensordot(tensor, root[0], axes=(axis, 0)), -1, axis)
-    return tensor
-
-
-def _undone(
-    weight: WeightFormat, arrays: dict[str, Host], roots: Sequence[Sequence[tuple[Host, Host] | None]]
-) -> dict[str, Host]:
-    found = dict(arrays)
-    for mode, label in enumerate(weight.layout.ins):
-        if roots[0][mode] is None:
-            continue
-        name = next(name for name in reversed(list(weight.parts)) if label in weight.parts[name].labels)
-        axis = list(weight.parts[name].labels).index(label)
-        inverses = [root[mode][1] for root in roots]  # type: ignore[index]  # all groups have roots, or none has
-        if weight.groups == 1:
-            found[name] = _mixed(found[name], inverses[0], axis)
-        else:
-            found[name] = np.stack([_mixed(a, m, axis - 1) for a, m in zip(found[name], inverses, strict=True)])
-    return found
-
-
-def _mixed(array: Host, matrix: Host, axis: int) -> Host:
-    return np.asarray(np.moveaxis(np.tensordot(array, matrix, axes=(axis, 0)), -1, axis))
-
-
-def _host(dtype: str) -> str:
-    return dtype if dtype in ("float32", "float64") else "float32"
-
-
-def _place(array: Array) -> Any:
-    backend = backend_of(array)
-    name = backend.device_of(array)
-    return None if name == get_backend(backend.name).devices()[0] else name

@@ -10,8 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tnrank.layers import dense_from, stages_of, weight_format
-from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made, second_moments
+from tnrank.layers import dense_from, patch_moments, stages_of, weight_format
+from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made
 
 Sides = int | Sequence[int]
 Pads = Sequence[tuple[int, int]]
@@ -96,8 +96,8 @@ class _FactorizedConv(FactorizedLayer):
             parameters: as there.
             modes: as there.
             depth: as there.
-            inputs: images ``(M, channels, *sides)`` that the layer sees; the second moments of their channels weight
-                the error.
+            inputs: images ``(M, channels, *sides)`` that the layer sees: the error of its outputs for them is made
+                small, in place of that of its weight.
             recompute: as there.
 
         Raises:
@@ -110,7 +110,15 @@ class _FactorizedConv(FactorizedLayer):
             raise ValueError(f"inputs have shape {jnp.shape(inputs)}, needed images (M, {layer.in_channels}, *sides)")
         moments = None
         if inputs is not None:
-            moments = second_moments(jnp.moveaxis(inputs, 1, -1), layer.in_channels // layer.groups, layer.groups)
+            moments = patch_moments(
+                inputs,
+                layer.kernel_size,
+                groups=layer.groups,
+                stride=layer.stride,
+                dilation=layer.dilation,
+                pads=_pads(layer, jnp.shape(inputs)[2:]),
+                padding_mode=layer.padding_mode.lower(),
+            )
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters, "modes": modes}
         fit = fit_layer(layer, "conv", {**settings, "depth": depth, "groups": layer.groups}, moments)
         return made(
@@ -163,7 +171,7 @@ class _FactorizedConv(FactorizedLayer):
         single = x.ndim == self.dims + 1
         dtype = jnp.result_type(x, *self.arrays.values())
         images = (x[None] if single else x).astype(dtype)
-        pads = self._pads(images.shape[2:])
+        pads = _pads(self, images.shape[2:])
         if self.padding_mode != "ZEROS":
             images = jnp.pad(images, [(0, 0), (0, 0), *pads], _PADS[self.padding_mode])
             pads = [(0, 0)] * self.dims
@@ -172,12 +180,6 @@ class _FactorizedConv(FactorizedLayer):
         y = self._run(lambda arrays, inputs: run(arrays, inputs, pads), images, dtype)
         y = y[0] if single else y
         return y if self.bias is None else y + self.bias
-
-    def _pads(self, sides: tuple[int, ...]) -> Pads:
-        if not isinstance(self.padding, str):
-            return self.padding
-        window = [step * (side - 1) + 1 for side, step in zip(self.kernel_size, self.dilation, strict=True)]
-        return jax.lax.padtype_to_pads(sides, window, self.stride, self.padding)
 
     def _dense(self, arrays: Mapping[str, Any], x: jax.Array, pads: Pads) -> jax.Array:
         return jax.lax.conv_general_dilated(
@@ -271,6 +273,14 @@ class FactorizedConv2d(_FactorizedConv):
 
     dims: ClassVar[int] = 2
     dense_class: ClassVar[Any] = eqx.nn.Conv2d
+
+
+def _pads(frame: Any, sides: tuple[int, ...]) -> Pads:
+    """What a convolution pads before and behind every axis of images."""
+    if not isinstance(frame.padding, str):
+        return tuple(frame.padding)
+    window = [step * (side - 1) + 1 for side, step in zip(frame.kernel_size, frame.dilation, strict=True)]
+    return jax.lax.padtype_to_pads(sides, window, frame.stride, frame.padding)
 
 
 def _plain(value: Any) -> Any:

@@ -193,23 +193,6 @@ def fit_layer(layer: Any, kind: str, settings: Mapping[str, Any], moments: Any) 
     return fit_weight(dense, kind, moments=moments, **settings)
 
 
-def second_moments(inputs: Any, features: int, groups: int = 1) -> Any:
-    """Second moments ``(groups, features, features)`` of inputs ``(.., groups * features)``."""
-    if inputs is None:
-        return None
-    try:
-        rows = np.asarray(inputs, np.float64)
-    except (TypeError, ValueError):
-        kind = type(inputs).__name__
-        raise TypeError(f"inputs is an array with {groups * features} features at its end, got {kind}") from None
-    if rows.ndim == 0 or rows.shape[-1] != groups * features:
-        raise ValueError(f"inputs have shape {rows.shape}, needed (.., {groups * features})")
-    if rows.size == 0:
-        raise ValueError(f"inputs have shape {rows.shape} and hold nothing: give a batch of some samples")
-    rows = rows.reshape(-1, groups, features)
-    return np.einsum("ngi,ngj->gij", rows, rows, optimize=True) / len(rows)
-
-
 def dense_layer(kind: Any, *sizes: Any, weight: Any, bias: Any = None, **options: Any) -> Any:
     """A layer of Equinox with this weight and bias, without drawing what would be thrown away."""
     shapes = eqx.filter_eval_shape(lambda: kind(*sizes, key=jax.random.key(0), **options))

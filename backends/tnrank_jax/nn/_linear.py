@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 import tnrank
-from tnrank.layers import format_of_factorization, plans_of, weight_format
-from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made, second_moments
+from tnrank.layers import format_of_factorization, input_moments, plans_of, weight_format
+from tnrank_jax.nn._layer import MAPPED, FactorizedLayer, dense_layer, drawn, fit_layer, made
 
 
 class FactorizedLinear(FactorizedLayer):
@@ -128,7 +128,7 @@ class FactorizedLinear(FactorizedLayer):
         if "scalar" in (layer.in_features, layer.out_features):
             raise ValueError("the layer has a side of size 'scalar': there is nothing to factorize, leave it dense")
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
-        moments = second_moments(inputs, int(layer.in_features))
+        moments = None if inputs is None else input_moments(inputs, int(layer.in_features))
         fit = fit_layer(layer, "linear", {**settings, "modes": modes, "depth": depth}, moments)
         return made(
             cls, arrays=fit.arrays, bias=layer.bias, format=fit.weight, error=fit.error, recompute=bool(recompute)

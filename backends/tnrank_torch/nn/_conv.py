@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tnrank.layers import WeightFormat, dense_from, stages_of, weight_format
-from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
+from tnrank.layers import WeightFormat, dense_from, patch_moments, stages_of, weight_format
+from tnrank_torch.nn._layer import FactorizedLayer, batch, fit_layer
 
 
 class _FactorizedConv(FactorizedLayer):
@@ -83,8 +83,8 @@ class _FactorizedConv(FactorizedLayer):
             parameters: as there.
             modes: as there.
             depth: as there.
-            inputs: images ``(M, channels, *sides)`` that the layer sees; the second moments of their channels weight
-                the error.
+            inputs: images ``(M, channels, *sides)`` that the layer sees: the error of its outputs for them is made
+                small, in place of that of its weight.
             recompute: as there.
 
         Raises:
@@ -95,10 +95,19 @@ class _FactorizedConv(FactorizedLayer):
             raise TypeError(f"got a {type(layer).__name__}, needed a torch.nn.{cls.dense_class.__name__}")
         frame: Any = layer
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters, "modes": modes}
-        seen = None if inputs is None else inputs.movedim(1, -1)
-        moments = second_moments(seen, frame.weight.shape[1], frame.groups)
+        moments = None if inputs is None else cls._moments(frame, batch(inputs))
         fit = fit_layer(frame.weight, "conv", {**settings, "depth": depth, "groups": frame.groups}, moments)
         return cls._of_fit(frame, fit, recompute)
+
+    @classmethod
+    def _moments(cls, frame: Any, images: torch.Tensor) -> Any:
+        if images.ndim not in (cls.dims + 1, cls.dims + 2) or images.shape[-cls.dims - 1] != frame.in_channels:
+            sides = ", ".join(["side"] * cls.dims)
+            raise ValueError(f"inputs have shape {tuple(images.shape)}, needed (batch, {frame.in_channels}, {sides})")
+        images = images if images.ndim == cls.dims + 2 else images[None]
+        options = {"groups": frame.groups, "stride": frame.stride, "dilation": frame.dilation}
+        pads = _pads(frame)
+        return patch_moments(images, frame.kernel_size, pads=pads, padding_mode=frame.padding_mode, **options)
 
     @classmethod
     def empty_like(cls, layer: Any, *, bias: bool, recompute: bool = False, **settings: Any) -> Self:
@@ -114,9 +123,7 @@ class _FactorizedConv(FactorizedLayer):
         self.in_channels, self.out_channels, self.groups = frame.in_channels, frame.out_channels, frame.groups
         self.kernel_size, self.stride, self.dilation = frame.kernel_size, frame.stride, frame.dilation
         self.padding, self.padding_mode = frame.padding, frame.padding_mode
-        # Before and behind every axis; unequal for "same" with an even window.
-        sides = list(frame._reversed_padding_repeated_twice)
-        self._pads = [(sides[2 * k], sides[2 * k + 1]) for k in reversed(range(self.dims))]
+        self._pads = _pads(frame)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs ``(batch, out_channels, *sides)`` of inputs ``(batch, in_channels, *sides)``, or without batch."""
@@ -240,3 +247,9 @@ class FactorizedConv2d(_FactorizedConv):
 
     dims: ClassVar[int] = 2
     dense_class: ClassVar[Any] = nn.Conv2d
+
+
+def _pads(frame: Any) -> list[tuple[int, int]]:
+    """What is padded before and behind every axis; unequal for "same" with an even window."""
+    sides = list(frame._reversed_padding_repeated_twice)
+    return [(sides[2 * k], sides[2 * k + 1]) for k in reversed(range(len(sides) // 2))]

@@ -227,7 +227,7 @@ class FactorizedLayer(nn.Module):
         return " x ".join(map(str, self.format.shape))
 
 
-def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], moments: torch.Tensor | None) -> Fit:
+def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], moments: np.ndarray[Any, Any] | None) -> Fit:
     """The weight of a trained layer in a format.
 
     Raises:
@@ -241,21 +241,15 @@ def fit_layer(dense: torch.Tensor, kind: str, settings: Mapping[str, Any], momen
     return fit_weight(dense.detach(), kind, moments=moments, **settings)
 
 
-def second_moments(inputs: Any, features: int, groups: int = 1) -> torch.Tensor | None:
-    """Second moments ``(features, features)``, of each group, of inputs ``(.., groups * features)``.
+def batch(inputs: Any) -> torch.Tensor:
+    """Inputs of a layer, without their graph.
 
-    A matrix of that shape itself is passed on.
+    Raises:
+        TypeError: if they are no tensor.
     """
-    if inputs is None:
-        return None
     if not isinstance(inputs, torch.Tensor):
-        raise TypeError(f"inputs is a tensor with {features} features at its end, got {type(inputs).__name__}")
-    if inputs.ndim == 0 or inputs.shape[-1] != groups * features:
-        raise ValueError(f"inputs have shape {tuple(inputs.shape)}, needed (.., {groups * features})")
-    rows = inputs.detach().reshape(-1, groups, features).double()
-    if len(rows) == 0:
-        raise ValueError(f"inputs have shape {tuple(inputs.shape)} and hold nothing: give a batch of some samples")
-    return torch.einsum("ngi,ngj->gij", rows, rows) / len(rows)
+        raise TypeError(f"inputs is a tensor of what the layer is given, got {type(inputs).__name__}")
+    return inputs.detach()
 
 
 def _casts(dtype: torch.dtype) -> bool:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import tnrank
-from tnrank.layers import WeightFormat, format_of_factorization, plans_of, weight_format
-from tnrank_torch.nn._layer import FactorizedLayer, fit_layer, second_moments
+from tnrank.layers import WeightFormat, format_of_factorization, input_moments, plans_of, weight_format
+from tnrank_torch.nn._layer import FactorizedLayer, batch, fit_layer
 
 
 class FactorizedLinear(FactorizedLayer):
@@ -132,7 +132,7 @@ class FactorizedLinear(FactorizedLayer):
         trained: Any = layer
         dense = trained.weight.T if transposed else trained.weight
         settings = {"structure": structure, "rank": rank, "rtol": rtol, "parameters": parameters}
-        moments = second_moments(inputs, dense.shape[1])
+        moments = None if inputs is None else input_moments(batch(inputs), dense.shape[1])
         fit = fit_layer(dense, "linear", {**settings, "modes": modes, "depth": depth}, moments)
         return cls._of_fit(layer, fit, recompute)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tnrank._backend import backend_of
-from tnrank._typing import Array
+from tnrank._typing import Array, Labels
 from tnrank.factorizations import Factorization, MatrixFactorization
 from tnrank.layers._structures._structure import Host, Layout, Part, Structure
 
@@ -31,6 +31,9 @@ class MF(Structure):
 
     def limits(self, layout: Layout) -> dict[Any, int]:
         return {f"h{k}": min(layout.matrix_shape) for k in range(1, layout.depth)}
+
+    def input_blocks(self, layout: Layout) -> list[Labels]:
+        return [(*layout.ins, *layout.windows)]
 
     def value(self, layout: Layout, arrays: Mapping[str, Array]) -> Factorization:
         *layers, last = arrays.values()

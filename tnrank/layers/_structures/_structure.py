@@ -104,6 +104,10 @@ class Structure:
         """Inner index -> the size from which on it can represent everything."""
         raise NotImplementedError
 
+    def input_blocks(self, layout: Layout) -> list[Labels]:
+        """Modes of the inputs that stand in one tensor and can be mixed with each other there."""
+        return [(label,) for label in (*layout.ins, *layout.windows)]
+
     def value(self, layout: Layout, arrays: Mapping[str, Array]) -> Factorization:
         """The weight as a factorization; its modes are those of the layout, unless the structure says otherwise."""
         raise NotImplementedError
