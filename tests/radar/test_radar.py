@@ -273,3 +273,26 @@ def test_bad_input(case):
     call, kind, words = BAD[case]
     with pytest.raises(kind, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "within"),
+    [
+        (np.arange(1, 257) ** -0.5, 0.1),
+        (0.96 ** np.arange(256), 0.1),
+        (1 / np.arange(1, 257), 0.35),
+        (np.r_[np.ones(64), np.full(192, 0.05)], 0.35),
+    ],
+)
+def test_effective_ranks_of_large_weights_are_marked_as_estimates(spectrum, within):
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.standard_normal((256, 256)))[0] for _ in range(2))
+    radar = RankRadar(32)
+    for step in range(3):
+        radar.record(step, {"large": u * spectrum @ v, "small": np.diag([2.0, 1.0])})
+    share = spectrum / spectrum.sum()
+    exact = np.exp(-(share * np.log(share)).sum())
+    assert radar.history["large"].effective_rank[-1] == pytest.approx(exact, rel=within)
+    large, small = (line for line in str(radar.report()).splitlines() if line.startswith(("large", "small")))
+    assert f"~{radar.history['large'].effective_rank[-1]:.3g}" in large
+    assert "~" not in small

@@ -151,6 +151,22 @@ def test_files_of_factorized_models_say_that_rows_are_factors(tmp_path):
     nn.factorize(model, {"0": {"structure": "tt", "rank": 2}})
     assert "rows are tensors of factorized layers, such as 0.arrays.core0" in str(radar.layer_ranks(model.state_dict()))
     assert "factors" not in str(nn.layer_ranks(model))
+    adapted = _two()
+    nn.adapt(adapted, "0", rank=2)
+    assert "tensors of adapters, such as 0.change.arrays" in str(radar.layer_ranks(adapted.state_dict()))
+
+
+def test_radars_of_another_model_are_refused():
+    state = nn.RankRadar(torch.nn.Linear(3, 3)).state_dict()
+    radar = nn.RankRadar(_two())
+    with pytest.raises(
+        ValueError, match=r"of another model: it has the weight 'weight' of shape \(3, 3\), this radar none"
+    ):
+        radar.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"'0.weight' of shape \(9, 9\), this radar shape \(8, 8\)"):
+        radar.load_state_dict(nn.RankRadar(_two(9)).state_dict())
+    radar.step()
+    assert list(radar.history) == ["0.weight", "2.weight"]
 
 
 def test_radars_show_no_digits_of_rounding():

@@ -90,7 +90,7 @@ def weight_format(
         raise ValueError(
             f"rank 1 of structure {structure!r} takes {least.parameter_count:,} parameters, more than "
             f"{share:g} of {least.dense_count:,}: give parameters={least.parameter_count / least.dense_count:.3g} or "
-            "more, or another structure"
+            "more, or another structure, or leave the weight dense (a rule None in factorize)"
         )
     return found
 

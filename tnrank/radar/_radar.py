@@ -209,7 +209,8 @@ class RankRadar:
             state: the dictionary, its arrays of any backend.
 
         Raises:
-            ValueError: if it is another dictionary, or of another number of singular values.
+            ValueError: if it is another dictionary, of another number of singular values, or holds other weights than
+                this radar has recorded.
         """
         instance(state, "state", Mapping, "what state_dict() gave")
         tracks: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in _KINDS}
@@ -230,6 +231,13 @@ class RankRadar:
             kind: {name: Track.restore(name, parts, self.leading, self.accuracy) for name, parts in named.items()}
             for kind, named in tracks.items()
         }
+        for name, shape in shapes.items():
+            here = self._shapes.get(name, None if self._shapes else shape)
+            if here != shape:
+                held = "none of that name" if here is None else f"shape {here}"
+                raise ValueError(
+                    f"the state is of another model: it has the weight {name!r} of shape {shape}, this radar {held}"
+                )
         self._tracks, self._initial, self._shapes = made, initial, shapes
 
     def __repr__(self) -> str:

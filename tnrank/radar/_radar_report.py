@@ -106,6 +106,8 @@ def _layout(report: RadarReport) -> Layout:
         ("onsets", f"steps at which singular values exceed {report.threshold:g} of the final largest"),
         ("accuracy", _accuracy(report)),
     ]
+    if any(_is_estimated(row.history) for row in report.rows):
+        facts.append(("effective", "~ is estimated from leading singular values; layer_ranks measures it"))
     columns = ["layer", "shape", "effective", "stable"]
     columns += ["change: effective"] if any(row.change is not None for row in report.rows) else []
     columns += ["singular values", "onsets"]
@@ -134,14 +136,22 @@ def _row(row: RecordedLayer, columns: list[str]) -> list[str]:
     cells = {
         "layer": row.name,
         "shape": " x ".join(map(str, row.shape)),
-        "effective": _from_to(history.effective_rank),
+        "effective": _from_to(history.effective_rank, _is_estimated(history)),
         "stable": _from_to(history.stable_rank),
-        "change: effective": "" if change is None else f"{change.effective_rank[-1]:.2f}",
+        "change: effective": "" if change is None else _shown(change.effective_rank[-1], _is_estimated(change)),
         "singular values": "  ".join([*values, *(["..."] if min(row.shape) > len(values) else [])]),
         "onsets": "  ".join([*onsets, *([f".. {more} more"] if more else [])]),
     }
     return [cells[name] for name in columns]
 
 
-def _from_to(values: Any) -> str:
-    return f"{values[0]:.2f} -> {values[-1]:.2f}"
+def _is_estimated(history: LayerHistory) -> bool:
+    return bool(np.any(history.uncertainty != 0))
+
+
+def _from_to(values: Any, estimated: bool = False) -> str:
+    return f"{_shown(values[0], estimated)} -> {_shown(values[-1], estimated)}"
+
+
+def _shown(value: float, estimated: bool) -> str:
+    return f"~{value:.3g}" if estimated else f"{value:.2f}"

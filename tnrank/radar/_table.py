@@ -39,11 +39,13 @@ def _facts(report: LayerRanks) -> list[tuple[str, str]]:
     ]
     factors = [row.name for row in report.rows if _FACTOR.search(row.name)]
     if factors:
+        adapted = any(".change.arrays." in f".{name}" for name in factors)
+        made, call = ("adapters", "merge") if adapted else ("factorized layers", "collapse")
         facts.append(
             (
                 "factors",
-                f"{len(factors)} rows are tensors of factorized layers, such as {factors[0]}, and not the weights that "
-                "they make: measure the model, or its state dict after collapse(model)",
+                f"{len(factors)} rows are tensors of {made}, such as {factors[0]}, and not the weights that they make: "
+                f"measure the model, or its state dict after {call}(model)",
             )
         )
     if report.left_out:

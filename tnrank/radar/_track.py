@@ -34,7 +34,8 @@ class LayerHistory:
     Attributes:
         steps: ``(K,)``.
         singular_values: ``(K, k)``, the largest ones, descending in each row; NaN where the weight was not finite.
-        effective_rank: ``(K,)``; exact for small matrices, else estimated to a few percent.
+        effective_rank: ``(K,)``; exact for small matrices, else an estimate: a few percent off for most spectra, a
+            third for some (power laws like 1 / k, steps below the leading values).
         stable_rank: ``(K,)``.
         norm: ``(K,)``, Frobenius.
         uncertainty: ``(K,)``, the estimated error of the singular values as a share of the largest; 0 is exact.

@@ -117,7 +117,7 @@ class RankRadar(radar.RankRadar):
             state: the dictionary.
 
         Raises:
-            ValueError: if it is another dictionary, or of another number of singular values.
+            ValueError: if it is another dictionary, of another number of singular values, or of another model.
         """
         if not isinstance(state, Mapping) or "count" not in state:
             raise ValueError("state is what radar.state_dict() gave, with an entry 'count'")
