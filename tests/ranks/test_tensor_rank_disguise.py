@@ -233,3 +233,14 @@ def test_long_coordinates_lose_no_residual() -> None:
     assert np.linalg.norm(np.einsum("ir,jr,kr->ijk", *found) - t) / np.linalg.norm(t) <= 1e-11
     away = [f + 1.0 for f in off[:1]] + [np.zeros((2, 2))] * 2
     assert _to_rounding(target, away, 1e-11) is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_sums_that_cancel_are_zero_on_every_processor(seed: int) -> None:
+    # Algebras of two dimensions are commutative: what is left of their commutators is rounding, in noisy copies too.
+    assert numerical_algebra_bound(real_numbers(modulo(-1, 0), seed, True), "real", 2.0**-52)[0] == 3
+    found = numerical_algebra_bound(real_numbers(modulo(-1, 0), seed, False), "complex", 2.0**-52)
+    assert found is None or found[0] == 2
+    hidden = real_numbers(modulo(-1, 0), seed, False)
+    condition = max(np.linalg.cond(np.moveaxis(hidden, mode, 0).reshape(2, 4)) for mode in range(3))
+    assert (found is not None) or condition > 100

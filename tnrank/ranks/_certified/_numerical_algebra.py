@@ -55,12 +55,13 @@ def numerical_algebra_bound(tensor: Matrix, field: str, eps: float) -> tuple[int
         return None
     forms = [trace_form(p) for p in (product, *copies)]
     conditions = [np.linalg.svd(central_conditions(p, f)) for p, f in zip((product, *copies), forms, strict=True)]
-    outside = _count(np.array([s for _, s, _ in conditions]))
+    scale = float(np.linalg.norm(forms[0]))
+    outside = _count(np.array([s for _, s, _ in conditions]), size * scale)
     if outside is None:
         return None
     centers = [u[:, outside[0] :].conj().T for u, _, _ in conditions]
-    signature = _signature(forms)
-    inside = _signature([c @ f @ c.T for c, f in zip(centers, forms, strict=True)])
+    signature = _signature(forms, scale)
+    inside = _signature([c @ f @ c.T for c, f in zip(centers, forms, strict=True)], scale)
     if inside is None:
         return None
     if field == "real" and signature == QUATERNIONS:
@@ -93,17 +94,22 @@ def _product(tensor: Matrix, units: tuple[Matrix, Matrix]) -> Matrix | None:
     return np.asarray(np.tensordot(half, y, axes=(1, 1)).transpose(0, 2, 1))
 
 
-def _count(values: Matrix) -> tuple[int, int] | None:
-    """How many of the first row are above and below zero, or ``None`` if noise, in the others, may hide that of one."""
+def _count(values: Matrix, scale: float) -> tuple[int, int] | None:
+    """How many of the first row are above and below zero, or ``None`` if noise, in the others, may hide that of one.
+
+    ``scale`` is the size of the numbers that they are sums of.
+    """
     first = values[0]
-    changes = np.max(np.abs(values[1:] - first)) + np.finfo(np.float64).tiny
+    # Noise may leave sums that cancel the same to the last digit: their own rounding is the least change.
+    rounding = len(first) * np.finfo(np.float64).eps * scale
+    changes = max(float(np.max(np.abs(values[1:] - first))), rounding)
     if np.any((np.abs(first) > _ZERO * changes) & (np.abs(first) < _NONZERO * changes)):
         return None
     return int(np.sum(first >= _NONZERO * changes)), int(np.sum(first <= -_NONZERO * changes))
 
 
-def _signature(forms: list[Matrix]) -> tuple[int, int] | None:
+def _signature(forms: list[Matrix], scale: float) -> tuple[int, int] | None:
     """Positive and negative eigenvalues of the first real form; of a complex one the rank, and 0."""
     if np.iscomplexobj(forms[0]):
-        return _count(np.array([host_svdvals(f) for f in forms]))
-    return _count(np.array([np.linalg.eigvalsh((f + f.T) / 2) for f in forms]))
+        return _count(np.array([host_svdvals(f) for f in forms]), scale)
+    return _count(np.array([np.linalg.eigvalsh((f + f.T) / 2) for f in forms]), scale)
