@@ -251,7 +251,8 @@ def test_border_rank_behavior_is_named(tensor: Host) -> None:
         x = CPFactorization.from_dense(tensor, rank=2, starts=3)
     assert error_of(x, tensor) < 1e-4
     with pytest.raises(ValueError, match=r"up to rank 2: .* with 2 components, by components that grow and cancel"):
-        CPFactorization.from_dense(tensor, rtol=1e-6, max_rank=2, starts=1)
+        # The first start, eigenvectors of a defective matrix, depends on the processor's rounding.
+        CPFactorization.from_dense(tensor, rtol=1e-6, max_rank=2, starts=3)
     # Two moderate components come within a loose tolerance of it.
     x = CPFactorization.from_dense(w(3), rtol=0.1)
     assert x.rank == 2
