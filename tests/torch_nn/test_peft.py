@@ -43,7 +43,7 @@ def test_peft_loads_it_and_computes_the_same(tmp_path, depth):
     torch.manual_seed(0)
     model = Model().eval()
     original = copy.deepcopy(model)
-    nn.adapt(model, {name: {**rule, "depth": depth} for name, rule in RULES.items()}, start=0.5)
+    nn.adapt(model, RULES, depth=depth, start=0.5)
     tokens = torch.randint(30, (8, 7))
     report = nn.save_lora(model, tmp_path, rtol=1e-7)
     assert len(set(report.ranks.values())) > 1
