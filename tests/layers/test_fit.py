@@ -158,6 +158,13 @@ def test_patches_are_what_convolutions_look_at(structure, options):
     assert within.error <= 0.2
 
 
+def test_no_fit_is_given_out_that_misses_its_tolerance():
+    torch = pytest.importorskip("torch")
+    dense = torch.as_tensor(_dense((8, 8))).bfloat16()
+    with pytest.raises(ValueError, match=r"within rtol=0.0001 was found, the last has error 0\.00.*: give a larger"):
+        fit_weight(dense, "linear", "mf", rtol=1e-4, moments=np.eye(8))
+
+
 def test_errors_of_moments():
     with pytest.raises(ValueError, match=r"needed \(.., 3\)"):
         input_moments(np.ones((2, 4)), 3)

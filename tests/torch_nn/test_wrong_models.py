@@ -41,6 +41,19 @@ def test_inputs_that_are_no_batch(inputs, error, message):
         nn.layer_ranks(_two(), inputs=inputs)
 
 
+def test_models_whose_layers_have_several_weights_have_no_activations():
+    class Last(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = torch.nn.LSTM(4, 4)
+
+        def forward(self, x):
+            return self.cell(x)[0]
+
+    report = nn.layer_ranks(Last(), inputs=torch.randn(5, 2, 4))
+    assert [row.activations_effective_rank for row in report] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("model", "rules", "message"),
     [

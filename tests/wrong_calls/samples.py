@@ -255,6 +255,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "radar.RankRadar.load_state_dict": {"state": {}},
     "radar.RankRadar.record": {"step": 1, "weights": WEIGHTS},
     "radar.layer_ranks": {"weights": WEIGHTS, "initial": WEIGHTS},
+    "radar.plain_name": {"name": "0.weight"},
     "radar.holds_a_model": {"path": "sample.safetensors"},
     "radar.read_weights": {"path": "sample.safetensors"},
     "plots.rank_scan": {"scan": rank_scan(CUBE, 1, starts=2, steps=50)},

@@ -114,6 +114,11 @@ def fit_weight(
         if goal is None or rtol is None or weighting is None or error <= rtol:
             break
         goal *= min(0.9 * rtol / error, 0.7)  # the weighting is that of the inputs but for a Kronecker product
+    else:
+        raise ValueError(
+            f"no {structure!r} within rtol={rtol:g} was found, the last has error {error:.2g}: give a "
+            "larger rtol, or rank"
+        )
     return Fit(weight, arrays, error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tnrank.radar._files import holds_a_model as holds_a_model
+from tnrank.radar._files import plain_name as plain_name
 from tnrank.radar._files import read_weights as read_weights
 from tnrank.radar._layer_ranks import layer_ranks as layer_ranks
 from tnrank.radar._radar import RankRadar as RankRadar

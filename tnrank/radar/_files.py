@@ -104,7 +104,9 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Mappin
     with reading(path) as file:
         suffix = file.suffix.lower()
         if suffix in TORCH_SUFFIXES:
-            return {_plain(name): array for name, array in get_backend("torch").read_weights(str(file), key).items()}
+            return {
+                plain_name(name): array for name, array in get_backend("torch").read_weights(str(file), key).items()
+            }
         if suffix != ".safetensors":
             known = " ".join((".safetensors", *TORCH_SUFFIXES))
             raise ValueError(f"{file} has the unknown suffix {file.suffix!r}; weights are read from {known}")
@@ -147,7 +149,7 @@ def _entries(file: Path) -> dict[str, _Entry]:
         pass  # it checks that the header is whole and that the arrays fill the file
     header, start = _header(file)
     found = {
-        _plain(name): _Entry(entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0])
+        plain_name(name): _Entry(entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0])
         for name, entry in header.items()
         if name != "__metadata__"
     }
@@ -166,8 +168,22 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + size
 
 
-def _plain(name: str) -> str:
-    """The name of a weight without the wrappers that ``torch.compile`` puts around modules."""
+@explained
+def plain_name(name: str) -> str:
+    """The name of a weight without the wrappers that ``torch.compile`` puts around modules.
+
+    Args:
+        name: in a state dict.
+
+    Raises:
+        TypeError: if it is no text.
+
+    Example:
+        >>> from tnrank.radar import plain_name
+        >>> plain_name("_orig_mod.blocks.0._orig_mod.weight")
+        'blocks.0.weight'
+    """
+    instance(name, "name", str, "the name of a weight such as 'blocks.0.weight'")
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 

@@ -21,8 +21,6 @@ _REPLACEMENTS: dict[Any, Any] = {
     eqx.nn.Embedding: FactorizedEmbedding,
 }
 _SETTINGS = ("structure", "rank", "rtol", "parameters", "modes", "depth", "recompute")
-_REPLACED = "Linear, Conv1d, Conv2d and Embedding"
-"""What can be replaced, in words."""
 _SQUARES = ("nu", "nu_max", "sum_of_squares")
 """Fields of optax's states that hold averages or sums of squares."""
 
@@ -58,7 +56,7 @@ def factorize(model: Any, rules: Any) -> tuple[Any, ModelReport]:
     inside = {name.rpartition(".")[0] for name in _named(model, eqx.is_array)}
     others = {name.rsplit(".", k)[0] for name in inside for k in range(name.count(".") + 1)} - {"", *layers}
     nodes = {name: _at(model, name) for name in sorted(others)}
-    chosen = match_rules(rules, layers, nodes, _named(model, _is_factorized), _REPLACED)
+    chosen = match_rules(rules, layers, nodes, _named(model, _is_factorized))
     made: dict[str, FactorizedLayer] = {}
     for name, settings in chosen.items():
         _check_settings(name, settings)

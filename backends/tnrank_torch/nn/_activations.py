@@ -23,7 +23,7 @@ def activations_of(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
 
     Raises:
         TypeError: if the inputs are no batch.
-        ValueError: if no layer is called with some samples.
+        ValueError: if the batch has no samples.
     """
     listener = _Listener()
     modes = [(module, module.training) for module in model.modules()]
@@ -41,7 +41,7 @@ def activations_of(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
             registered.remove()
         for module, mode in modes:
             module.training = mode
-    if not listener.found:
+    if listener.empty and not listener.found:
         raise ValueError("no layer has activations for these inputs: give a batch of some samples")
     return listener.found
 
@@ -65,6 +65,7 @@ def call_on(model: nn.Module, inputs: Any) -> Any:
 class _Listener:
     def __init__(self) -> None:
         self.found: dict[str, torch.Tensor] = {}
+        self.empty = False
 
     def hook(self, name: str, spatial: int | None) -> Any:
         def listen(module: nn.Module, given: Any, output: Any) -> None:
@@ -75,6 +76,7 @@ class _Listener:
 
     def _take(self, name: str, rows: torch.Tensor) -> None:
         if 0 in rows.shape:
+            self.empty = True
             return
         before = self.found.get(name)
         if before is not None and before.shape[1] == rows.shape[1]:

@@ -131,7 +131,7 @@ class ConvolutionalArithmeticCircuit(nn.Module):
         Example:
             >>> import torch, tnrank
             >>> from tnrank_torch import nn
-            >>> x = tnrank.HierarchicalFactorization.random((3,) * 8, width=4, seed=0, backend="torch")
+            >>> x = tnrank.HierarchicalFactorization.random((3,) * 8, width=4, seed=0, backend="torch", dtype="float64")
             >>> module = nn.ConvolutionalArithmeticCircuit.from_factorization(x)
             >>> index = torch.randint(3, (5, 8))
             >>> bool(torch.allclose(module(index), x.entries(index)))

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from tnrank.radar import plain_name
 from tnrank_torch.nn._adapted import AdaptedLayer
 from tnrank_torch.nn._conv import FactorizedConv1d, FactorizedConv2d
 from tnrank_torch.nn._embedding import FactorizedEmbedding
 from tnrank_torch.nn._layer import FactorizedLayer
 from tnrank_torch.nn._linear import FactorizedLinear, is_transposed
-from tnrank_torch.nn._weights import is_compiled, plain_name, uncompiled
+from tnrank_torch.nn._weights import is_compiled, uncompiled
 
 _REPLACEMENTS: dict[type[nn.Module], Any] = {
     nn.Linear: FactorizedLinear,

@@ -9,15 +9,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from tnrank.radar import plain_name
+
 
 def is_compiled(module: Any) -> bool:
     """Whether it is the wrapper that ``torch.compile`` puts around a module."""
     return isinstance(getattr(module, "_orig_mod", None), nn.Module)
-
-
-def plain_name(name: str) -> str:
-    """The name of a module or a parameter without the wrappers of ``torch.compile`` on the way to it."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def uncompiled(module: Any) -> nn.Module:
